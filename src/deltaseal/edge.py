@@ -1,0 +1,148 @@
+"""What a process takes from outside: clock, randomness, identity, power, processes, hooks.
+
+Nothing below this module asks the system for any of these. The command line
+makes one :class:`Edge` with :func:`system_edge` and passes it in; tests pass in
+their own, so that a date, a boot or a running program is a value like another.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RELEASED", "Edge", "HookResult", "Mapping", "Process", "processes_from", "system_edge"]
+
+# 2026-01-01T00:00:00Z, seconds since 1970: nothing this program accepts can have been checked before it
+# was released, so no clock is believed that says less (product rule R9). A constant of the release, not
+# the environment's SOURCE_DATE_EPOCH: a floor that the caller can lower would be none.
+RELEASED = 1_767_225_600
+
+_HOOK_OUTPUT_BYTES = 4096  # of a hook's words kept for people; the rest is dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One file that a process has mapped into its memory."""
+
+    device: int  # as ``os.stat`` gives it
+    inode: int
+    path: str  # as the kernel names it; without its " (deleted)" mark
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One running process: its id, its names, and what it maps."""
+
+    pid: int
+    names: frozenset[str]  # the short name and the file name of its program
+    mappings: tuple[Mapping, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """How a hook ended: its exit status (``None``: not within its time) and its first words."""
+
+    status: int | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What a process takes from outside, passed in at the edge and never reached for inside."""
+
+    now: Callable[[], int]  # seconds since 1970, UTC
+    random: Callable[[int], bytes]  # that many bytes, fit for keys and nonces
+    uid: int  # who runs us; 0 is the administrator
+    boot_id: str  # differs after each start of the machine
+    build_date: int  # seconds since 1970: the lowest floor of the clock (R9)
+    battery: Callable[[], int | None]  # percent left; None: unknown, or no battery
+    metered: Callable[[], bool | None]  # does the network cost by the byte? None: unknown
+    processes: Callable[[], tuple[Process, ...]]  # what runs now, as far as we may see
+    run_hook: Callable[[Path, float], HookResult]  # a program of the device's owner, and its seconds
+    sleep: Callable[[float], None]  # seconds
+
+
+def system_edge() -> Edge:
+    """The edge of this machine."""
+    return Edge(
+        now=lambda: int(time.time()),
+        random=os.urandom,
+        uid=os.getuid(),
+        boot_id=_first_line(Path("/proc/sys/kernel/random/boot_id")) or "unknown",
+        build_date=RELEASED,
+        battery=lambda: _battery(Path("/sys/class/power_supply")),
+        metered=lambda: None,
+        processes=lambda: tuple(processes_from(Path("/proc"))),
+        run_hook=_run_hook,
+        sleep=time.sleep,
+    )
+
+
+def processes_from(proc: Path) -> Iterator[Process]:
+    """The processes under a ``/proc`` folder. One that ends or may not be read meanwhile is left out."""
+    for entry in sorted(proc.glob("[0-9]*")):
+        try:
+            maps = (entry / "maps").read_text(errors="surrogateescape")
+            names = {_first_line(entry / "comm")}
+        except OSError:
+            continue
+        program = _link(entry / "exe")
+        names.add(program.removesuffix(" (deleted)").rpartition("/")[2])
+        yield Process(int(entry.name), frozenset(names - {""}), tuple(dict.fromkeys(_mappings(maps))))
+
+
+def _mappings(maps: str) -> Iterator[Mapping]:
+    # A line, proc(5): address perms offset major:minor inode path, the path possibly with spaces.
+    for line in maps.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) < 6 or fields[4] == "0":
+            continue
+        major, _, minor = fields[3].partition(":")
+        device = os.makedev(int(major, 16), int(minor, 16))
+        yield Mapping(device, int(fields[4]), fields[5].removesuffix(" (deleted)"))
+
+
+def _battery(supplies: Path) -> int | None:
+    # The lowest battery counts; a machine on mains may have none.
+    levels = [
+        _first_line(supply / "capacity")
+        for supply in (sorted(supplies.iterdir()) if supplies.is_dir() else ())
+        if _first_line(supply / "type") == "Battery"
+    ]
+    numbers = [int(level) for level in levels if level.isascii() and level.isdigit()]
+    return min(numbers) if numbers else None
+
+
+def _run_hook(program: Path, seconds: float) -> HookResult:
+    try:
+        ended = subprocess.run(
+            [str(program)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return HookResult(None, f"did not end within {seconds:g} s")
+    except OSError as error:
+        return HookResult(126, f"cannot be run: {error.strerror}")
+    return HookResult(ended.returncode, ended.stdout[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
