@@ -1,0 +1,71 @@
+"""Files and directories: the only room that renames, links and syncs.
+
+``Disk`` is what a disk can do; ``RealDisk`` is the machine's, ``SimulatedDisk``
+one in memory that can lose power.  ``recipes`` are the few safe ways to change
+a disk, ``output`` those for files that a person asked for, ``ranges`` bytes
+that are read by ranges.
+"""
+
+from deltaseal.storage.disk import (
+    Buffer,
+    Dir,
+    Disk,
+    ExistsError,
+    File,
+    Kind,
+    MissingError,
+    ShortReadError,
+    Space,
+    Stat,
+    WrongKindError,
+    exists,
+)
+from deltaseal.storage.output import Output, open_output, open_output_dir, write_output
+from deltaseal.storage.ranges import ByteSource, BytesSource, FileSource, SliceSource, chunks
+from deltaseal.storage.real import RealDisk
+from deltaseal.storage.recipes import (
+    Found,
+    copy_tree,
+    read_file,
+    remove_tree,
+    replace_link,
+    shares_blocks,
+    walk,
+    write_file,
+)
+from deltaseal.storage.simulated import PowerCut, SimulatedDisk
+
+__all__ = [
+    "Buffer",
+    "ByteSource",
+    "BytesSource",
+    "Dir",
+    "Disk",
+    "ExistsError",
+    "File",
+    "FileSource",
+    "Found",
+    "Kind",
+    "MissingError",
+    "Output",
+    "PowerCut",
+    "RealDisk",
+    "ShortReadError",
+    "SimulatedDisk",
+    "SliceSource",
+    "Space",
+    "Stat",
+    "WrongKindError",
+    "chunks",
+    "copy_tree",
+    "exists",
+    "open_output",
+    "open_output_dir",
+    "read_file",
+    "remove_tree",
+    "replace_link",
+    "shares_blocks",
+    "walk",
+    "write_file",
+    "write_output",
+]
