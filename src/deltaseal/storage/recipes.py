@@ -9,6 +9,7 @@ directory may remove such leftovers of a cut.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -103,8 +104,8 @@ def remove_tree(disk: Disk, at: Dir, name: str) -> None:
 
 
 def _remove_level(disk: Disk, top: Dir, names: list[str]) -> None:
-    taken = set(names)
-    fresh = (name for number in range(1 << 62) if (name := str(number)) not in taken)
+    taken = frozenset(names)
+    fresh = (number for number in map(str, itertools.count()) if number not in taken)
     for name in names:
         if disk.stat(top, name).kind != "dir":
             disk.unlink(top, name)
