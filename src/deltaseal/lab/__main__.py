@@ -1,0 +1,163 @@
+"""``./dev bench``: measure the real pairs, print the tables, bring sizes.csv up to date."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deltaseal.errors import ChecksFailedError, DeltasealError, UsageError
+from deltaseal.lab import bench, export, sizes
+from deltaseal.lab.corpus import Pair, load_pairs, recorded_sizes, select
+from deltaseal.lab.peers import Tool, ours, peers
+from deltaseal.lab.record import Record
+
+_STDERR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; a refusal is one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        _bench(options)
+    except DeltasealError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        print(f"bench: {error.sentence}{hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> None:
+    every = load_pairs(options.lists / "pairs.toml", options.corpus)
+    pairs = _fetched(select(every, options.names), options)
+    tools = [ours(options.tool), *_asked(options.peers)]
+    records = bench.run(
+        pairs,
+        tools,
+        repeats=options.repeats,
+        timeout=options.timeout,
+        scratch=options.scratch,
+        done=lambda record: print(export.line(record), file=sys.stderr, flush=True),
+    )
+    recorded = recorded_sizes(options.lists / "peers.csv")
+    rows = [sizes.row(record, recorded) for record in records if record.tool == tools[0].name and record.good]
+    _print_tables(records, rows)
+    _write_records(records, options)
+    changes = sizes.update(options.sizes, rows, order=[pair.name for pair in every])
+    print("\n".join(map(str, changes)) or f"{options.sizes}: no change")
+    _judge(records, rows, changes, options)
+
+
+def _print_tables(records: Sequence[Record], rows: Sequence[sizes.Row]) -> None:
+    print(export.sizes_table(rows))
+    print(export.cost_table(records))
+
+
+def _write_records(records: Sequence[Record], options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(export.to_json(records))
+    if options.csv:
+        options.csv.write_text(export.to_csv(records))
+
+
+def _judge(
+    records: Sequence[Record],
+    rows: Sequence[sizes.Row],
+    changes: Sequence[sizes.Change],
+    options: argparse.Namespace,
+) -> None:
+    failed = [f"{record.pair}: {record.tool}: {record.failure}" for record in records if not record.good]
+    failed += sizes.above(rows, means=options.bar, worst=options.worst)
+    if options.no_growth:
+        failed += [str(change) for change in changes if change.grew]
+    if failed:
+        raise ChecksFailedError("; ".join(failed))
+
+
+def _fetched(chosen: Sequence[Pair], options: argparse.Namespace) -> list[Pair]:
+    """The chosen pairs, fetched where they are not here; what cannot be had is said and left out."""
+    wanted = [pair for pair in chosen if pair.new_bytes <= options.max_mb * 1e6]
+    away = [pair.name for pair in wanted if not pair.is_here]
+    if away:
+        print(f"bench: fetching {len(away)} pairs into {options.corpus}", file=sys.stderr)
+        fetch = [sys.executable, options.lists / "fetch", "--allow-missing", "--into", options.corpus, *away]
+        subprocess.run(fetch, check=False, stdout=_STDERR)
+    here = [pair for pair in wanted if pair.is_here]
+    if not here:
+        raise UsageError("none of these pairs is here", hint="`benchmarks/corpus/fetch` says why")
+    return here
+
+
+def _asked(names: str) -> list[Tool]:
+    """The peers asked for; with ``all`` those that are on this machine, the others are named."""
+    every = {tool.name: tool for tool in peers(hdiffz=os.environ.get("HDIFFZ", "hdiffz"))}
+    asked = list(every) if names == "all" else [name for name in names.split(",") if name]
+    unknown = [name for name in asked if name not in every]
+    if unknown:
+        raise UsageError(f"no such peer: {', '.join(unknown)}", hint=f"known: {', '.join(every)}")
+    lacking = {name: every[name].lacks for name in asked if every[name].lacks}
+    text = "; ".join(f"{name} lacks {what}" for name, what in lacking.items())
+    if lacking and names != "all":
+        raise UsageError(text, hint="`./dev bench` installs what it can")
+    if lacking:
+        print(f"bench: left out: {text}", file=sys.stderr)
+    return [every[name] for name in asked if name not in lacking]
+
+
+# ---- options -----------------------------------------------------------------------------------
+
+
+def _bar(text: str) -> sizes.Bar:
+    peer, _, rest = text.partition(":")
+    group, _, ratio = rest.partition("=")
+    if peer not in sizes.PEERS or not group:
+        raise ValueError
+    return sizes.Bar(peer, group, float(ratio))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description="Measure deltas of the real pairs, print the tables, bring sizes.csv up to date.",
+    )
+    _add_what(parser)
+    _add_places(parser)
+    _add_bars(parser)
+    return parser
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("names", nargs="*", metavar="PAIR", help="a pair, group, kind or architecture; all without one")
+    add("--peers", default="", metavar="A,B", help="run these too, side by side; 'all' for every one")
+    add("--repeats", type=int, default=1, metavar="N", help="times that each tool runs on a pair, in turns")
+    add("--max-mb", type=float, default=float("inf"), metavar="MB", help="leave out larger new images")
+    add("--timeout", type=float, metavar="S", help="seconds that one call may take")
+    add("--tool", type=Path, default=Path(sys.executable).with_name("deltaseal"), help="what is measured")
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    corpus = Path(os.environ.get("DELTASEAL_CORPUS") or "~/.cache/deltaseal/corpus").expanduser()
+    lists, table = Path("benchmarks/corpus"), Path("benchmarks/results/sizes.csv")
+    add = parser.add_argument
+    add("--corpus", type=Path, default=corpus, metavar="DIR", help="where the pairs lie")
+    add("--lists", type=Path, default=lists, metavar="DIR", help="folder of pairs.toml, peers.csv and fetch")
+    add("--sizes", type=Path, default=table, metavar="FILE", help="the table of sizes that is kept")
+    add("--scratch", type=Path, metavar="DIR", help="folder for temporary files")
+    add("--json", type=Path, metavar="FILE", help="write every record as JSON")
+    add("--csv", type=Path, metavar="FILE", help="write every record in the columns of peers.csv")
+
+
+def _add_bars(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    for name, what in (("--bar", "the geometric mean"), ("--worst", "the worst pair")):
+        text = f"exit 30 where {what} of a GROUP, or 'all', is above; PEER: {', '.join(sizes.PEERS)}"
+        add(name, type=_bar, action="append", default=[], metavar="PEER:GROUP=RATIO", help=text)
+    add("--no-growth", action="store_true", help="exit 30 where a delta grew")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
