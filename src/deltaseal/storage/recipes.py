@@ -2,8 +2,8 @@
 
 They are written against :class:`~deltaseal.storage.disk.Disk`, so the tests
 run them on a simulated disk and cut the power before every operation.
-Temporary names begin with ``.`` and end in ``.part``; whoever owns the
-directory may remove such leftovers of a cut.
+Temporary names begin with ``.new-``; whoever owns the directory may remove
+such leftovers of a cut.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_DEPTH = 200  # directories inside each other; each one deeper holds a descri
 
 def temporary_name(name: str) -> str:
     """Return the name that a recipe uses beside ``name`` until its work is whole."""
-    return f".{name}.part"
+    return f".new-{name}"
 
 
 # write_file: after a power cut at any point the name holds
