@@ -115,6 +115,18 @@ def test_costs_are_shown_as_a_ratio_to_each_peer() -> None:
     assert lines[3].split(maxsplit=2) == ["a", "xdelta3", "create: out of time"]
 
 
+def test_costs_have_means_over_pairs_of_a_megabyte_and_more() -> None:
+    sizes_of = {"a": 2_000_000, "b": 4_000_000, "c": 999_999}
+    pairs = [replace(record(name, 500), new_bytes=size) for name, size in sizes_of.items()]
+    peer = Usage(1.0, 1.0, 10240), Usage(8.0, 1.0, 10240), Usage(9e9, 1.0, 1)
+    theirs = [
+        replace(ours, tool="bsdiff4", create=its, apply=its) for ours, its in zip(pairs, peer, strict=True)
+    ]
+    *_, head, means = export.cost_table([*pairs, *theirs]).splitlines()
+    assert head.split("  ")[-1] == "apply memory"
+    assert means.split() == ["bsdiff4", "2", "0.71", "2.00", "0.18", "1.00"]
+
+
 def test_the_sizes_table_shows_ratios_and_means() -> None:
     text = export.sizes_table([row("a", 500), row("b", 2000)])
     assert text.splitlines()[1].split()[-2:] == ["0.500", "1.250"]

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,13 @@ _PEERS_CSV = (
     *("pair", "group", "old_bytes", "new_bytes", "peer", "settings", "delta_bytes"),
     *("create_cpu_s", "create_peak_kb", "apply_cpu_s", "apply_peak_kb", "verified"),
 )
+
+_COSTS: dict[str, Callable[[Record], float]] = {
+    "create CPU": lambda record: record.create.cpu_s,
+    "create memory": lambda record: record.create.peak_kb,
+    "apply CPU": lambda record: record.apply.cpu_s,
+    "apply memory": lambda record: record.apply.peak_kb,
+}
 
 
 def line(record: Record) -> str:
@@ -81,7 +89,34 @@ def cost_table(records: Sequence[Record]) -> str:
     """Processor time and memory of every tool, and ours as a ratio to each peer's in the same run."""
     head = ("pair", "tool", "bytes", "create s", "MiB", "apply s", "MiB", "ours/its create", "ours/its apply")
     ours = {record.pair: record for record in records if record.tool == records[0].tool and record.good}
-    return _columns(head, [_cost_cells(record, ours.get(record.pair)) for record in records], left={0, 1})
+    body = [_cost_cells(record, ours.get(record.pair)) for record in records]
+    return _columns(head, body, left={0, 1}) + "\n" + _cost_means(records, ours)
+
+
+def _cost_means(records: Sequence[Record], ours: Mapping[str, Record]) -> str:
+    """Ours over each peer's, geometric means over new images of 1 MB and more: below, times are noise."""
+    by_peer: dict[str, list[tuple[Record, Record]]] = {}
+    peers = [record for record in records if record.good and record.tool != records[0].tool]
+    for record in peers:
+        if record.pair in ours and record.new_bytes >= 1_000_000:
+            by_peer.setdefault(record.tool, []).append((ours[record.pair], record))
+    if not by_peer:
+        return ""
+    head = ("geometric means, 1 MB and more", "pairs", *_COSTS)
+    body = []
+    for peer, couples in by_peer.items():
+        ratios = ([_over(cost(mine), cost(its)) for mine, its in couples] for cost in _COSTS.values())
+        body.append((peer, str(len(couples)), *map(_geometric, ratios)))
+    return _columns(head, body, left={0})
+
+
+def _over(mine: float, its: float) -> float | None:
+    return mine / its if mine > 0 and its > 0 else None
+
+
+def _geometric(ratios: Sequence[float | None]) -> str:
+    known = [ratio for ratio in ratios if ratio is not None]
+    return f"{statistics.geometric_mean(known):.2f}" if known else ""
 
 
 def _cost_cells(record: Record, ours: Record | None) -> tuple[str, ...]:

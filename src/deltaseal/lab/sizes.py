@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -92,8 +93,7 @@ def ratios(rows: Iterable[Row], peer: str) -> dict[str, Ratios]:
 
 def _summary(by_pair: Mapping[str, float]) -> Ratios:
     worst = max(by_pair, key=lambda pair: by_pair[pair])
-    mean = math.exp(math.fsum(map(math.log, by_pair.values())) / len(by_pair))
-    return Ratios(mean, by_pair[worst], worst, len(by_pair))
+    return Ratios(statistics.geometric_mean(by_pair.values()), by_pair[worst], worst, len(by_pair))
 
 
 @dataclass(frozen=True, slots=True)
