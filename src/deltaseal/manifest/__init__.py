@@ -1,0 +1,116 @@
+"""What publishers say and what devices make of it: documents, versions and rules, as values.
+
+Nothing here opens a file or asks for the time.
+"""
+
+from deltaseal.manifest.catalogue import WITHDRAWALS, Catalogue, CatalogueBase, Listed, Withdrawal
+from deltaseal.manifest.permits import CHANNELS, LIFETIME, MAX_PHASE, DeviceManifest, Personal, Request
+from deltaseal.manifest.policy import Policy, read_policy
+from deltaseal.manifest.publishing import (
+    LostFix,
+    Published,
+    check_release,
+    lost_fixes,
+    make_catalogue,
+    make_permit,
+)
+from deltaseal.manifest.releases import (
+    ACTIVATIONS,
+    HARD_CAP,
+    ROUTE_BASELINE,
+    ROUTE_LETTER,
+    ROUTE_WHOLE,
+    Base,
+    BundleManifest,
+    ComponentChange,
+    Fix,
+    Limits,
+    Route,
+)
+from deltaseal.manifest.routes import Need, need, usable_routes
+from deltaseal.manifest.rules import (
+    Applied,
+    DeviceFacts,
+    Finding,
+    Free,
+    Offer,
+    check_offer,
+    effective_now,
+    in_phase,
+    phase_place,
+    sequence_floor,
+    withdrawals,
+)
+from deltaseal.manifest.scenario import Scenario
+from deltaseal.manifest.verified import (
+    PERSONALISER,
+    Verified,
+    accept_catalogue,
+    release_role,
+    verify_base,
+    verify_bundle_manifest,
+    verify_catalogue,
+    verify_device_manifest,
+)
+from deltaseal.manifest.versions import display, full_name, letter_rank, numeric, os_name
+
+__all__ = [
+    "ACTIVATIONS",
+    "CHANNELS",
+    "HARD_CAP",
+    "LIFETIME",
+    "MAX_PHASE",
+    "PERSONALISER",
+    "ROUTE_BASELINE",
+    "ROUTE_LETTER",
+    "ROUTE_WHOLE",
+    "WITHDRAWALS",
+    "Applied",
+    "Base",
+    "BundleManifest",
+    "Catalogue",
+    "CatalogueBase",
+    "ComponentChange",
+    "DeviceFacts",
+    "DeviceManifest",
+    "Finding",
+    "Fix",
+    "Free",
+    "Limits",
+    "Listed",
+    "LostFix",
+    "Need",
+    "Offer",
+    "Personal",
+    "Policy",
+    "Published",
+    "Request",
+    "Route",
+    "Scenario",
+    "Verified",
+    "Withdrawal",
+    "accept_catalogue",
+    "check_offer",
+    "check_release",
+    "display",
+    "effective_now",
+    "full_name",
+    "in_phase",
+    "letter_rank",
+    "lost_fixes",
+    "make_catalogue",
+    "make_permit",
+    "need",
+    "numeric",
+    "os_name",
+    "phase_place",
+    "read_policy",
+    "release_role",
+    "sequence_floor",
+    "usable_routes",
+    "verify_base",
+    "verify_bundle_manifest",
+    "verify_catalogue",
+    "verify_device_manifest",
+    "withdrawals",
+]
