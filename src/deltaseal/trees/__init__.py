@@ -1,0 +1,33 @@
+"""A directory as one thing: its listing, its digest, and deltas between two of them.
+
+``scan`` makes a listing, ``diff`` a tree delta, ``apply`` a new tree,
+``inspect`` shows what a tree delta says. Formats: docs/spec/tree.md.
+"""
+
+from deltaseal.trees.applier import apply
+from deltaseal.trees.container import MAGIC
+from deltaseal.trees.creator import diff
+from deltaseal.trees.info import Change, GroupInfo, TreeDeltaInfo, inspect
+from deltaseal.trees.limits import Limits, Progress
+from deltaseal.trees.listing import Entry, Listing
+from deltaseal.trees.paths import show
+from deltaseal.trees.rules import Links, Names
+from deltaseal.trees.scanner import scan
+
+__all__ = [
+    "MAGIC",
+    "Change",
+    "Entry",
+    "GroupInfo",
+    "Limits",
+    "Links",
+    "Listing",
+    "Names",
+    "Progress",
+    "TreeDeltaInfo",
+    "apply",
+    "diff",
+    "inspect",
+    "scan",
+    "show",
+]

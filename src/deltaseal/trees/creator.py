@@ -1,0 +1,141 @@
+"""Making a tree delta: scan both trees, pair their files, code what is new, prove the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from deltaseal.storage import BytesSource, RealDisk
+from deltaseal.trees.applier import judged_tree
+from deltaseal.trees.container import dump, load
+from deltaseal.trees.grouping import make_groups, zstd_level
+from deltaseal.trees.limits import Limits, Progress
+from deltaseal.trees.listing import Entry, Listing
+from deltaseal.trees.pairing import Need, pair
+from deltaseal.trees.paths import parent_of
+from deltaseal.trees.plan import CHECK_BYTES, Built, BuiltFile, Content, Edit, Group, OldFile, Plan, SameFile
+from deltaseal.trees.rules import Names
+from deltaseal.trees.scanned import ScannedTree
+from deltaseal.trees.scanner import scan
+
+__all__ = ["diff"]
+
+
+def diff(
+    old_dir: Path,
+    new_dir: Path,
+    *,
+    exclude: Collection[str | bytes] = (),
+    names: Names = "sensitive",
+    effort: str = "default",
+    threads: int = 1,
+    whole: bool = False,
+    progress: Progress | None = None,
+) -> bytes:
+    """Return the tree delta from ``old_dir`` to ``new_dir``.
+
+    ``exclude`` and ``names`` are what the base says: paths left out of both
+    trees, and whether case tells names apart. ``whole`` codes every new
+    content by itself, so that no old content is needed but that of entries
+    which have it unchanged. Equal inputs give equal bytes, for any
+    ``threads``. ``progress`` is called with bytes of the new contents.
+
+    Raises ``TreeError`` that names all entries which must not be in a tree;
+    links of the new tree may leave it only where the old tree has the same.
+    """
+    zstd_level(effort)
+    disk = RealDisk()
+    with disk.open_root(old_dir) as old_top, disk.open_root(new_dir) as new_top:
+        old = scan(disk, old_top, exclude=exclude, names=names)
+        new = scan(disk, new_top, exclude=exclude, names=names, links=old)
+        with (
+            closing(ScannedTree(disk, old_top, old)) as old_tree,
+            closing(ScannedTree(disk, new_top, new)) as new_tree,
+        ):
+            needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
+            made = make_groups(
+                [Need(need.entry, None) for need in needs] if whole else needs,
+                read_old=lambda number: old_tree.content([number]),
+                read_new=lambda need: new_tree.entry_content(need.entry),
+                effort=effort,
+                threads=threads,
+                advance=_counter(progress, sum(need.entry.size for need in needs)),
+            )
+    plan = Plan(
+        tuple(_edits(old, new, [need.entry for need in needs])),
+        tuple(Group(group.coding, group.old, group.new, len(group.payload)) for group in made),
+    )
+    delta = dump(old.digest, new.digest, plan, [group.payload for group in made])
+    _prove(delta, old, new, names)
+    return delta
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress:
+            progress(done, total)
+
+    return advance
+
+
+def _edits(old: Listing, new: Listing, built: Sequence[Entry]) -> Iterator[Edit]:
+    """Yield what turns ``old`` into ``new``, in path order; the contents of ``built`` are built."""
+    contents = _Contents(old, built)
+    gone: set[bytes] = set()  # directories that take what is below them along
+    for path in sorted(old.by_path.keys() | new.by_path.keys()):
+        before, after = old.by_path.get(path), new.by_path.get(path)
+        if before and before.kind == "directory" and (after is None or after.kind != "directory"):
+            gone.add(path)
+        if before == after or (after is None and parent_of(path) in gone):
+            continue
+        if after is None:
+            yield Edit(path, "nothing", was_there=True)
+            continue
+        yield Edit(
+            path,
+            after.kind,
+            was_there=before is not None,
+            executable=after.executable,
+            target=after.target,
+            content=contents.of(after, before) if after.kind == "file" else None,
+        )
+
+
+class _Contents:
+    """Says where the content of a new file comes from."""
+
+    def __init__(self, old: Listing, built: Sequence[Entry]) -> None:
+        self._built = {entry.sha256: number for number, entry in enumerate(built)}
+        self._makers = {entry.path for entry in built}
+        self._old: dict[bytes, int] = {}
+        for number, entry in enumerate(old.entries):
+            if entry.kind == "file":
+                self._old.setdefault(entry.sha256, number)
+
+    def of(self, after: Entry, before: Entry | None) -> Content:
+        if after.path in self._makers:
+            return Built(after.size, after.sha256[:CHECK_BYTES])
+        if after.sha256 in self._built:
+            return BuiltFile(self._built[after.sha256])
+        if before and before.sha256 == after.sha256:
+            return SameFile()
+        return OldFile(self._old[after.sha256])
+
+
+def _prove(delta: bytes, old: Listing, new: Listing, names: Names) -> None:
+    """Read the delta as an applier would; its payloads have been proved one by one."""
+    planned = judged_tree(load(BytesSource(delta)), old, names=names, limits=Limits())
+    entries = [
+        replace(entry, sha256=new.by_path[entry.path].sha256)
+        if entry.kind == "file" and not entry.sha256
+        else entry
+        for entry in (item.entry for item in planned)
+    ]
+    if Listing(tuple(entries)).digest != new.digest:
+        raise AssertionError("the plan does not make the new listing")

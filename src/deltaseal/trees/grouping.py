@@ -1,0 +1,153 @@
+"""How the new contents are grouped and coded (a choice of the writer; no reader depends on it).
+
+Images go alone, each against the one it is like. Small other files go
+together, where that is smaller than each by itself: one window over all of
+them, and their old contents before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from deltaseal import images
+from deltaseal.errors import UsageError
+from deltaseal.storage import BytesSource
+from deltaseal.trees.frames import MAX_PREFIX, compress, decompress
+from deltaseal.trees.pairing import Need
+from deltaseal.trees.plan import Coding
+
+__all__ = ["Made", "make_groups", "zstd_level"]
+
+_SMALL = 1 << 18  # bytes of a file that may share a group
+_SHARED = 1 << 23  # bytes of a shared group, old and new together
+_OVERHEAD = 6  # bytes that one more group costs in the plan, about
+
+# An image delta under this share of the new bytes is not worth being tried against plain zstd.
+_CLEARLY_SMALLER = 8
+_PREFIX_ALWAYS = 1 << 20  # bytes of new content for which a frame after the old bytes is always tried
+
+_IMAGE_MAGICS = (
+    b"\x7fELF",
+    *(
+        bytes.fromhex(magic) for magic in ("cffaedfe", "cefaedfe", "cafebabe", "cafebabf")
+    ),  # Mach-O, thin and fat
+)
+
+_LEVELS = {"fast": 9, "default": 19, "best": 22}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A group: the numbers of its old files, its new files as places in the list of needs, its payload."""
+
+    old: tuple[int, ...]
+    new: tuple[int, ...]
+    coding: Coding
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    needs: Sequence[Need]
+    read_new: Callable[[Need], bytes]
+    read_old: Callable[[int], bytes]
+    effort: str
+    threads: int
+    advance: Callable[[int], None]
+
+
+def zstd_level(effort: str) -> int:
+    """Return the level for an effort. Raises ``UsageError`` for an unknown one."""
+    if effort not in _LEVELS:
+        raise UsageError(f"unknown effort {effort!r}: expected {', '.join(_LEVELS)}")
+    return _LEVELS[effort]
+
+
+def make_groups(
+    needs: Sequence[Need],
+    *,
+    read_old: Callable[[int], bytes],
+    read_new: Callable[[Need], bytes],
+    effort: str,
+    threads: int,
+    advance: Callable[[int], None],
+) -> list[Made]:
+    """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared."""
+    maker = _Maker(needs, read_new, read_old, effort, threads, advance)
+    contents: dict[int, bytes] = {}
+    groups: list[Made] = []
+    for place, need in enumerate(needs):
+        content = read_new(need)
+        if len(content) <= _SMALL and not content.startswith(_IMAGE_MAGICS):
+            contents[place] = content
+        else:
+            groups.append(_group(maker, (place,), {place: content}))
+    for batch in _batches(contents, needs):
+        groups += _together_or_apart(maker, batch, contents)
+    return sorted(groups, key=lambda group: group.new)
+
+
+def _batches(contents: Mapping[int, bytes], needs: Sequence[Need]) -> Iterator[tuple[int, ...]]:
+    """Part small files, in order, into batches of at most ``_SHARED`` bytes."""
+    batch: list[int] = []
+    size = 0
+    for place, content in contents.items():
+        weight = len(content) + needs[place].old_size
+        if batch and size + weight > _SHARED:
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(place)
+        size += weight
+    if batch:
+        yield tuple(batch)
+
+
+def _together_or_apart(maker: _Maker, batch: tuple[int, ...], contents: Mapping[int, bytes]) -> list[Made]:
+    together = _group(maker, batch, contents)
+    if len(batch) == 1:
+        return [together]
+    apart = [_group(maker, (place,), contents, count=False) for place in batch]
+    cost = sum(len(group.payload) + _OVERHEAD for group in apart)
+    return apart if cost < len(together.payload) + _OVERHEAD else [together]
+
+
+def _group(
+    maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes], *, count: bool = True
+) -> Made:
+    """Make one group of these needs, in the coding that comes out smallest."""
+    numbers = (maker.needs[place].old for place in places)
+    old_numbers = tuple(dict.fromkeys(number for number in numbers if number is not None))
+    old = b"".join(map(maker.read_old, old_numbers))
+    new = b"".join(contents[place] for place in places)
+    coding, payload = min(
+        _codings(old, new, maker.effort, maker.threads),
+        key=lambda candidate: (len(candidate[1]), candidate[0]),
+    )
+    _prove(coding, payload, old, new)
+    if count:
+        maker.advance(len(new))
+    return Made(old_numbers if coding.reads_old else (), places, coding, payload)
+
+
+def _codings(old: bytes, new: bytes, effort: str, threads: int) -> Iterator[tuple[Coding, bytes]]:
+    level = zstd_level(effort)
+    yield Coding.RAW, new
+    best = len(new)
+    if old and new:
+        delta = images.diff_bytes(old, new, digests=False, effort=effort, threads=threads)
+        yield Coding.IMAGE, delta
+        best = len(delta)
+    near = best * _CLEARLY_SMALLER > len(new)
+    if old and len(old) <= MAX_PREFIX and (near or len(new) <= _PREFIX_ALWAYS):
+        yield Coding.ZSTD_OLD, compress(new, level=level, prefix=old)
+    if near:
+        yield Coding.ZSTD, compress(new, level=level)
+
+
+def _prove(coding: Coding, payload: bytes, old: bytes, new: bytes) -> None:
+    """Unpack what was packed. Image deltas have been applied by the room that makes them."""
+    if coding in (Coding.ZSTD, Coding.ZSTD_OLD):
+        prefix = old if coding is Coding.ZSTD_OLD else b""
+        if b"".join(decompress(BytesSource(payload), len(new), prefix=prefix)) != new:
+            raise AssertionError("a frame does not unpack to what was packed")

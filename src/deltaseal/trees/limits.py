@@ -1,0 +1,23 @@
+"""What applying a tree delta may use; the values come from a signed manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deltaseal.trees.rules import MAX_ENTRIES
+
+__all__ = ["Limits", "Progress"]
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Ceilings for one tree; the defaults are the hard caps where no signed document says less."""
+
+    output_bytes: int = 1 << 40  # of all files of the new tree
+    memory_bytes: int = 1 << 32  # of one image delta's work, its payload, or the old bytes held for it
+    seconds: int = 3600  # of one image delta's work
+    entries: int = MAX_ENTRIES
