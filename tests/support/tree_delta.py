@@ -87,4 +87,7 @@ def frame(data: bytes, *, window_log: int = 17, magicless: bool = True, **option
         write_checksum=options.get("checksum", False),
         write_dict_id=False,
     )
-    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    writer = zstandard.ZstdCompressor(compression_params=parameters).compressobj(
+        size=len(data) if "content_size" in options else -1  # a known size would make the window smaller
+    )
+    return writer.compress(data) + writer.flush()

@@ -10,7 +10,7 @@ from typing import Any
 from deltaseal import trees
 from deltaseal.storage import BytesSource, RealDisk
 
-Leaves = Mapping[str | bytes, bytes | str | None | tuple[bytes, int]]
+Leaves = Mapping[str | bytes, bytes | str | tuple[bytes, int] | None]
 """Path to what is there: bytes a file, (bytes, mode) with that mode, a string a link, None a directory."""
 
 

@@ -29,6 +29,7 @@ from deltaseal.manifest.releases import (
 )
 from deltaseal.manifest.routes import Need, need, usable_routes
 from deltaseal.manifest.rules import (
+    STEPS,
     Applied,
     DeviceFacts,
     Finding,
@@ -64,6 +65,7 @@ __all__ = [
     "ROUTE_BASELINE",
     "ROUTE_LETTER",
     "ROUTE_WHOLE",
+    "STEPS",
     "WITHDRAWALS",
     "Applied",
     "Base",

@@ -340,18 +340,25 @@ def _held(offer: Offer, facts: DeviceFacts) -> Iterator[_Refusal]:
 def _policy_and_phase(offer: Offer, facts: DeviceFacts) -> Iterator[_Refusal]:
     permit, policy = offer.permit, facts.policy
     if permit.paused:
-        yield _Refusal("E_POLICY", f"the vendor paused {permit.id}: nothing new is started", {"paused": True})
+        yield _Refusal(
+            "E_POLICY",
+            f"the vendor paused {permit.id}: nothing new is started",
+            {"paused": True},
+            hint="wait until the vendor goes on with it",
+        )
     if policy.personalised_only and permit.personal is None:
         yield _Refusal(
             "E_POLICY",
             "this device takes personalised device manifests only, this one is for whole models",
             {"personalised_only": True},
+            hint="make a request on this device and have a manifest issued for it",
         )
     if permit.channel == "seed" and facts.channel != "seed":
         yield _Refusal(
             "E_POLICY",
             f"offered on channel {permit.channel}, this device is on {facts.channel}",
             {"expected": permit.channel, "found": facts.channel},
+            hint=f"wait until it is offered on channel {facts.channel}",
         )
     if not offer.by_person:
         yield from _automatic(offer, facts)
@@ -456,6 +463,9 @@ _CHECKS: Final[tuple[tuple[str, _Check], ...]] = (
     ("space", _space),
     ("battery", _battery),
 )
+
+# The names of the steps, in their order: a later one means that an offer got further.
+STEPS: Final = tuple(step for step, _ in _CHECKS)
 
 _ERRORS: Final[dict[str, type[DeltasealError]]] = {
     kind.reason: kind
