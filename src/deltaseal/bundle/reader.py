@@ -43,7 +43,7 @@ class UnverifiedBundle:
     def verify(self, trust: Trust, *, now: int) -> VerifiedBundle:
         """The bundle, if a release role of its own system signed it."""
         verified = verify_bundle_manifest(self.document, trust, now=now)
-        return VerifiedBundle(self.source, verified, _places(self, verified.value))
+        return VerifiedBundle(self.source, verified, _places(self, verified.value), self.document)
 
     def editable(self) -> Bundle:
         """The bundle to sign, or to compare with one that was built again; payloads are not checked."""
@@ -61,6 +61,7 @@ class VerifiedBundle:
     source: ByteSource
     verified: Verified[BundleManifest]
     places: dict[str, tuple[int, int]]  # payload digest: offset, size
+    signed: UnverifiedDocument  # as it came, to be kept and verified again
 
     @property
     def manifest(self) -> BundleManifest:
