@@ -18,6 +18,7 @@ from deltaseal.storage.disk import Buffer, ShortReadError, WrongKindError, trans
 __all__ = ["ByteSource", "BytesSource", "FileSource", "SliceSource", "chunks"]
 
 CHUNK = 1 << 20  # bytes read at once where a whole source is wanted in pieces
+PORTION = 1 << 30  # bytes asked of the kernel at once: Python sets memory aside for all that is asked
 
 
 class ByteSource(Protocol):
@@ -54,7 +55,7 @@ def read_descriptor(fd: int, offset: int, size: int, what: str) -> bytes:
     position, end = offset, offset + size
     while position < end:
         try:
-            piece = os.pread(fd, end - position, position)
+            piece = os.pread(fd, min(end - position, PORTION), position)
         except OSError as error:
             raise translate(error, "read", what) from error
         if not piece:

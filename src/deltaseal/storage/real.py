@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deltaseal.errors import LockedError
 from deltaseal.storage.disk import Buffer, Dir, File, Kind, Space, Stat, WrongKindError, check_name, translate
-from deltaseal.storage.ranges import CHUNK, read_descriptor
+from deltaseal.storage.ranges import CHUNK, check_range, read_descriptor
 
 __all__ = ["RealDisk"]
 
@@ -80,8 +80,7 @@ class _RealFile(_Handle, File):
             return os.read(self.fd, size)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        if offset < 0 or size < 0:
-            raise ValueError(f"negative range: {offset}, {size}")
+        check_range(offset, size, self.size(), self.name)
         return read_descriptor(self.fd, offset, size, self.name)
 
     def write(self, data: Buffer) -> None:

@@ -153,7 +153,7 @@ def walk(disk: Disk, top: Dir, *, enter: Callable[[Found], bool] = lambda found:
             yield found
             if found.stat.kind != "dir" or not enter(found):
                 continue
-            if len(levels) >= MAX_DEPTH:
+            if len(levels) > MAX_DEPTH:
                 raise LimitError(
                     f"{found.path!r} lies more than {MAX_DEPTH} directories deep",
                     path=found.path,

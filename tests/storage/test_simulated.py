@@ -1,0 +1,223 @@
+"""The simulated disk's own rules: what survives a cut, how faults are set."""
+
+from __future__ import annotations
+
+import errno
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deltaseal.errors import LockedError, SpaceError, StorageError
+from deltaseal.storage import PowerCut, SimulatedDisk
+
+
+def put(disk, at, name, data):
+    with disk.create(at, name) as file:
+        file.write(data)
+
+
+def files(disk):
+    return {path: leaf[1] for path, leaf in disk.snapshot().items() if leaf[0] == "file"}
+
+
+def possible(disk, rounds=200):
+    """All states that random cuts find."""
+    return {tuple(sorted(files(disk.crash(random.Random(seed))).items())) for seed in range(rounds)}
+
+
+def test_data_needs_its_own_sync_and_names_theirs():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    with disk.create(root, "a") as file:
+        file.write(b"data")
+        assert files(disk.crash()) == {}
+        disk.sync_dir(root)
+        assert files(disk.crash()) == {"a": b""}
+        disk.sync(file)
+    assert files(disk.crash()) == {"a": b"data"}
+    assert files(disk.crash("visible")) == {"a": b"data"}
+
+
+def test_a_synced_file_without_a_synced_name_is_lost():
+    disk = SimulatedDisk()
+    with disk.create(disk.open_root("/"), "a") as file:
+        file.write(b"data")
+        disk.sync(file)
+    assert files(disk.crash()) == {}
+
+
+def test_what_is_below_an_unsynced_directory_is_lost():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    with disk.make_dir(root, "d") as inner:
+        put(disk, inner, "a", b"")
+        disk.sync_dir(inner)
+        assert disk.crash().snapshot() == {}
+        disk.sync_dir(root)
+    assert set(disk.crash().snapshot()) == {"d", "d/a"}
+
+
+def test_pending_changes_survive_each_by_itself():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    put(disk, root, "a", b"")
+    put(disk, root, "b", b"")
+    assert possible(disk) == {(), (("a", b""),), (("b", b""),), (("a", b""), ("b", b""))}
+
+
+def test_a_rename_survives_as_a_whole_or_not_at_all():
+    disk = SimulatedDisk({"a": ("file", b"a", 0o644), "b": ("file", b"b", 0o644)})
+    root = disk.open_root("/")
+    disk.rename(root, "a", root, "b")
+    assert possible(disk) == {(("a", b"a"), ("b", b"b")), (("b", b"a"),)}
+
+
+def test_a_pending_write_may_survive_in_part():
+    disk = SimulatedDisk({"a": ("file", b"....", 0o644)})
+    with disk.open_append(disk.open_root("/"), "a") as file:
+        file.write(b"12")
+        file.write(b"34")
+    found = {dict(state)["a"] for state in possible(disk)}
+    assert {b"....", b"....12", b"....1", b"....1234", b"....123", b"....\0\x0034"} <= found
+
+
+def test_after_a_failed_sync_a_later_one_does_not_help():
+    """Linux drops the pages of a failed write-back and reports it once (fsyncgate)."""
+    disk = SimulatedDisk({"a": ("file", b"old", 0o644)})
+    with disk.open_append(disk.open_root("/"), "a") as file:
+        file.write(b" lost")
+        disk.fail_at(len(disk.operations), errno.EIO)
+        with pytest.raises(StorageError):
+            disk.sync(file)
+        disk.sync(file)
+    assert files(disk) == {"a": b"old lost"}
+    assert files(disk.crash()) == files(disk.crash("visible")) == {"a": b"old"}
+
+
+def test_moving_between_directories_needs_both_synced():
+    disk = SimulatedDisk({"x/a": ("file", b"", 0o644), "y": ("dir", 0o755)})
+    x, y = disk.open_root("/x"), disk.open_root("/y")
+    disk.rename(x, "a", y, "a")
+    disk.sync_dir(y)
+    assert set(files(disk.crash())) == {"x/a", "y/a"}
+    disk.sync_dir(x)
+    assert set(files(disk.crash())) == {"y/a"}
+
+
+def test_power_cut_goes_through_every_handler_and_stays():
+    disk = SimulatedDisk({"a": ("file", b"", 0o644)})
+    root = disk.open_root("/")
+    disk.cut_at(0)
+    assert disk.names(root) == ["a"]
+    with pytest.raises(PowerCut):
+        try:
+            disk.unlink(root, "a")
+        except Exception:
+            pytest.fail("caught as an error")
+    with pytest.raises(PowerCut):
+        disk.names(root)
+    assert set(files(disk.crash())) == {"a"}
+
+
+def test_cut_and_fault_find_their_operation():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    put(disk, root, "a", b"x")
+    assert disk.operations == ["open_root /", "create /a", "write /a"]
+    assert disk.changes == 2
+    disk.fail_at(6, errno.ENOSPC)
+    put(disk, root, "b", b"")
+    with pytest.raises(SpaceError):
+        disk.open_read(root, "a").read(1)
+
+
+def test_a_failing_write_leaves_a_part():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    disk.fail_at(2, errno.ENOSPC)
+    with pytest.raises(SpaceError):
+        put(disk, root, "a", b"12345678")
+    assert files(disk) == {"a": b"1234"}
+
+
+def test_capacity_and_inodes_are_given_back():
+    disk = SimulatedDisk(capacity=10, inodes=2)
+    root = disk.open_root("/")
+    put(disk, root, "a", b"12345678")
+    assert (disk.space(root).bytes_free, disk.space(root).inodes_free) == (2, 1)
+    with pytest.raises(SpaceError):
+        put(disk, root, "b", b"123")
+    assert files(disk) == {"a": b"12345678", "b": b"12"}
+    with pytest.raises(SpaceError):
+        disk.symlink(root, "c", "x")
+    disk.unlink(root, "b")
+    disk.unlink(root, "a")
+    put(disk, root, "b", b"0123456789")
+    assert disk.space(root).bytes_free == 0
+
+
+def test_locks_end_with_the_power():
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    held = disk.lock(root, "lock")
+    held.__enter__()
+    with pytest.raises(LockedError), disk.lock(root, "lock"):
+        pass
+    after = disk.crash("visible")
+    with after.lock(after.open_root("/"), "lock"):
+        pass
+
+
+def test_the_disk_before_the_cut_is_not_touched():
+    disk = SimulatedDisk({"a": ("file", b"a", 0o644)})
+    after = disk.crash()
+    put(after, after.open_root("/"), "b", b"")
+    after.unlink(after.open_root("/"), "a")
+    assert files(disk) == {"a": b"a"}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "append", "sync", "rename", "unlink", "sync_dir"]),
+        st.sampled_from("abc"),
+        st.sampled_from("abc"),
+        st.binary(min_size=1, max_size=3),
+    ),
+    max_size=15,
+)
+
+
+@given(STEPS, st.integers())
+def test_a_cut_never_invents_and_a_full_sync_loses_nothing(steps, seed):
+    disk = SimulatedDisk()
+    root = disk.open_root("/")
+    written = b""
+    for verb, name, other, data in steps:
+        try:
+            if verb == "create":
+                put(disk, root, name, data)
+            elif verb == "append":
+                with disk.open_append(root, name) as file:
+                    file.write(data)
+            elif verb == "sync":
+                with disk.open_read(root, name) as file:
+                    disk.sync(file)
+            elif verb == "rename":
+                disk.rename(root, name, root, other)
+            elif verb == "unlink":
+                disk.unlink(root, name)
+            else:
+                disk.sync_dir(root)
+        except StorageError:
+            continue
+        written += data
+    assert disk.crash("visible").snapshot() == disk.snapshot()
+    for data in files(disk.crash(random.Random(seed))).values():
+        assert set(data) <= {0, *written}
+    for name in disk.names(root):
+        with disk.open_read(root, name) as file:
+            disk.sync(file)
+    disk.sync_dir(root)
+    assert disk.crash("durable").snapshot() == disk.crash(random.Random(seed)).snapshot() == disk.snapshot()
