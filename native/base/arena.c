@@ -1,0 +1,126 @@
+/* ds_arena: malloc with a ceiling, and a list of what is live so that closing
+ * frees everything. See base.h. */
+#include <stdlib.h>
+
+#include "base/base.h"
+
+/* Sits in front of every block; the union keeps blocks 16-byte aligned. */
+typedef union block_header {
+    struct {
+        union block_header *previous, *next;
+        uint64_t size;
+    } link;
+    max_align_t align[2];
+} block_header;
+
+struct ds_arena {
+    block_header head;
+    uint64_t live, peak, ceiling;
+};
+
+ds_arena *ds_arena_open(uint64_t ceiling) {
+    ds_arena *arena = calloc(1, sizeof *arena);
+    if (arena == NULL)
+        return NULL;
+    arena->ceiling = ceiling;
+    arena->head.link.previous = arena->head.link.next = &arena->head;
+    return arena;
+}
+
+static void unlink_block(block_header *block) {
+    block->link.previous->link.next = block->link.next;
+    block->link.next->link.previous = block->link.previous;
+}
+
+static void link_block(ds_arena *arena, block_header *block) {
+    block->link.previous = &arena->head;
+    block->link.next = arena->head.link.next;
+    block->link.next->link.previous = block;
+    arena->head.link.next = block;
+}
+
+void ds_arena_close(ds_arena *arena) {
+    if (arena == NULL)
+        return;
+    block_header *block = arena->head.link.next;
+    while (block != &arena->head) {
+        block_header *next = block->link.next;
+        free(block);
+        block = next;
+    }
+    free(arena);
+}
+
+static bool admit(ds_arena *arena, uint64_t size) {
+    uint64_t live;
+    if (!ds_add(arena->live, size, &live) || live > arena->ceiling || size > SIZE_MAX - sizeof(block_header))
+        return false;
+    arena->live = live;
+    if (live > arena->peak)
+        arena->peak = live;
+    return true;
+}
+
+void *ds_arena_alloc(ds_arena *arena, uint64_t size) {
+    if (!admit(arena, size))
+        return NULL;
+    block_header *block = calloc(1, sizeof *block + (size_t)size);
+    if (block == NULL) {
+        arena->live -= size;
+        return NULL;
+    }
+    block->link.size = size;
+    link_block(arena, block);
+    return block + 1;
+}
+
+void *ds_arena_resize(ds_arena *arena, void *old, uint64_t size) {
+    if (old == NULL)
+        return ds_arena_alloc(arena, size);
+    block_header *block = (block_header *)old - 1;
+    uint64_t before = block->link.size;
+    /* While realloc copies, both blocks are live; only the larger is counted. */
+    if (size > before && !admit(arena, size - before))
+        return NULL;
+    unlink_block(block);
+    block_header *moved = realloc(block, sizeof *block + (size_t)size);
+    if (moved == NULL) {
+        if (size > before)
+            arena->live -= size - before;
+        link_block(arena, block);
+        return NULL;
+    }
+    if (size < before)
+        arena->live -= before - size;
+    moved->link.size = size;
+    link_block(arena, moved);
+    return moved + 1;
+}
+
+void ds_arena_free(ds_arena *arena, void *old) {
+    if (old == NULL)
+        return;
+    block_header *block = (block_header *)old - 1;
+    arena->live -= block->link.size;
+    unlink_block(block);
+    free(block);
+}
+
+uint64_t ds_arena_peak(const ds_arena *arena) {
+    return arena->peak;
+}
+
+ds_status ds_vec_grow(ds_arena *arena, void **items, uint64_t *capacity, uint64_t need, uint64_t item_size) {
+    uint64_t wanted = *capacity + *capacity / 2 + 16;
+    if (wanted < need)
+        wanted = need;
+    uint64_t bytes;
+    if (!ds_mul(wanted, item_size, &bytes))
+        return DS_E_MEMORY;
+    void *grown = ds_arena_resize(arena, *items, bytes);
+    if (grown == NULL)
+        return DS_E_MEMORY;
+    *items = grown;
+    *capacity = wanted;
+    return DS_OK;
+}

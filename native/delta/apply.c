@@ -1,0 +1,61 @@
+/* Applying: container under limits, old image checked and parsed, walk, result checked. */
+#include "base/sha256.h"
+#include "delta/container.h"
+#include "delta/walk.h"
+
+typedef struct checked_sink {
+    ds_sink sink;
+    void *context;
+    bool hashing;
+    ds_sha256_state hash;
+} checked_sink;
+
+static bool pass_on(void *context, const uint8_t *data, size_t size) {
+    checked_sink *checked = context;
+    if (checked->hashing)
+        ds_sha256_add(&checked->hash, data, size);
+    return checked->sink(checked->context, data, size);
+}
+
+static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_sink sink, void *context,
+                       ds_arena *arena) {
+    ds_image old_image = {.file = old_file, .arena = arena};
+    ds_stream_reader *reader = NULL;
+    if (!info->plain)
+        DS_TRY(ds_image_parse(old_file, arena, &old_image));
+    ds_status status = ds_stream_reader_open(&reader, frames, arena);
+    if (status == DS_OK)
+        status = ds_walk_read(&old_image, info->new_size, reader, sink, context, arena);
+    ds_stream_reader_close(reader);
+    return status;
+}
+
+ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
+                   const ds_limits *limits, ds_sink sink, void *context) {
+    ds_delta_info info;
+    ds_frames frames;
+    uint8_t digest[DS_DIGEST_SIZE];
+    if (limits == NULL || sink == NULL)
+        return DS_E_ARGUMENT;
+    DS_TRY(ds_container_read((ds_span){delta, delta_size}, &info, &frames));
+    if (info.new_size > limits->output_bytes)
+        return DS_E_LIMIT;
+    if (info.old_size != old_size)
+        return DS_E_OLD;
+    if (info.has_digests) {
+        ds_sha256(old_data, old_size, digest);
+        if (memcmp(digest, info.old_digest, sizeof digest) != 0)
+            return DS_E_OLD;
+    }
+    ds_arena *arena = ds_arena_open(limits->memory_bytes);
+    if (arena == NULL)
+        return DS_E_MEMORY;
+    checked_sink checked = {.sink = sink, .context = context, .hashing = info.has_digests};
+    ds_sha256_open(&checked.hash);
+    ds_status status = apply((ds_span){old_data, old_size}, &info, &frames, pass_on, &checked, arena);
+    ds_arena_close(arena);
+    if (status != DS_OK || !info.has_digests)
+        return status;
+    ds_sha256_close(&checked.hash, digest);
+    return memcmp(digest, info.new_digest, sizeof digest) == 0 ? DS_OK : DS_E_DIGEST;
+}

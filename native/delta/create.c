@@ -1,0 +1,90 @@
+/* Creating: parse both images, match, walk; the streams are handed up raw. */
+#include <stdlib.h>
+
+#include "delta/walk.h"
+#include "match/match.h"
+
+struct ds_creation {
+    ds_arena *arena;
+    ds_stream_writer writer;
+};
+
+#define ROUNDS_SMALL 4
+#define ROUNDS_LARGE 2
+#define LARGE_IMAGE ((uint64_t)20 << 20) /* rounds beyond the second cost more than they save */
+
+typedef struct progress {
+    const ds_create_options *options;
+} progress;
+
+/* Matching is nearly all of the time: the first 900 of 1000. */
+static bool tell_round(void *context, unsigned round, unsigned rounds) {
+    const ds_create_options *options = ((progress *)context)->options;
+    return options->progress == NULL || options->progress(options->context, 50 + 850 * round / rounds);
+}
+
+static ds_status read_image(ds_span file, bool plain, ds_arena *arena, ds_image *image) {
+    if (!plain)
+        return ds_image_parse(file, arena, image);
+    *image = (ds_image){.file = file, .arena = arena};
+    return DS_OK;
+}
+
+static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
+    ds_image old_image, new_image;
+    ds_blocks blocks;
+    progress told = {options};
+    ds_match_options match = {.rounds = options->rounds, .progress = tell_round, .context = &told};
+    if (match.rounds == 0)
+        match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
+    DS_TRY(read_image(old_file, options->plain, creation->arena, &old_image));
+    DS_TRY(read_image(new_file, options->plain, creation->arena, &new_image));
+    DS_TRY(ds_match(&old_image, &new_image, &match, creation->arena, &blocks));
+    if (!tell_round(&told, 1, 1))
+        return DS_E_CANCELLED;
+    creation->writer.arena = creation->arena;
+    DS_TRY(ds_walk_write(&old_image, &new_image, &blocks, &creation->writer, creation->arena));
+    DS_VEC_FREE(creation->arena, &blocks.list);
+    ds_image_free(&old_image);
+    ds_image_free(&new_image);
+    return DS_OK;
+}
+
+ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                    const ds_create_options *options, ds_creation **out) {
+    *out = NULL;
+    if (options == NULL || options->rounds > 8)
+        return DS_E_ARGUMENT;
+    if (old_size > DS_IMAGE_LIMIT || new_size > DS_IMAGE_LIMIT)
+        return DS_E_LIMIT;
+    ds_creation *creation = calloc(1, sizeof *creation);
+    if (creation == NULL)
+        return DS_E_MEMORY;
+    creation->arena = ds_arena_open(options->memory_bytes);
+    ds_status status = creation->arena == NULL
+                           ? DS_E_MEMORY
+                           : create(creation, (ds_span){old_data, old_size}, (ds_span){new_data, new_size}, options);
+    if (status != DS_OK) {
+        ds_create_free(creation);
+        return status;
+    }
+    *out = creation;
+    return DS_OK;
+}
+
+void ds_create_free(ds_creation *creation) {
+    if (creation == NULL)
+        return;
+    ds_arena_close(creation->arena);
+    free(creation);
+}
+
+const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_t *size) {
+    static const uint8_t empty[1];
+    *size = index < DS_STREAM_COUNT ? creation->writer.streams[index].count : 0;
+    return *size > 0 ? creation->writer.streams[index].items : empty;
+}
+
+uint64_t ds_create_peak_memory(const ds_creation *creation) {
+    return ds_arena_peak(creation->arena);
+}

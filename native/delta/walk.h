@@ -1,0 +1,24 @@
+/* The walk: the one order in which a delta's decisions are made, the same when it is written and when it
+ * is applied (docs/spec/delta-format.md, "The walk").
+ *
+ * 1. layout   the regions of the new image, as differences from the old ones
+ * 2. blocks   all of them, since the address map must be known before the first prediction
+ * 3. along the new image, for each block: the literal bytes before it; then its copied bytes, with the
+ *    references of the old bytes predicted and put, then corrected byte by byte.
+ */
+#ifndef DS_WALK_H
+#define DS_WALK_H
+
+#include "codec/streams.h"
+#include "image/image.h"
+#include "predict/predict.h"
+
+/* Write the decisions that turn old into new, given the blocks. */
+ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
+                        ds_stream_writer *writer, ds_arena *arena);
+
+/* Read them, and hand the new image to the sink. */
+ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, ds_stream_reader *reader, ds_sink sink,
+                       void *context, ds_arena *arena);
+
+#endif

@@ -1,0 +1,176 @@
+/* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
+#include "image/image.h"
+
+#include "image/format/format.h"
+
+ds_status ds_image_add_region(ds_image *image, ds_region region) {
+    if (region.size == 0 || image->regions.count == DS_REGIONS_MAX || region.address + region.size < region.address)
+        return DS_OK;
+    if (region.class_ != DS_REGION_NOBITS && !ds_within(region.offset, region.size, image->file.size))
+        return DS_OK;
+    uint64_t at = image->regions.count;
+    ds_region *items = image->regions.items;
+    while (at > 0 && items[at - 1].address > region.address)
+        at--;
+    if (at > 0 && items[at - 1].address + items[at - 1].size > region.address)
+        return DS_OK;
+    if (at < image->regions.count && region.address + region.size > items[at].address)
+        return DS_OK;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->regions, image->regions.count + 1));
+    items = image->regions.items;
+    memmove(items + at + 1, items + at, (size_t)(image->regions.count - at) * sizeof *items);
+    items[at] = region;
+    image->regions.count++;
+    return DS_OK;
+}
+
+ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target) {
+    if (!ds_within(offset, ds_ref_length(kind), image->file.size) || aux >> 24 != 0)
+        return DS_OK;
+    if (image->refs.count == image->refs.capacity)
+        DS_TRY(DS_VEC_RESERVE(image->arena, &image->refs, image->refs.count + 1));
+    image->refs.items[image->refs.count++] =
+        (ds_ref){.offset = (uint32_t)offset, .kind_aux = (uint32_t)kind | aux << 8, .target = target};
+    return DS_OK;
+}
+
+ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux) {
+    if (!ds_within(offset, ds_ref_length(kind), image->file.size))
+        return DS_OK;
+    ds_address base = ds_ref_is_based(kind) && aux < image->bases.count ? image->bases.items[aux] : 0;
+    ds_address place = ds_image_address(image, offset);
+    return ds_image_add_ref(image, offset, kind, aux,
+                            ds_ref_solve(kind, image->file.data + offset, place, aux, base, 0));
+}
+
+ds_status ds_image_add_base(ds_image *image, ds_address base, uint32_t *index) {
+    uint64_t count = image->bases.count;
+    if (count > 0 && image->bases.items[count - 1] == base) {
+        *index = (uint32_t)(count - 1);
+        return DS_OK;
+    }
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->bases, count + 1));
+    image->bases.items[count] = base;
+    image->bases.count = count + 1;
+    *index = (uint32_t)count; /* past 24 bits ds_image_add_ref drops the reference */
+    return DS_OK;
+}
+
+ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target) {
+    if (!ds_within(offset, 8, image->file.size))
+        return DS_OK;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->slots, image->slots.count + 1));
+    image->slots.items[image->slots.count++] = (ds_slot){.offset = (uint32_t)offset, .target = target};
+    return DS_OK;
+}
+
+#define RADIX_BITS 11
+#define RADIX_SIZE (1u << RADIX_BITS)
+
+static void radix_pass(const ds_ref *from, ds_ref *to, uint64_t count, unsigned shift) {
+    uint32_t starts[RADIX_SIZE] = {0};
+    for (uint64_t i = 0; i < count; i++)
+        starts[from[i].offset >> shift & (RADIX_SIZE - 1)]++;
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < RADIX_SIZE; i++) {
+        uint32_t here = starts[i];
+        starts[i] = sum;
+        sum += here;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        to[starts[from[i].offset >> shift & (RADIX_SIZE - 1)]++] = from[i];
+}
+
+/* Stable sort by offset, so that of equal offsets the one added first stays first. */
+static ds_status sort_refs(ds_image *image) {
+    bool sorted = true;
+    for (uint64_t i = 1; i < image->refs.count && sorted; i++)
+        sorted = image->refs.items[i - 1].offset <= image->refs.items[i].offset;
+    if (sorted)
+        return DS_OK;
+    ds_ref *spare = ds_arena_alloc(image->arena, image->refs.count * sizeof *spare);
+    if (spare == NULL)
+        return DS_E_MEMORY;
+    radix_pass(image->refs.items, spare, image->refs.count, 0);
+    radix_pass(spare, image->refs.items, image->refs.count, RADIX_BITS);
+    radix_pass(image->refs.items, spare, image->refs.count, 2 * RADIX_BITS);
+    ds_arena_free(image->arena, image->refs.items);
+    image->refs.items = spare;
+    image->refs.capacity = image->refs.count;
+    return DS_OK;
+}
+
+ds_status ds_image_settle(ds_image *image) {
+    DS_TRY(sort_refs(image));
+    uint64_t kept = 0, end = 0;
+    for (uint64_t i = 0; i < image->refs.count; i++) {
+        ds_ref ref = image->refs.items[i];
+        if (ref.offset < end)
+            continue;
+        end = (uint64_t)ref.offset + ds_ref_length(ds_ref_kind_of(&ref));
+        image->refs.items[kept++] = ref;
+    }
+    image->refs.count = kept;
+    return DS_OK;
+}
+
+const ds_region *ds_image_region(const ds_image *image, ds_address address) {
+    uint64_t low = 0, high = image->regions.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (image->regions.items[middle].address <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return NULL;
+    const ds_region *region = &image->regions.items[low - 1];
+    return address - region->address < region->size ? region : NULL;
+}
+
+ds_address ds_image_address(const ds_image *image, ds_offset offset) {
+    for (uint64_t i = 0; i < image->regions.count; i++) {
+        const ds_region *region = &image->regions.items[i];
+        if (region->class_ != DS_REGION_NOBITS && offset - region->offset < region->size && offset >= region->offset)
+            return region->address + (offset - region->offset);
+    }
+    return DS_FILE_BASE + offset;
+}
+
+bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offset) {
+    if (address - DS_FILE_BASE < image->file.size) {
+        *offset = address - DS_FILE_BASE;
+        return true;
+    }
+    const ds_region *region = ds_image_region(image, address);
+    if (region == NULL || region->class_ == DS_REGION_NOBITS)
+        return false;
+    *offset = region->offset + (address - region->address);
+    return true;
+}
+
+ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out) {
+    *out = (ds_image){.file = file, .arena = arena};
+    if (file.size > DS_IMAGE_LIMIT)
+        return DS_OK;
+    out->starts = ds_arena_alloc(arena, file.size / 8 + 1);
+    if (out->starts == NULL)
+        return DS_E_MEMORY;
+    bool claimed = false;
+    DS_TRY(ds_elf_parse(out, 0, file.size, 0, &claimed));
+    if (!claimed) {
+        ds_arena_free(arena, out->starts);
+        out->starts = NULL;
+    }
+    return ds_image_settle(out);
+}
+
+void ds_image_free(ds_image *image) {
+    DS_VEC_FREE(image->arena, &image->regions);
+    DS_VEC_FREE(image->arena, &image->refs);
+    DS_VEC_FREE(image->arena, &image->bases);
+    DS_VEC_FREE(image->arena, &image->slots);
+    ds_arena_free(image->arena, image->starts);
+    *image = (ds_image){0};
+}

@@ -1,0 +1,154 @@
+/* What an executable is, to the engine: regions (which bytes lie at which
+ * address), references (bytes that depend on where things lie) and the places
+ * where instructions start. Knows no file format, no instruction set, no delta.
+ *
+ * Address space. One file may hold several images (universal slices). Each
+ * image has a space number, kept in bits 56..63 of every address, so that one
+ * address names one byte of the file. Space 0 is the first image. A byte that no
+ * loaded region covers still has an address: DS_FILE_BASE + its file offset;
+ * DS_FILE_BASE + offset is a valid second name of loaded bytes too.
+ *
+ * References. A kind is a pair of total functions:
+ *     put(target, place, base)  -> bits of the field
+ *     solve(field, place, base) -> target
+ * with put(solve(field)) == field for every field of the kind's length: all
+ * arithmetic wraps modulo 2^64 and truncates to the field. Whatever bytes stand
+ * in a field, they are some target.
+ *
+ * Invariants of a parsed image
+ *  - references are sorted by offset and do not overlap: no byte belongs to two;
+ *  - every reference lies inside the file;
+ *  - regions are sorted by address and do not overlap in address;
+ *  - the same bytes give the same image on every machine: this is part of the
+ *    delta format (docs/spec/delta-format.md), and so is every order and limit.
+ */
+#ifndef DS_IMAGE_H
+#define DS_IMAGE_H
+
+#include "base/base.h"
+
+#define DS_FILE_BASE ((ds_address)1 << 55)
+#define DS_SPACE_SHIFT 56
+#define DS_SPACE_MASK ((ds_address)0xff << DS_SPACE_SHIFT)
+
+typedef enum ds_arch { DS_ARCH_NONE, DS_ARCH_X86_64, DS_ARCH_AARCH64 } ds_arch;
+
+typedef enum ds_region_class {
+    DS_REGION_DATA,   /* bytes in the file, loaded, not executable */
+    DS_REGION_CODE,   /* bytes in the file, loaded, executable */
+    DS_REGION_NOBITS, /* addresses without bytes (.bss) */
+} ds_region_class;
+
+typedef struct ds_region {
+    ds_offset offset; /* meaningless for NOBITS */
+    ds_address address;
+    uint64_t size;
+    uint8_t class_; /* ds_region_class */
+} ds_region;
+
+/* Reference kinds. `place` is the address of the field's first byte; `aux` is
+ * the 24-bit auxiliary value; `base` is image->bases[aux] for based kinds;
+ * `space` is DS_SPACE_MASK & place. */
+typedef enum ds_ref_kind {
+    DS_REF_NONE,
+    DS_REF_REL8,    /* i8:  target = place + 1 + aux + field (aux: bytes of the instruction after the field) */
+    DS_REF_REL32,   /* i32: target = place + 4 + aux + field; rel32 branches, rip-relative operands */
+    DS_REF_PREL32,  /* i32: target = place + field; pc-relative data (.eh_frame, relative tables) */
+    DS_REF_PREL64,  /* i64: target = place + field */
+    DS_REF_ABS64,   /* u64: target = space + field; pointers, r_offset, addends, symbol values, headers */
+    DS_REF_ABS32,   /* u32: target = space + field */
+    DS_REF_FILE64,  /* u64: target = DS_FILE_BASE + field; file offsets in headers */
+    DS_REF_FILE32,  /* u32: target = DS_FILE_BASE + field */
+    DS_REF_BASE32,  /* i32: target = base + field; jump tables, string offsets (unsigned ones wrap the same) */
+    DS_REF_BASE64,  /* u64: target = base + field */
+    DS_REF_SIZE32,  /* u32: target = base + field - 1; the last byte of what starts at base */
+    DS_REF_SIZE64,  /* u64: the same */
+    DS_REF_INDEX32, /* u32: target = base + 24 * field; index of an ELF64 symbol */
+    DS_REF_RELR64,  /* u64: an even RELR word: target = space + field */
+    DS_REF_ULEB1,   /* ULEB128 of 1..4 bytes: target = base + value; continuation bits stay */
+    DS_REF_ULEB2,
+    DS_REF_ULEB3,
+    DS_REF_ULEB4,
+    DS_REF_ULEB_SIZE1, /* ULEB128 of 1..4 bytes: target = base + value - 1, base = start of the range */
+    DS_REF_ULEB_SIZE2,
+    DS_REF_ULEB_SIZE3,
+    DS_REF_ULEB_SIZE4,
+    DS_REF_B26,     /* AArch64 B, BL: imm26 at bit 0, times 4 */
+    DS_REF_IMM19,   /* B.cond, CBZ, CBNZ, LDR literal: imm19 at bit 5, times 4 */
+    DS_REF_IMM14,   /* TBZ, TBNZ: imm14 at bit 5, times 4 */
+    DS_REF_ADR,     /* immlo at 29, immhi at 5; bytes */
+    DS_REF_ADRP,    /* the same in pages of 4096; target is the full target when a LO12 partner names it */
+    DS_REF_LO12,    /* imm12 at bit 10, scaled by 1 << aux: low 12 bits of the target */
+    DS_REF_CHAIN36, /* Mach-O chained pointer, formats 2 and 6: target in the low 36 bits (base: see macho.c) */
+    DS_REF_CHAIN32, /* arm64e authenticated pointer: target = base + low 32 bits */
+    DS_REF_CHAIN43, /* arm64e plain pointer: low 43 bits */
+    DS_REF_KINDS,
+} ds_ref_kind;
+
+typedef struct ds_ref {
+    uint32_t offset;   /* of the field's first byte (for AArch64: of the instruction word) */
+    uint32_t kind_aux; /* ds_ref_kind in the low 8 bits, aux in the upper 24 */
+    ds_address target;
+} ds_ref;
+
+static inline ds_ref_kind ds_ref_kind_of(const ds_ref *ref) {
+    return (ds_ref_kind)(ref->kind_aux & 0xff);
+}
+static inline uint32_t ds_ref_aux(const ds_ref *ref) {
+    return ref->kind_aux >> 8;
+}
+
+/* Words whose file content is zero or meaningless because a relocation fills
+ * them (a .got slot of an import): matching gives them the label of `target`. */
+typedef struct ds_slot {
+    uint32_t offset;
+    ds_address target;
+} ds_slot;
+
+typedef struct ds_image {
+    ds_span file;
+    ds_arena *arena;
+    ds_arch arch;
+    DS_VEC(ds_region) regions;
+    DS_VEC(ds_ref) refs;
+    DS_VEC(ds_address) bases;
+    DS_VEC(ds_slot) slots;
+    uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
+} ds_image;
+
+/* Parse `file` (at most DS_IMAGE_LIMIT bytes) as far as it can be parsed; what
+ * is not understood is plain bytes, never an error. Errors: DS_E_MEMORY only. */
+#define DS_IMAGE_LIMIT ((uint64_t)0xffff0000)
+ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out);
+void ds_image_free(ds_image *image);
+
+/* An image with more regions than this is read without the rest: looking up stays cheap. */
+#define DS_REGIONS_MAX 4096
+
+/* For parsers: append; offsets and lengths must lie in the file (checked: a reference
+ * outside is dropped). Order does not matter until ds_image_settle sorts by offset and
+ * drops every reference that overlaps an earlier-sorted one; of equal offsets the one
+ * added first wins, so parsers add the most certain kind first. */
+ds_status ds_image_add_region(ds_image *image, ds_region region);
+ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target);
+/* Adds with the target solved from the bytes in the file. */
+ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux);
+ds_status ds_image_add_base(ds_image *image, ds_address base, uint32_t *index);
+ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target);
+ds_status ds_image_settle(ds_image *image);
+
+/* Address of a file byte, file byte of an address. The second is false for NOBITS and unmapped addresses. */
+ds_address ds_image_address(const ds_image *image, ds_offset offset);
+bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offset);
+/* NULL when no region holds the address. */
+const ds_region *ds_image_region(const ds_image *image, ds_address address);
+
+/* Reference kinds as functions. `length` bytes at `field`; `base` as above. */
+unsigned ds_ref_length(ds_ref_kind kind);
+ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place, uint32_t aux, ds_address base, ds_address expected);
+void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux, ds_address base, ds_address target);
+/* Bits of the field that hold the reference, as a little-endian mask of ds_ref_length bytes. */
+uint64_t ds_ref_mask(ds_ref_kind kind);
+bool ds_ref_is_based(ds_ref_kind kind);
+
+#endif

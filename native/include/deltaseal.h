@@ -1,0 +1,128 @@
+/* deltaseal: deltas between two versions of an executable image.
+ *
+ * This is the whole public face of the C core. Simple use:
+ *
+ *   apply    ds_apply()                     old image + delta -> new image, forward, through a callback
+ *   inspect  ds_inspect()                   what a delta says of itself
+ *   create   ds_create(), ds_stream_at()    typed raw streams; the caller compresses them with zstd
+ *
+ * Bytes in, bytes out: no file names, no globals, no locale, no clock. All functions may be
+ * called from several threads at once on different objects. Sizes are bytes. Spans given in
+ * are only read and must stay mapped and unchanged during the call.
+ */
+#ifndef DELTASEAL_H
+#define DELTASEAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Outcome of every call. Each value has one meaning and one remedy. */
+typedef enum ds_status {
+    DS_OK = 0,
+    DS_E_ARGUMENT,  /* the caller broke the contract of the function */
+    DS_E_MEMORY,    /* the host, or the ceiling given in, has no more memory */
+    DS_E_CANCELLED, /* a callback asked to stop */
+    DS_E_DELTA,     /* the delta is damaged or not a delta of this revision */
+    DS_E_LIMIT,     /* the delta asks for more than the limits allow */
+    DS_E_OLD,       /* the old image is not the one the delta was made from */
+    DS_E_DIGEST,    /* the bytes made are not the new image */
+} ds_status;
+
+const char *ds_status_text(ds_status status);
+
+#define DS_DIGEST_SIZE 32
+
+/* ---- Apply ---------------------------------------------------------------------------- */
+
+/* What a caller allows. A delta that asks for more is DS_E_LIMIT before anything is allocated. */
+typedef struct ds_limits {
+    uint64_t output_bytes; /* largest new image */
+    uint64_t memory_bytes; /* all memory of the applier beside old, delta and what the sink keeps */
+} ds_limits;
+
+#define DS_APPLY_MEMORY_DEFAULT ((uint64_t)1 << 30)
+
+/* Takes the next bytes of the new image, in order. False stops with DS_E_CANCELLED. */
+typedef bool (*ds_sink)(void *context, const uint8_t *data, size_t size);
+
+/* Make the new image from `old` and a delta container (docs/spec/delta-format.md).
+ *
+ * Where the delta carries digests, old is checked before the first byte goes out (DS_E_OLD) and the
+ * result after the last (DS_E_DIGEST). Where it does not (an embedded delta), the caller holds both
+ * digests and must check. After an error nothing that went to the sink may be used.
+ * Memory: limits->memory_bytes at most; time: linear in old + new + delta. */
+ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
+                   const ds_limits *limits, ds_sink sink, void *context);
+
+/* ---- Inspect -------------------------------------------------------------------------- */
+
+#define DS_STREAM_COUNT 10
+
+typedef struct ds_stream_info {
+    const char *name;
+    uint64_t raw_size;
+    unsigned frame; /* streams of one frame are compressed together */
+} ds_stream_info;
+
+typedef struct ds_delta_info {
+    unsigned revision;
+    unsigned zstd_version[3]; /* that made it */
+    bool has_digests;
+    bool plain; /* the old image is read as plain bytes */
+    uint64_t total_size, old_size, new_size;
+    uint8_t old_digest[DS_DIGEST_SIZE], new_digest[DS_DIGEST_SIZE];
+    uint64_t header_size;
+    unsigned frame_count;
+    uint64_t frame_sizes[DS_STREAM_COUNT]; /* as stored */
+    bool frame_raw[DS_STREAM_COUNT];       /* stored as it is, not compressed */
+    ds_stream_info streams[DS_STREAM_COUNT];
+} ds_delta_info;
+
+/* Read the header of a delta; DS_E_DELTA where it is not one. Checks the header and the frames' bounds,
+ * not their content. */
+ds_status ds_inspect(const uint8_t *delta, uint64_t delta_size, ds_delta_info *info);
+
+/* Where a container's parts go: the caller writes `header` (at most DS_HEADER_MAX bytes), then the frames. */
+#define DS_HEADER_MAX 256
+
+/* Write the header that `info` describes (total_size and header_size are computed from the rest).
+ * Returns its size; 0 when a field cannot be written. */
+size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]);
+
+/* ---- Create --------------------------------------------------------------------------- */
+
+typedef struct ds_create_options {
+    uint64_t memory_bytes; /* ceiling for everything beside the two images */
+    unsigned threads;      /* at least 1; any count gives the same bytes */
+    unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
+    bool plain;            /* look at the images as plain bytes, whatever they are */
+    /* Called now and then from the calling thread; `done` of 1000. False cancels. May be NULL. */
+    bool (*progress)(void *context, unsigned done);
+    void *context;
+} ds_create_options;
+
+typedef struct ds_creation ds_creation; /* opaque; owns the streams */
+
+/* Compute the typed raw streams of a delta. The caller compresses them and writes the container. */
+ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                    const ds_create_options *options, ds_creation **creation);
+void ds_create_free(ds_creation *creation); /* accepts NULL */
+
+/* Raw stream `index` below DS_STREAM_COUNT; the bytes live as long as the creation. */
+const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_t *size);
+const char *ds_stream_name(unsigned index);
+uint64_t ds_create_peak_memory(const ds_creation *creation);
+
+/* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */
+void ds_sha256(const uint8_t *data, uint64_t size, uint8_t digest[DS_DIGEST_SIZE]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,75 @@
+/* Matching: which old bytes become which new bytes.
+ *
+ * Rounds of: normalise both images (reference fields become labels, so that code which only moved is
+ * equal), find seeds, choose the block list of least estimated cost by dynamic programming. The map of
+ * one round's blocks gives the labels of the next. Nothing here is part of the format: any block list
+ * makes a valid delta.
+ */
+#ifndef DS_MATCH_H
+#define DS_MATCH_H
+
+#include "image/image.h"
+#include "predict/blocks.h"
+
+/* False cancels. */
+typedef bool (*ds_match_progress)(void *context, unsigned round, unsigned rounds);
+
+typedef struct ds_match_options {
+    unsigned rounds;
+    ds_match_progress progress;
+    void *context;
+} ds_match_options;
+
+ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
+                   ds_arena *arena, ds_blocks *blocks);
+
+/* ---- between the files of this room ---- */
+
+/* One side in reference-free form. */
+typedef struct ds_side {
+    const ds_image *image;
+    uint8_t *bytes;   /* the file with labels in its reference fields */
+    uint8_t *anchors; /* one bit per byte: matches may start here */
+    uint64_t size;
+} ds_side;
+
+ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena);
+void ds_side_close(ds_side *side, ds_arena *arena);
+/* Round 0: a reference's label is the masked content at its target. */
+ds_status ds_side_label_content(ds_side *side, ds_arena *arena);
+/* Later rounds: the old side's label is the old target itself ... */
+ds_status ds_side_label_targets(ds_side *side, ds_arena *arena);
+/* ... and the new side's the old target that `blocks` or aligned references say. */
+ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena);
+
+static inline bool ds_bit(const uint8_t *bits, uint64_t at) {
+    return bits[at >> 3] >> (at & 7) & 1;
+}
+
+/* Positions of the old side by a hash of their first bytes, sorted inside each bucket. */
+typedef struct ds_index {
+    uint32_t *heads;
+    uint32_t *positions;
+    unsigned bits;
+} ds_index;
+
+ds_status ds_index_build(ds_index *index, const ds_side *old_side, ds_arena *arena);
+void ds_index_free(ds_index *index, ds_arena *arena);
+
+/* An exact match in reference-free form. diagonal = old offset - new offset. */
+typedef struct ds_seed {
+    uint32_t new_offset;
+    uint32_t length;
+    int64_t diagonal;
+} ds_seed;
+
+typedef struct ds_seeds {
+    DS_VEC(ds_seed) list; /* ascending new_offset */
+} ds_seeds;
+
+ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
+                        ds_arena *arena);
+ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
+                           ds_arena *arena);
+
+#endif

@@ -1,0 +1,236 @@
+/* Reference-free form: every byte of a reference field is replaced by a label of what it points at, so
+ * that two fields are equal when they point at the same thing, wherever that lies. */
+#include "match/match.h"
+
+#define CONTENT_BYTES 16
+#define PAGE_MASK ((ds_address)4095)
+
+static uint64_t mix(uint64_t x) {
+    x ^= x >> 32;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    x ^= x >> 32;
+    x *= UINT64_C(0xd6e8feb86659fd93);
+    return x ^ x >> 32;
+}
+
+/* Bits of code regions are instruction starts, all other bits are set. */
+static ds_status mark_anchors(ds_side *side, ds_arena *arena) {
+    uint64_t bytes = side->size / 8 + 1;
+    side->anchors = ds_arena_alloc(arena, bytes);
+    if (side->anchors == NULL)
+        return DS_E_MEMORY;
+    memset(side->anchors, 0xff, bytes);
+    if (side->image->starts == NULL)
+        return DS_OK;
+    for (uint64_t i = 0; i < side->image->regions.count; i++) {
+        const ds_region *region = &side->image->regions.items[i];
+        if (region->class_ != DS_REGION_CODE)
+            continue;
+        uint64_t first = (region->offset + 7) / 8, last = (region->offset + region->size) / 8;
+        if (last > first)
+            memcpy(side->anchors + first, side->image->starts + first, last - first);
+    }
+    return DS_OK;
+}
+
+ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena) {
+    *side = (ds_side){.image = image, .size = image->file.size};
+    side->bytes = ds_arena_alloc(arena, side->size + 8);
+    if (side->bytes == NULL)
+        return DS_E_MEMORY;
+    return mark_anchors(side, arena);
+}
+
+void ds_side_close(ds_side *side, ds_arena *arena) {
+    ds_arena_free(arena, side->bytes);
+    ds_arena_free(arena, side->anchors);
+}
+
+static void put_label(uint8_t *field, ds_ref_kind kind, uint64_t label) {
+    uint64_t mask = ds_ref_mask(kind);
+    switch (ds_ref_length(kind)) {
+    case 8:
+        ds_store64(field, (ds_load64(field) & ~mask) | (label & mask));
+        break;
+    case 4:
+        ds_store32(field, (uint32_t)((ds_load32(field) & ~mask) | (label & mask)));
+        break;
+    default:
+        for (unsigned i = 0; i < ds_ref_length(kind); i++)
+            field[i] = (uint8_t)((field[i] & ~(mask >> 8 * i)) | (label >> 8 * i & mask >> 8 * i));
+    }
+}
+
+static void copy_file(ds_side *side) {
+    if (side->size > 0)
+        memcpy(side->bytes, side->image->file.data, side->size);
+}
+
+/* A page without a known place inside it says little: all such references look alike. */
+static bool is_bare_page(const ds_ref *ref) {
+    return ds_ref_kind_of(ref) == DS_REF_ADRP && (ref->target & PAGE_MASK) == 0;
+}
+
+static uint64_t content_label(const ds_side *side, ds_address target) {
+    ds_offset offset;
+    if (!ds_image_offset(side->image, target, &offset) || !ds_within(offset, CONTENT_BYTES, side->size))
+        return UINT64_C(0x5851f42d4c957f2d);
+    return mix(ds_load64(side->bytes + offset) ^ mix(ds_load64(side->bytes + offset + 8)));
+}
+
+ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
+    const ds_image *image = side->image;
+    uint64_t refs = image->refs.count, slots = image->slots.count;
+    copy_file(side);
+    for (uint64_t i = 0; i < refs; i++)
+        put_label(side->bytes + image->refs.items[i].offset, ds_ref_kind_of(&image->refs.items[i]),
+                  ds_ref_kind_of(&image->refs.items[i]) * UINT64_C(0x0101010101010101));
+    uint32_t *labels = ds_arena_alloc(arena, (refs + slots) * sizeof *labels);
+    if (labels == NULL)
+        return DS_E_MEMORY;
+    for (uint64_t i = 0; i < refs; i++)
+        labels[i] = is_bare_page(&image->refs.items[i]) ? 1 : (uint32_t)content_label(side, image->refs.items[i].target);
+    for (uint64_t i = 0; i < slots; i++)
+        labels[refs + i] = (uint32_t)content_label(side, image->slots.items[i].target);
+    for (uint64_t i = 0; i < refs; i++)
+        put_label(side->bytes + image->refs.items[i].offset, ds_ref_kind_of(&image->refs.items[i]), mix(labels[i]));
+    for (uint64_t i = 0; i < slots; i++)
+        ds_store64(side->bytes + image->slots.items[i].offset, mix(labels[refs + i]));
+    ds_arena_free(arena, labels);
+    return DS_OK;
+}
+
+ds_status ds_side_label_targets(ds_side *side, ds_arena *arena) {
+    (void)arena;
+    copy_file(side);
+    for (uint64_t i = 0; i < side->image->refs.count; i++) {
+        const ds_ref *ref = &side->image->refs.items[i];
+        put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), is_bare_page(ref) ? 1 : mix(ref->target));
+    }
+    for (uint64_t i = 0; i < side->image->slots.count; i++)
+        ds_store64(side->bytes + side->image->slots.items[i].offset, mix(side->image->slots.items[i].target));
+    return DS_OK;
+}
+
+/* ---- votes: what aligned references say of targets that no block covers ---- */
+
+typedef struct vote {
+    ds_address new_target; /* 0: free */
+    ds_address old_target;
+    uint64_t weight;
+} vote;
+
+typedef struct votes {
+    vote *items;
+    unsigned bits;
+} votes;
+
+static vote *vote_of(const votes *all, ds_address new_target) {
+    uint64_t mask = (UINT64_C(1) << all->bits) - 1;
+    uint64_t at = mix(new_target) & mask;
+    while (all->items[at].new_target != 0 && all->items[at].new_target != new_target)
+        at = (at + 1) & mask;
+    return &all->items[at];
+}
+
+/* Boyer-Moore majority, one counter a target. */
+static void cast(const votes *all, ds_address new_target, ds_address old_target) {
+    if (new_target == 0)
+        return;
+    vote *v = vote_of(all, new_target);
+    if (v->weight == 0)
+        *v = (vote){new_target, old_target, 1};
+    else if (v->old_target == old_target)
+        v->weight++;
+    else
+        v->weight--;
+}
+
+static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
+                              ds_arena *arena) {
+    all->bits = 10;
+    while (UINT64_C(1) << all->bits < new_image->refs.count / 2)
+        all->bits++;
+    all->bits++;
+    all->items = ds_arena_alloc(arena, sizeof *all->items << all->bits);
+    if (all->items == NULL)
+        return DS_E_MEMORY;
+    uint64_t room = (UINT64_C(1) << all->bits) * 3 / 4, used = 0, n = 0;
+    for (uint64_t b = 0; b < blocks->list.count; b++) {
+        const ds_block *block = &blocks->list.items[b];
+        uint64_t low = 0, high = old_image->refs.count;
+        while (low < high) {
+            uint64_t middle = (low + high) / 2;
+            if (old_image->refs.items[middle].offset < block->old_offset)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        while (n < new_image->refs.count && new_image->refs.items[n].offset < block->new_offset)
+            n++;
+        uint64_t shift = block->new_offset - block->old_offset;
+        for (uint64_t o = low; o < old_image->refs.count && n < new_image->refs.count; ) {
+            const ds_ref *old_ref = &old_image->refs.items[o], *new_ref = &new_image->refs.items[n];
+            if (new_ref->offset - block->new_offset >= block->length)
+                break;
+            uint64_t expected = old_ref->offset + shift;
+            if (expected < new_ref->offset)
+                o++;
+            else if (expected > new_ref->offset)
+                n++;
+            else {
+                ds_offset in_file;
+                if (ds_ref_kind_of(old_ref) == ds_ref_kind_of(new_ref) && used < room &&
+                    !ds_image_offset(new_image, new_ref->target, &in_file)) {
+                    used += vote_of(all, new_ref->target)->new_target == 0;
+                    cast(all, new_ref->target, old_ref->target);
+                }
+                o++, n++;
+            }
+        }
+    }
+    return DS_OK;
+}
+
+static bool old_target_of(ds_address new_target, const ds_image *old_image, const ds_image *new_image,
+                          const ds_blocks *blocks, const votes *all, ds_address *old_target) {
+    ds_offset offset;
+    if (ds_image_offset(new_image, new_target, &offset)) {
+        uint64_t at = ds_blocks_find(blocks->list.items, blocks->list.count, offset);
+        if (at == UINT64_MAX)
+            return false;
+        const ds_block *block = &blocks->list.items[at];
+        if (offset - block->new_offset >= block->length)
+            return false;
+        ds_offset old_offset = block->old_offset + (offset - block->new_offset);
+        bool file_view = new_target - DS_FILE_BASE < new_image->file.size;
+        *old_target = file_view ? DS_FILE_BASE + old_offset : ds_image_address(old_image, old_offset);
+        return true;
+    }
+    const vote *v = vote_of(all, new_target);
+    *old_target = v->old_target;
+    return v->new_target == new_target && v->weight > 0;
+}
+
+ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena) {
+    const ds_image *image = side->image;
+    votes all;
+    DS_TRY(cast_aligned(&all, old_image, image, blocks, arena));
+    copy_file(side);
+    for (uint64_t i = 0; i < image->refs.count; i++) {
+        const ds_ref *ref = &image->refs.items[i];
+        ds_address old_target;
+        uint64_t label = is_bare_page(ref) ? 1
+                         : old_target_of(ref->target, old_image, image, blocks, &all, &old_target)
+                             ? mix(old_target)
+                             : mix(ref->target + UINT64_C(0x7fb5d329728ea185));
+        put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), label);
+    }
+    for (uint64_t i = 0; i < image->slots.count; i++) {
+        ds_address old_target;
+        if (old_target_of(image->slots.items[i].target, old_image, image, blocks, &all, &old_target))
+            ds_store64(side->bytes + image->slots.items[i].offset, mix(old_target));
+    }
+    ds_arena_free(arena, all.items);
+    return DS_OK;
+}

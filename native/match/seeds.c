@@ -1,0 +1,122 @@
+/* Seeds: exact matches in reference-free form, found along the new image. At each anchor, cheapest first:
+ * the diagonals of the last matches, then the index, nearest candidates first. */
+#include "match/index.h"
+
+#define RECENT 4         /* diagonals tried before the index */
+#define RECENT_MIN 32    /* equal bytes that make such a match without a look at the index */
+#define CANDIDATES 32    /* of a bucket, at most */
+#define SEED_MIN 8       /* shorter matches are noise */
+#define JUMP_MIN 32      /* a match this long is jumped over */
+#define HOME_MIN 64      /* a match this long says where "here" is */
+#define BARREN_LIMIT 4096 /* after this many new bytes without a seed, only every ... */
+#define BARREN_STRIDE 8   /* ... so many anchors are looked up: foreign input stays cheap */
+
+typedef struct search {
+    const ds_index *index;
+    const ds_side *old_side, *new_side;
+    int64_t recent[RECENT];
+    int64_t home;
+} search;
+
+static uint64_t match_length(const ds_side *old_side, uint64_t old_at, const ds_side *new_side, uint64_t new_at) {
+    const uint8_t *a = old_side->bytes + old_at, *b = new_side->bytes + new_at;
+    uint64_t limit = old_side->size - old_at < new_side->size - new_at ? old_side->size - old_at : new_side->size - new_at;
+    uint64_t length = 0;
+    while (length + 8 <= limit) {
+        uint64_t difference = ds_load64(a + length) ^ ds_load64(b + length);
+        if (difference != 0)
+            return length + ((uint64_t)__builtin_ctzll(difference) >> 3);
+        length += 8;
+    }
+    while (length < limit && a[length] == b[length])
+        length++;
+    return length;
+}
+
+static uint64_t match_on(const search *s, uint64_t new_at, int64_t diagonal) {
+    uint64_t old_at = new_at + (uint64_t)diagonal;
+    return old_at < s->old_side->size ? match_length(s->old_side, old_at, s->new_side, new_at) : 0;
+}
+
+static void remember(search *s, int64_t diagonal) {
+    unsigned at = 0;
+    while (at < RECENT - 1 && s->recent[at] != diagonal)
+        at++;
+    memmove(s->recent + 1, s->recent, at * sizeof *s->recent);
+    s->recent[0] = diagonal;
+}
+
+/* The longest of the CANDIDATES nearest to the home diagonal; of equal length the nearest. */
+static ds_seed look_up(const search *s, uint64_t new_at) {
+    ds_seed best = {.new_offset = (uint32_t)new_at};
+    uint64_t bucket = ds_hash_at(s->new_side->bytes + new_at, s->index->bits);
+    const uint32_t *positions = s->index->positions;
+    uint64_t first = s->index->heads[bucket], last = s->index->heads[bucket + 1];
+    if (first == last)
+        return best;
+    uint64_t wanted = new_at + (uint64_t)s->home;
+    uint64_t low = first, high = last;
+    if ((int64_t)wanted < 0)
+        wanted = 0;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (positions[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    uint64_t down = low, up = low;
+    for (unsigned i = 0; i < CANDIDATES && (down > first || up < last); i++) {
+        bool take_up = down == first || (up < last && positions[up] - wanted <= wanted - positions[down - 1]);
+        uint64_t old_at = take_up ? positions[up++] : positions[--down];
+        uint64_t length = match_length(s->old_side, old_at, s->new_side, new_at);
+        if (length > best.length) {
+            best.length = (uint32_t)length;
+            best.diagonal = (int64_t)(old_at - new_at);
+        }
+    }
+    return best;
+}
+
+static ds_seed seed_at(search *s, uint64_t new_at) {
+    for (unsigned i = 0; i < RECENT; i++) {
+        uint64_t length = match_on(s, new_at, s->recent[i]);
+        if (length >= RECENT_MIN)
+            return (ds_seed){(uint32_t)new_at, (uint32_t)length, s->recent[i]};
+    }
+    return look_up(s, new_at);
+}
+
+ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
+                        ds_arena *arena) {
+    search s = {.index = index, .old_side = old_side, .new_side = new_side};
+    uint64_t at = 0, last_seed = 0, skip = 0;
+    seeds->list.count = 0;
+    while (at + DS_HASH_BYTES <= new_side->size) {
+        if (!ds_bit(new_side->anchors, at)) {
+            at++;
+            continue;
+        }
+        if (at - last_seed > BARREN_LIMIT && skip++ % BARREN_STRIDE != 0) {
+            at++;
+            continue;
+        }
+        ds_seed seed = seed_at(&s, at);
+        if (seed.length < SEED_MIN) {
+            at++;
+            continue;
+        }
+        DS_TRY(DS_VEC_RESERVE(arena, &seeds->list, seeds->list.count + 1));
+        seeds->list.items[seeds->list.count++] = seed;
+        last_seed = at;
+        if (seed.length >= HOME_MIN)
+            s.home = seed.diagonal;
+        if (seed.length >= JUMP_MIN) {
+            remember(&s, seed.diagonal);
+            at += seed.length;
+            last_seed = at;
+        } else
+            at++;
+    }
+    return DS_OK;
+}

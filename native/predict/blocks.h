@@ -1,0 +1,30 @@
+/* Blocks: where new bytes come from. Ascending and disjoint in the new image, arbitrary in the old. */
+#ifndef DS_BLOCKS_H
+#define DS_BLOCKS_H
+
+#include "base/base.h"
+
+typedef struct ds_block {
+    ds_offset new_offset;
+    ds_offset old_offset;
+    uint64_t length;
+} ds_block;
+
+typedef struct ds_blocks {
+    DS_VEC(ds_block) list;
+} ds_blocks;
+
+/* Index of the last block that starts at or before `new_offset`; UINT64_MAX when there is none. */
+static inline uint64_t ds_blocks_find(const ds_block *blocks, uint64_t count, ds_offset new_offset) {
+    uint64_t low = 0, high = count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (blocks[middle].new_offset <= new_offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? UINT64_MAX : low - 1;
+}
+
+#endif

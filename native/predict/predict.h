@@ -1,0 +1,49 @@
+/* Predicted references: where the reference of a copied old byte points in the new image.
+ *
+ * Both sides run this over the same decisions in the same order, so that it may learn. Rules (part of
+ * the format; docs/spec/delta-format.md, "Prediction"):
+ *  1. A place-relative reference into the block that holds it, or into the block before or after, moves
+ *     with that block.
+ *  2. A target that was corrected before goes where the last correction said.
+ *  3. Else the address map decides.
+ */
+#ifndef DS_PREDICT_H
+#define DS_PREDICT_H
+
+#include "predict/map.h"
+
+typedef struct ds_lesson {
+    ds_address old_target; /* 0: free */
+    ds_address new_target;
+} ds_lesson;
+
+typedef struct ds_predictor {
+    const ds_image *old_image;
+    ds_map *map;
+    const ds_block *blocks;
+    uint64_t block_count;
+    ds_lesson *lessons;
+    unsigned lesson_bits;
+    uint64_t lesson_count;
+    ds_arena *arena;
+} ds_predictor;
+
+/* A reference of a copied block, ready to be put: everything but the target itself. */
+typedef struct ds_prediction {
+    ds_ref_kind kind;
+    uint32_t aux;
+    ds_address place; /* in the new image */
+    ds_address base;  /* mapped, for based kinds */
+    ds_address old_target;
+    ds_address target;
+} ds_prediction;
+
+ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
+                            uint64_t count, ds_arena *arena);
+void ds_predictor_close(ds_predictor *predictor);
+
+ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block);
+/* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */
+ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual, bool corrected);
+
+#endif

@@ -1,0 +1,33 @@
+"""The C core, bound one to one: checked lengths in, exceptions out.
+
+The only place that sees a pointer. Nothing here knows a file name, a key or a
+policy. The interpreter lock is released while the core works.
+"""
+
+from deltaseal._core.binding import (
+    STREAM_COUNT,
+    STREAM_NAMES,
+    CoreError,
+    Creation,
+    DeltaHeader,
+    Status,
+    applier_path,
+    apply,
+    create,
+    read_header,
+    write_header,
+)
+
+__all__ = [
+    "STREAM_COUNT",
+    "STREAM_NAMES",
+    "CoreError",
+    "Creation",
+    "DeltaHeader",
+    "Status",
+    "applier_path",
+    "apply",
+    "create",
+    "read_header",
+    "write_header",
+]

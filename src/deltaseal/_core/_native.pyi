@@ -1,0 +1,6 @@
+"""What the compiled extension offers; cffi makes no stubs, a test holds this against it."""
+
+from typing import Any
+
+ffi: Any
+lib: Any

@@ -1,0 +1,233 @@
+"""Wrappers of ``deltaseal.h``, one for each function that Python uses."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deltaseal._core._native import ffi, lib
+
+Buffer = bytes | bytearray | memoryview
+
+STREAM_COUNT: int = lib.DS_STREAM_COUNT
+STREAM_NAMES: tuple[str, ...] = tuple(
+    ffi.string(lib.ds_stream_name(i)).decode("ascii") for i in range(STREAM_COUNT)
+)
+_HEADER_MAX: int = lib.DS_HEADER_MAX
+
+
+class Status(enum.IntEnum):
+    """``ds_status`` of the C core; also the exit code of the confined applier."""
+
+    OK = lib.DS_OK
+    ARGUMENT = lib.DS_E_ARGUMENT
+    MEMORY = lib.DS_E_MEMORY
+    CANCELLED = lib.DS_E_CANCELLED
+    DELTA = lib.DS_E_DELTA
+    LIMIT = lib.DS_E_LIMIT
+    OLD = lib.DS_E_OLD
+    DIGEST = lib.DS_E_DIGEST
+
+
+class CoreError(Exception):
+    """A call of the core that did not end with ``DS_OK``."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(ffi.string(lib.ds_status_text(status)).decode("ascii"))
+        self.status = status
+
+
+def _check(status: int) -> None:
+    if status != lib.DS_OK:
+        raise CoreError(Status(status))
+
+
+# ---- callbacks: an exception of Python's stops the core, and comes out of the call ----
+
+
+class _Call:
+    """One call of the core with a callback into Python."""
+
+    def __init__(self, function: Callable[[Any], bool]) -> None:
+        self.function = function
+        self.error: BaseException | None = None
+
+    def __call__(self, argument: Any) -> bool:
+        try:
+            return self.function(argument)
+        except BaseException as error:
+            self.error = error
+            return False
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ds_python_sink(context: Any, data: Any, size: int) -> bool:
+    call: _Call = ffi.from_handle(context)
+    return call(memoryview(ffi.buffer(data, size)))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ds_python_progress(context: Any, done: int) -> bool:
+    call: _Call = ffi.from_handle(context)
+    return call(done)
+
+
+# ---- create ----
+
+
+class Creation:
+    """Typed raw streams of one delta; buffers handed out live as long as this object."""
+
+    def __init__(self, pointer: Any) -> None:
+        self._pointer = ffi.gc(pointer, lib.ds_create_free)
+
+    def stream(self, index: int) -> memoryview:
+        """The raw bytes of stream ``index``, read-only and uncopied."""
+        size = ffi.new("uint64_t *")
+        data = lib.ds_stream_at(self._pointer, index, size)
+        return memoryview(ffi.buffer(data, size[0])).toreadonly()
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes the core held at its peak, beside the two images."""
+        return int(lib.ds_create_peak_memory(self._pointer))
+
+
+def create(
+    old: Buffer,
+    new: Buffer,
+    *,
+    memory_bytes: int,
+    threads: int = 1,
+    rounds: int = 0,
+    plain: bool = False,
+    progress: Callable[[int], bool] | None = None,
+) -> Creation:
+    """Compute the streams of a delta. ``progress`` gets 0 to 1000; False cancels.
+
+    Raises CoreError: MEMORY over ``memory_bytes``, LIMIT for an image of 4 GiB, CANCELLED.
+    """
+    call = _Call(progress) if progress is not None else None
+    handle = ffi.new_handle(call) if call is not None else ffi.NULL
+    options = ffi.new("ds_create_options *")
+    options.memory_bytes = memory_bytes
+    options.threads = threads
+    options.rounds = rounds
+    options.plain = plain
+    options.progress = lib.ds_python_progress if call is not None else ffi.NULL
+    options.context = handle
+    out = ffi.new("ds_creation **")
+    old_data, new_data = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    status = lib.ds_create(old_data, len(old), new_data, len(new), options, out)
+    if call is not None:
+        call.raise_error()
+    _check(status)
+    return Creation(out[0])
+
+
+# ---- apply ----
+
+
+def apply(
+    old: Buffer,
+    delta: Buffer,
+    sink: Callable[[memoryview], bool],
+    *,
+    output_bytes: int,
+    memory_bytes: int,
+) -> None:
+    """Apply a delta in this process; ``sink`` gets the new image piece by piece.
+
+    For deltas this process has made itself; foreign ones go through the confined child.
+    Raises CoreError.
+    """
+    call = _Call(sink)
+    handle = ffi.new_handle(call)
+    limits = ffi.new("ds_limits *", {"output_bytes": output_bytes, "memory_bytes": memory_bytes})
+    old_data, delta_data = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", delta)
+    status = lib.ds_apply(old_data, len(old), delta_data, len(delta), limits, lib.ds_python_sink, handle)
+    call.raise_error()
+    _check(status)
+
+
+def applier_path() -> Path:
+    """The confined applier that was built beside this module."""
+    return Path(str(lib_file())).parent / "deltaseal-apply"
+
+
+def lib_file() -> str:
+    """Where the extension lies."""
+    from deltaseal._core import _native
+
+    return str(_native.__file__)
+
+
+# ---- the container's header ----
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaHeader:
+    """What the header of a delta says (docs/spec/delta-format.md, "Container"); sizes in bytes."""
+
+    zstd_version: tuple[int, int, int]
+    old_size: int
+    new_size: int
+    digests: tuple[bytes, bytes] | None
+    plain: bool
+    raw_sizes: tuple[int, ...]
+    frame_of: tuple[int, ...]
+    frame_sizes: tuple[int, ...]
+    frame_raw: tuple[bool, ...]
+    revision: int = 0
+    header_size: int = 0
+    total_size: int = 0
+
+
+def write_header(header: DeltaHeader) -> bytes:
+    """The bytes of ``header``; ``total_size`` and ``header_size`` are computed, not taken."""
+    info = ffi.new("ds_delta_info *")
+    info.zstd_version = list(header.zstd_version)
+    info.old_size, info.new_size = header.old_size, header.new_size
+    info.plain = header.plain
+    if header.digests is not None:
+        info.has_digests = True
+        info.old_digest, info.new_digest = header.digests
+    for index, (size, frame) in enumerate(zip(header.raw_sizes, header.frame_of, strict=True)):
+        info.streams[index].raw_size = size
+        info.streams[index].frame = frame
+    info.frame_count = len(header.frame_sizes)
+    for index, (size, raw) in enumerate(zip(header.frame_sizes, header.frame_raw, strict=True)):
+        info.frame_sizes[index], info.frame_raw[index] = size, raw
+    out = ffi.new("uint8_t[]", _HEADER_MAX)
+    size = lib.ds_write_header(info, out)
+    if size == 0:
+        raise CoreError(Status.ARGUMENT)
+    return bytes(ffi.buffer(out, size))
+
+
+def read_header(delta: Buffer) -> DeltaHeader:
+    """The header of a whole delta. Raises CoreError: DELTA where it is not one."""
+    info = ffi.new("ds_delta_info *")
+    _check(lib.ds_inspect(ffi.from_buffer("uint8_t[]", delta), len(delta), info))
+    streams, frames = range(STREAM_COUNT), range(info.frame_count)
+    return DeltaHeader(
+        zstd_version=tuple(info.zstd_version),
+        old_size=info.old_size,
+        new_size=info.new_size,
+        digests=(bytes(info.old_digest), bytes(info.new_digest)) if info.has_digests else None,
+        plain=info.plain,
+        raw_sizes=tuple(info.streams[i].raw_size for i in streams),
+        frame_of=tuple(info.streams[i].frame for i in streams),
+        frame_sizes=tuple(info.frame_sizes[i] for i in frames),
+        frame_raw=tuple(info.frame_raw[i] for i in frames),
+        revision=info.revision,
+        header_size=info.header_size,
+        total_size=info.total_size,
+    )

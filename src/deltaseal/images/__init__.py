@@ -1,0 +1,23 @@
+"""One image: the delta between two versions, applied with proof, and looked into.
+
+A delta that does not reproduce its new image is never returned; a foreign delta
+is applied in a confined child that has no path and no network.
+"""
+
+from deltaseal.images.applier import AppliedImage, apply
+from deltaseal.images.creator import EFFORTS, diff, diff_bytes
+from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
+from deltaseal.images.limits import Limits
+
+__all__ = [
+    "EFFORTS",
+    "AppliedImage",
+    "ImageDeltaInfo",
+    "Limits",
+    "StreamInfo",
+    "apply",
+    "diff",
+    "diff_bytes",
+    "inspect",
+    "is_image_delta",
+]

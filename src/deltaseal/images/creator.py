@@ -1,0 +1,135 @@
+"""Making a delta: the core finds the decisions, this module writes and proves the result."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+from deltaseal import _core
+from deltaseal.errors import DigestError, LimitError, StorageError, UsageError
+from deltaseal.images.frames import write_container
+
+Buffer = bytes | bytearray | memoryview
+
+# Rounds of matching; 0 lets the core choose by size.
+EFFORTS: dict[str, int] = {"fast": 1, "default": 0}
+
+_MEMORY_FLOOR = 96 << 20
+_MEMORY_FACTOR = 16
+_SMALL = 1 << 20  # images up to this size are tried as plain bytes too
+
+
+def memory_ceiling(old_size: int, new_size: int) -> int:
+    """Bytes that making a delta may take, beside the two images."""
+    return _MEMORY_FLOOR + _MEMORY_FACTOR * max(old_size, new_size)
+
+
+def _create(
+    old: Buffer, new: Buffer, *, rounds: int, threads: int, max_memory: int, plain: bool, progress: Callable[[int], bool] | None
+) -> _core.Creation:
+    try:
+        return _core.create(
+            old, new, memory_bytes=max_memory, threads=threads, rounds=rounds, plain=plain, progress=progress
+        )
+    except _core.CoreError as error:
+        if error.status is _core.Status.MEMORY:
+            raise LimitError(
+                f"making the delta needs more than {max_memory:,} bytes of memory",
+                hint="allow more with --max-memory",
+                max_memory=max_memory,
+            ) from error
+        if error.status is _core.Status.LIMIT:
+            raise LimitError(
+                "an image is larger than 4 GiB, the most a delta can be made for",
+                hint="deliver the whole file instead",
+                old_size=len(old),
+                new_size=len(new),
+            ) from error
+        raise
+
+
+def _prove(old: Buffer, new: Buffer, delta: bytes) -> None:
+    """Apply ``delta`` and compare: what does not come back exactly is never handed out."""
+    view = memoryview(new)
+    at = 0
+
+    def compare(piece: memoryview) -> bool:
+        nonlocal at
+        same = piece == view[at : at + len(piece)]
+        at += len(piece)
+        return same
+
+    try:
+        _core.apply(old, delta, compare, output_bytes=len(new), memory_bytes=memory_ceiling(len(old), len(new)))
+    except _core.CoreError as error:
+        raise DigestError(
+            "the delta that was made does not give the new image back",
+            hint="this is a bug of deltaseal: please report the two images",
+            at_byte=at,
+            status=error.status.name,
+        ) from error
+    if at != len(new):
+        raise DigestError("the delta that was made gives too few bytes", at_byte=at)
+
+
+def diff_bytes(
+    old: Buffer,
+    new: Buffer,
+    *,
+    effort: str = "default",
+    threads: int = 1,
+    max_memory: int | None = None,
+    digests: bool = True,
+    progress: Callable[[int], bool] | None = None,
+) -> bytes:
+    """The delta that makes ``new`` from ``old``, proved by applying it.
+
+    ``digests=False`` leaves the SHA-256 of both sides out, for a container that carries them
+    elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000; False cancels.
+    Raises LimitError, UsageError (unknown effort), DigestError (a bug).
+    """
+    if effort not in EFFORTS:
+        raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(EFFORTS))
+    pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
+    ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
+
+    def attempt(plain: bool) -> bytes:
+        creation = _create(
+            old, new, rounds=EFFORTS[effort], threads=threads, max_memory=ceiling, plain=plain, progress=progress
+        )
+        streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]  # they live as long as it does
+        return write_container(streams, old_size=len(old), new_size=len(new), digests=pair, plain=plain)
+
+    delta = attempt(False)
+    if len(new) <= _SMALL:
+        delta = min(delta, attempt(True), key=len)
+    _prove(old, new, delta)
+    return delta
+
+
+def _map(path: Path) -> Buffer:
+    """The file's bytes, mapped until the last view of them goes; an empty file has none to map."""
+    try:
+        with open(path, "rb") as file:
+            if file.seek(0, 2) == 0:
+                return b""
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+
+
+def diff(
+    old: Path,
+    new: Path,
+    *,
+    effort: str = "default",
+    threads: int = 1,
+    max_memory: int | None = None,
+    progress: Callable[[int], bool] | None = None,
+) -> bytes:
+    """The delta between two files; see ``diff_bytes``. Raises StorageError where one cannot be read."""
+    return diff_bytes(
+        _map(old), _map(new), effort=effort, threads=threads, max_memory=max_memory, progress=progress
+    )

@@ -1,0 +1,123 @@
+"""The container's writer: typed raw streams into zstd frames behind a header.
+
+Layout: docs/spec/delta-format.md. Which streams share a frame is chosen by size: like
+streams of a small delta help each other and save a frame header each; large ones stand
+alone, so that the applier can read them piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zstandard
+
+from deltaseal import _core
+
+_LEVEL = 22
+_JOINED_MAX = 1 << 20  # raw bytes of streams that may share a frame; the reader's limit is four times this
+_WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
+_WINDOW_LOG_MIN = 10
+
+# Reading takes the same libzstd's word for its version: (major, minor, patch).
+ZSTD_VERSION: tuple[int, int, int] = zstandard.ZSTD_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Consecutive streams stored together: compressed, or raw where that is not smaller."""
+
+    streams: tuple[int, ...]
+    stored: bytes
+    raw: bool
+
+
+def compress(data: bytes) -> bytes:
+    """One zstd frame without magic number, checksum, content size and dictionary id."""
+    window_log = min(max((len(data) - 1).bit_length(), _WINDOW_LOG_MIN), _WINDOW_LOG_MAX)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL,
+        source_size=len(data),
+        window_log=window_log,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=False,
+        write_checksum=False,
+        write_dict_id=False,
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+
+
+def make_frame(streams: Sequence[bytes | memoryview], first: int, last: int) -> Frame:
+    """Frame of the streams ``first`` to ``last`` inclusive."""
+    data = b"".join(streams[first : last + 1])
+    stored = compress(data) if data else b""
+    members = tuple(range(first, last + 1))
+    return Frame(members, stored, False) if data and len(stored) < len(data) else Frame(members, data, True)
+
+
+def _cost(frames: Sequence[Frame]) -> int:
+    return sum(len(frame.stored) + (2 if len(frame.stored) < 1 << 13 else 3) for frame in frames)
+
+
+def _apart(streams: Sequence[bytes | memoryview]) -> list[Frame]:
+    """A frame for each stream; empty ones go with the one before."""
+    starts = [0] + [i for i in range(1, len(streams)) if len(streams[i])]
+    ends = [start - 1 for start in starts[1:]] + [len(streams) - 1]
+    return [make_frame(streams, first, last) for first, last in zip(starts, ends, strict=True)]
+
+
+def _join_neighbours(streams: Sequence[bytes | memoryview], frames: list[Frame]) -> list[Frame]:
+    """Join neighbours, best first, while that makes the whole smaller."""
+    sizes = [len(s) for s in streams]
+    gains: dict[tuple[int, int], tuple[int, Frame]] = {}
+    while len(frames) > 1:
+        best: tuple[int, int, Frame] | None = None
+        for i, (a, b) in enumerate(zip(frames, frames[1:], strict=False)):
+            first, last = a.streams[0], b.streams[-1]
+            if sum(sizes[first : last + 1]) > _JOINED_MAX:
+                continue
+            if (first, last) not in gains:
+                joined = make_frame(streams, first, last)
+                gains[first, last] = (_cost([a, b]) - _cost([joined]), joined)
+            gain, joined = gains[first, last]
+            if gain > 0 and (best is None or gain > best[0]):
+                best = (gain, i, joined)
+        if best is None:
+            return frames
+        _, i, joined = best
+        frames = [*frames[:i], joined, *frames[i + 2 :]]
+    return frames
+
+
+def choose_frames(streams: Sequence[bytes | memoryview]) -> list[Frame]:
+    """The cheapest way found to lay the streams into frames."""
+    apart = _join_neighbours(streams, _apart(streams))
+    if sum(len(s) for s in streams) > _JOINED_MAX:
+        return apart
+    together = [make_frame(streams, 0, len(streams) - 1)]
+    return min(together, apart, key=_cost)
+
+
+def write_container(
+    streams: Sequence[bytes | memoryview],
+    *,
+    old_size: int,
+    new_size: int,
+    digests: tuple[bytes, bytes] | None,
+    plain: bool,
+) -> bytes:
+    """A whole delta: header, then frames."""
+    frames = choose_frames(streams)
+    frame_of = [index for index, frame in enumerate(frames) for _ in frame.streams]
+    header = _core.DeltaHeader(
+        zstd_version=ZSTD_VERSION,
+        old_size=old_size,
+        new_size=new_size,
+        digests=digests,
+        plain=plain,
+        raw_sizes=tuple(len(s) for s in streams),
+        frame_of=tuple(frame_of),
+        frame_sizes=tuple(len(f.stored) for f in frames),
+        frame_raw=tuple(f.raw for f in frames),
+    )
+    return _core.write_header(header) + b"".join(f.stored for f in frames)
