@@ -51,6 +51,10 @@ enum {
 enum { SHF_ALLOC = 2, SHF_EXECINSTR = 4, SHF_TLS = 0x400 };
 enum { SHN_XINDEX = 0xffff };
 
+/* Regions of one image at most; those at higher addresses are left out. Real files have less
+ * than a hundred; the limit keeps look-ups by offset, which are linear in regions, cheap. */
+#define ELF_REGION_LIMIT 4096
+
 typedef struct section {
     uint32_t name, type, link;
     uint64_t flags, address, offset, size;
@@ -78,14 +82,16 @@ ds_status ds_elf_nonzero(ds_elf *elf, ds_offset offset, ds_ref_kind kind, uint32
 
 ds_status ds_elf_size(ds_elf *elf, ds_offset offset, ds_address start) {
     uint32_t base;
-    if (ds_load64(elf->image->file.data + offset) == 0) return DS_OK;
+    if (ds_load64(elf->image->file.data + offset) == 0)
+        return DS_OK;
     DS_TRY(ds_image_add_base(elf->image, start, &base));
     return ds_elf_field(elf, offset, DS_REF_SIZE64, base);
 }
 
 ds_extent ds_elf_rest(const ds_elf *elf, ds_address address) {
     const ds_region *region = ds_image_region(elf->image, address);
-    if (region == NULL || region->class_ == DS_REGION_NOBITS) return (ds_extent){0};
+    if (region == NULL || region->class_ == DS_REGION_NOBITS)
+        return (ds_extent){0};
     uint64_t inside = address - region->address;
     return (ds_extent){region->offset + inside, address, region->size - inside};
 }
@@ -100,8 +106,10 @@ bool ds_elf_locate(const ds_elf *elf, ds_address address, uint64_t size, ds_offs
 
 void ds_elf_function(ds_elf *elf, ds_address address) {
     const ds_region *region = ds_image_region(elf->image, address);
-    if (region == NULL || region->class_ != DS_REGION_CODE) return;
-    if (elf->image->arch == DS_ARCH_AARCH64 && address % AARCH64_INSTRUCTION != 0) return;
+    if (region == NULL || region->class_ != DS_REGION_CODE)
+        return;
+    if (elf->image->arch == DS_ARCH_AARCH64 && address % AARCH64_INSTRUCTION != 0)
+        return;
     ds_offset offset = region->offset + (address - region->address);
     elf->functions[offset / 8] |= (uint8_t)(1u << offset % 8);
 }
@@ -115,11 +123,10 @@ ds_status ds_elf_origin_at(ds_elf *elf, ds_extent table, ds_elf_origin *out) {
 
 static bool read_ident(ds_span file, ds_arch *arch) {
     static const uint8_t magic[] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB};
-    if (file.size < ELF_HEADER_SIZE || memcmp(file.data, magic, sizeof magic) != 0) return false;
+    if (file.size < ELF_HEADER_SIZE || memcmp(file.data, magic, sizeof magic) != 0)
+        return false;
     uint16_t type = ds_load16(file.data + 16), machine = ds_load16(file.data + 18);
-    *arch = machine == EM_X86_64    ? DS_ARCH_X86_64
-            : machine == EM_AARCH64 ? DS_ARCH_AARCH64
-                                    : DS_ARCH_NONE;
+    *arch = machine == EM_X86_64 ? DS_ARCH_X86_64 : machine == EM_AARCH64 ? DS_ARCH_AARCH64 : DS_ARCH_NONE;
     return *arch != DS_ARCH_NONE && (type == ET_EXEC || type == ET_DYN);
 }
 
@@ -149,8 +156,7 @@ static segment segment_at(ds_span file, const headers *h, uint64_t index) {
 }
 
 static bool has_bytes(ds_span file, const section *s) {
-    return s->type != SHT_NULL && s->type != SHT_NOBITS && s->size != 0 &&
-           ds_within(s->offset, s->size, file.size);
+    return s->type != SHT_NULL && s->type != SHT_NOBITS && s->size != 0 && ds_within(s->offset, s->size, file.size);
 }
 
 static headers read_headers(ds_span file) {
@@ -165,13 +171,17 @@ static headers read_headers(ds_span file) {
         return h;
     /* Numbers too large for the ELF header stand in section 0. */
     section first = section_at(file, &h, 0);
-    if (sections == 0) sections = first.size;
-    if (names == SHN_XINDEX) names = first.link;
-    if (sections > (file.size - h.sections_at) / ELF_SECTION_HEADER_SIZE) return h;
+    if (sections == 0)
+        sections = first.size;
+    if (names == SHN_XINDEX)
+        names = first.link;
+    if (sections > (file.size - h.sections_at) / ELF_SECTION_HEADER_SIZE)
+        return h;
     h.section_count = sections;
     if (names < sections) {
         section s = section_at(file, &h, names);
-        if (has_bytes(file, &s)) h.names = (ds_extent){s.offset, DS_FILE_BASE + s.offset, s.size};
+        if (has_bytes(file, &s))
+            h.names = (ds_extent){s.offset, DS_FILE_BASE + s.offset, s.size};
     }
     return h;
 }
@@ -182,16 +192,30 @@ static bool is_named(ds_span file, const headers *h, const section *s, const cha
            memcmp(file.data + h->names.offset + s->name, name, (size_t)size) == 0;
 }
 
+/* Bytes inside the file as a table: where a region begins with it, at most up to that region's end. */
+static ds_extent extent_at(const ds_elf *elf, ds_offset offset, uint64_t size) {
+    ds_address address = ds_image_address(elf->image, offset);
+    const ds_region *region = ds_image_region(elf->image, address);
+    if (region != NULL && size > region->size - (address - region->address))
+        size = region->size - (address - region->address);
+    return (ds_extent){offset, address, size};
+}
+
 static ds_extent section_extent(const ds_elf *elf, const section *s) {
-    if (!has_bytes(elf->image->file, s)) return (ds_extent){0};
-    return (ds_extent){s->offset, ds_image_address(elf->image, s->offset), s->size};
+    return has_bytes(elf->image->file, s) ? extent_at(elf, s->offset, s->size) : (ds_extent){0};
+}
+
+/* Fields of unwind tables count from their place, so all of the table has to have addresses. */
+static bool is_loaded(ds_extent table) {
+    return table.address < DS_FILE_BASE;
 }
 
 /* The first section of a type; false when there is none. */
 static bool find_section(const ds_elf *elf, const headers *h, uint32_t type, section *out) {
     for (uint64_t i = 0; i < h->section_count; i++) {
         *out = section_at(elf->image->file, h, i);
-        if (out->type == type && has_bytes(elf->image->file, out)) return true;
+        if (out->type == type && has_bytes(elf->image->file, out))
+            return true;
     }
     return false;
 }
@@ -199,7 +223,8 @@ static bool find_section(const ds_elf *elf, const headers *h, uint32_t type, sec
 static bool find_segment(const ds_elf *elf, const headers *h, uint32_t type, segment *out) {
     for (uint64_t i = 0; i < h->segment_count; i++) {
         *out = segment_at(elf->image->file, h, i);
-        if (out->type == type && ds_within(out->offset, out->file_size, elf->image->file.size)) return true;
+        if (out->type == type && ds_within(out->offset, out->file_size, elf->image->file.size))
+            return true;
     }
     return false;
 }
@@ -214,7 +239,8 @@ static ds_status segment_refs(ds_elf *elf, const headers *h) {
     for (uint64_t i = 0; i < h->segment_count; i++) {
         segment s = segment_at(elf->image->file, h, i);
         ds_offset at = h->segments_at + i * ELF_PROGRAM_HEADER_SIZE;
-        if (s.memory_size == 0) continue; /* PT_GNU_STACK: nothing is somewhere */
+        if (s.memory_size == 0)
+            continue; /* PT_GNU_STACK: nothing is somewhere */
         DS_TRY(ds_elf_nonzero(elf, at + 8, DS_REF_FILE64, 0));
         DS_TRY(ds_elf_nonzero(elf, at + 16, DS_REF_ABS64, 0));
         DS_TRY(ds_elf_nonzero(elf, at + 24, DS_REF_ABS64, 0)); /* p_paddr */
@@ -231,11 +257,14 @@ static ds_status section_refs(ds_elf *elf, const headers *h) {
     for (uint64_t i = 1; i < h->section_count; i++) {
         section s = section_at(elf->image->file, h, i);
         ds_offset at = h->sections_at + i * ELF_SECTION_HEADER_SIZE;
-        if (s.type == SHT_NULL) continue;
-        if (h->names.size != 0) DS_TRY(ds_elf_nonzero(elf, at, DS_REF_BASE32, names));
+        if (s.type == SHT_NULL)
+            continue;
+        if (h->names.size != 0)
+            DS_TRY(ds_elf_nonzero(elf, at, DS_REF_BASE32, names));
         DS_TRY(ds_elf_nonzero(elf, at + 16, DS_REF_ABS64, 0));
         DS_TRY(ds_elf_nonzero(elf, at + 24, DS_REF_FILE64, 0));
-        if (s.type == SHT_NOBITS && (s.flags & SHF_TLS) != 0) continue;
+        if (s.type == SHT_NOBITS && (s.flags & SHF_TLS) != 0)
+            continue;
         bool loaded = (s.flags & SHF_ALLOC) != 0;
         DS_TRY(ds_elf_size(elf, at + 32, loaded ? s.address : DS_FILE_BASE + s.offset));
     }
@@ -249,8 +278,10 @@ typedef DS_VEC(ds_region) regions;
 static ds_status propose(ds_elf *elf, regions *proposed, ds_region region) {
     ds_address end;
     bool bytes = region.class_ != DS_REGION_NOBITS;
-    if (region.size == 0 || !ds_add(region.address, region.size, &end) || end > DS_FILE_BASE) return DS_OK;
-    if (bytes && !ds_within(region.offset, region.size, elf->image->file.size)) return DS_OK;
+    if (region.size == 0 || !ds_add(region.address, region.size, &end) || end > DS_FILE_BASE)
+        return DS_OK;
+    if (bytes && !ds_within(region.offset, region.size, elf->image->file.size))
+        return DS_OK;
     DS_TRY(DS_VEC_RESERVE(elf->image->arena, proposed, proposed->count + 1));
     proposed->items[proposed->count++] = region;
     return DS_OK;
@@ -260,14 +291,17 @@ static ds_status propose_sections(ds_elf *elf, const headers *h, regions *propos
     for (uint64_t i = 0; i < h->section_count; i++) {
         section s = section_at(elf->image->file, h, i);
         bool bytes = s.type != SHT_NOBITS;
-        if (s.type == SHT_NULL || (s.flags & SHF_ALLOC) == 0 || (!bytes && (s.flags & SHF_TLS) != 0)) continue;
+        if (s.type == SHT_NULL || (s.flags & SHF_ALLOC) == 0 || (!bytes && (s.flags & SHF_TLS) != 0))
+            continue;
         bool code = (s.flags & SHF_EXECINSTR) != 0;
         DS_TRY(propose(elf, proposed,
                        (ds_region){
                            .offset = bytes ? s.offset : 0,
                            .address = s.address,
                            .size = s.size,
-                           .class_ = !bytes ? DS_REGION_NOBITS : code ? DS_REGION_CODE : DS_REGION_DATA,
+                           .class_ = !bytes ? DS_REGION_NOBITS
+                                     : code ? DS_REGION_CODE
+                                            : DS_REGION_DATA,
                        }));
     }
     return DS_OK;
@@ -276,7 +310,8 @@ static ds_status propose_sections(ds_elf *elf, const headers *h, regions *propos
 static ds_status propose_segments(ds_elf *elf, const headers *h, regions *proposed) {
     for (uint64_t i = 0; i < h->segment_count; i++) {
         segment s = segment_at(elf->image->file, h, i);
-        if (s.type != PT_LOAD) continue;
+        if (s.type != PT_LOAD)
+            continue;
         DS_TRY(propose(elf, proposed,
                        (ds_region){
                            .offset = s.offset,
@@ -304,19 +339,22 @@ static ds_status choose_regions(ds_elf *elf, regions *proposed, ds_pair *order) 
     ds_sort_pairs(order, proposed->count);
     for (uint64_t i = 0; i < proposed->count; i++) {
         ds_region *region = &proposed->items[order[i].value];
-        if (region->class_ == DS_REGION_NOBITS) continue;
+        if (region->class_ == DS_REGION_NOBITS)
+            continue;
         if (region->offset < end)
             region->size = 0;
         else
             end = region->offset + region->size;
     }
     for (uint64_t i = 0; i < proposed->count; i++)
-        if (proposed->items[i].size != 0) order[count++] = (ds_pair){proposed->items[i].address, i};
+        if (proposed->items[i].size != 0)
+            order[count++] = (ds_pair){proposed->items[i].address, i};
     ds_sort_pairs(order, count);
     end = 0;
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count && elf->image->regions.count < ELF_REGION_LIMIT; i++) {
         ds_region region = proposed->items[order[i].value];
-        if (region.address < end) continue;
+        if (region.address < end)
+            continue;
         end = region.address + region.size;
         DS_TRY(ds_image_add_region(elf->image, region));
     }
@@ -340,7 +378,8 @@ static ds_status add_regions(ds_elf *elf, const headers *h,
 /* --- tables ------------------------------------------------------------------------------ */
 
 static ds_status read_frames(ds_elf *elf, ds_extent table) {
-    if (!ds_elf_charge(elf, table.size)) return DS_OK;
+    if (!is_loaded(table) || !ds_elf_charge(elf, table.size))
+        return DS_OK;
     return ds_unwind_frames(elf->image, table, false, &elf->unwind);
 }
 
@@ -371,8 +410,10 @@ static ds_status read_sections(ds_elf *elf, const headers *h) {
     for (uint64_t row = 0; row < DS_COUNT(table_rows); row++) {
         for (uint64_t i = 0; i < h->section_count; i++) {
             section s = section_at(file, h, i);
-            if (s.type != table_rows[row].type || (s.flags & SHF_ALLOC) == 0 || !has_bytes(file, &s)) continue;
-            if (table_rows[row].name != NULL && !is_named(file, h, &s, table_rows[row].name)) continue;
+            if (s.type != table_rows[row].type || (s.flags & SHF_ALLOC) == 0 || !has_bytes(file, &s))
+                continue;
+            if (table_rows[row].name != NULL && !is_named(file, h, &s, table_rows[row].name))
+                continue;
             DS_TRY(table_rows[row].read(elf, section_extent(elf, &s)));
         }
     }
@@ -383,9 +424,11 @@ static ds_status read_sections(ds_elf *elf, const headers *h) {
 static ds_status symbol_section(ds_elf *elf, const headers *h, uint32_t type, ds_elf_origin *symbols,
                                 ds_elf_origin *strings) {
     section s;
-    if (!find_section(elf, h, type, &s)) return DS_OK;
+    if (!find_section(elf, h, type, &s))
+        return DS_OK;
     DS_TRY(ds_elf_origin_at(elf, section_extent(elf, &s), symbols));
-    if (s.link >= h->section_count) return DS_OK;
+    if (s.link >= h->section_count)
+        return DS_OK;
     s = section_at(elf->image->file, h, s.link);
     return ds_elf_origin_at(elf, section_extent(elf, &s), strings);
 }
@@ -396,8 +439,9 @@ static ds_status read_unwind(ds_elf *elf, const headers *h, bool frames_known) {
     segment s;
     ds_address frames = 0;
     if (find_segment(elf, h, PT_GNU_EH_FRAME, &s)) {
-        ds_extent table = {s.offset, ds_image_address(elf->image, s.offset), s.file_size};
-        if (ds_elf_charge(elf, table.size)) DS_TRY(ds_unwind_frame_header(elf->image, table, &frames));
+        ds_extent table = extent_at(elf, s.offset, s.file_size);
+        if (is_loaded(table) && ds_elf_charge(elf, table.size))
+            DS_TRY(ds_unwind_frame_header(elf->image, table, &frames));
     }
     if (!frames_known && frames != 0) {
         ds_extent table = ds_elf_rest(elf, frames);
@@ -420,14 +464,16 @@ static ds_status sweep_region(ds_elf *elf, const ds_region *region) {
             at |= 7; /* none in this byte */
             continue;
         }
-        if ((elf->functions[at / 8] >> at % 8 & 1) == 0) continue;
+        if ((elf->functions[at / 8] >> at % 8 & 1) == 0)
+            continue;
         status = DS_VEC_RESERVE(elf->image->arena, &entries, entries.count + 1);
-        if (status == DS_OK) entries.items[entries.count++] = at;
+        if (status == DS_OK)
+            entries.items[entries.count++] = at;
     }
     ds_sweep sweep = elf->image->arch == DS_ARCH_X86_64 ? ds_x86_64_sweep : ds_aarch64_sweep;
     if (status == DS_OK)
-        status = sweep(elf->image, (ds_code){region->offset, region->address, region->size}, entries.items,
-                       entries.count);
+        status =
+            sweep(elf->image, (ds_code){region->offset, region->address, region->size}, entries.items, entries.count);
     DS_VEC_FREE(elf->image->arena, &entries);
     return status;
 }
@@ -446,7 +492,8 @@ static ds_status read_image(ds_elf *elf) {
     headers h = read_headers(file);
     DS_TRY(add_regions(elf, &h, propose_sections));
     bool by_sections = elf->image->regions.count != 0;
-    if (!by_sections) DS_TRY(add_regions(elf, &h, propose_segments));
+    if (!by_sections)
+        DS_TRY(add_regions(elf, &h, propose_segments));
 
     ds_extent dynamic_table = {0};
     section s;
@@ -454,9 +501,7 @@ static ds_status read_image(ds_elf *elf) {
     if (by_sections && find_section(elf, &h, SHT_DYNAMIC, &s))
         dynamic_table = section_extent(elf, &s);
     else if (!by_sections && find_segment(elf, &h, PT_DYNAMIC, &dynamic_segment))
-        dynamic_table = (ds_extent){dynamic_segment.offset,
-                                    ds_image_address(elf->image, dynamic_segment.offset),
-                                    dynamic_segment.file_size};
+        dynamic_table = extent_at(elf, dynamic_segment.offset, dynamic_segment.file_size);
     ds_elf_dynamic dynamic;
     ds_elf_dynamic_read(elf, dynamic_table, &dynamic);
     if (by_sections) {
@@ -487,11 +532,13 @@ ds_status ds_elf_parse(ds_image *image, ds_offset offset, uint64_t size, unsigne
     ds_arch arch;
     /* Nothing wraps an ELF image: it is the whole file, in the first space. */
     *claimed = offset == 0 && size == image->file.size && space == 0 && read_ident(image->file, &arch);
-    if (!*claimed) return DS_OK;
+    if (!*claimed)
+        return DS_OK;
     image->arch = arch;
     ds_elf elf = {.image = image, .work_left = size * ELF_WORK_LIMIT};
     elf.functions = ds_arena_alloc(image->arena, size / 8 + 1);
-    if (elf.functions == NULL) return DS_E_MEMORY;
+    if (elf.functions == NULL)
+        return DS_E_MEMORY;
     ds_status status = read_image(&elf);
     DS_VEC_FREE(image->arena, &elf.unwind);
     ds_arena_free(image->arena, elf.functions);

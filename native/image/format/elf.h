@@ -42,7 +42,8 @@ typedef ds_status (*ds_elf_reader)(ds_elf *elf, ds_extent table);
 
 /* Takes `size` from the work left; false when it does not suffice. */
 static inline bool ds_elf_charge(ds_elf *elf, uint64_t size) {
-    if (size > elf->work_left) return false;
+    if (size > elf->work_left)
+        return false;
     elf->work_left -= size;
     return true;
 }
@@ -110,8 +111,7 @@ void ds_elf_dynamic_read(const ds_elf *elf, ds_extent table, ds_elf_dynamic *out
 ds_status ds_elf_dynamic_refs(ds_elf *elf, const ds_elf_dynamic *dynamic);
 /* The bytes that two tags name, within one region; all of the region's rest when that is shorter
  * or `size` is ELF_TAGS. */
-ds_extent ds_elf_dynamic_extent(const ds_elf *elf, const ds_elf_dynamic *dynamic, ds_elf_tag address,
-                                ds_elf_tag size);
+ds_extent ds_elf_dynamic_extent(const ds_elf *elf, const ds_elf_dynamic *dynamic, ds_elf_tag address, ds_elf_tag size);
 /* .dynsym as far as .dynamic and the hash tables tell. */
 ds_extent ds_elf_dynamic_symbols(const ds_elf *elf, const ds_elf_dynamic *dynamic);
 /* Reads every table that .dynamic names, for files without section headers. */

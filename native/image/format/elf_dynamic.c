@@ -66,9 +66,11 @@ void ds_elf_dynamic_read(const ds_elf *elf, ds_extent table, ds_elf_dynamic *out
     for (uint64_t i = 0; i < table.size / ELF_DYNAMIC_SIZE; i++) {
         const uint8_t *entry = data + table.offset + i * ELF_DYNAMIC_SIZE;
         uint64_t number = ds_load64(entry);
-        if (number == DT_NULL) break;
+        if (number == DT_NULL)
+            break;
         ds_elf_tag tag = find_tag(number);
-        if (tag < ELF_TAGS && out->values[tag] == 0) out->values[tag] = ds_load64(entry + 8);
+        if (tag < ELF_TAGS && out->values[tag] == 0)
+            out->values[tag] = ds_load64(entry + 8);
         out->table.size += ELF_DYNAMIC_SIZE;
     }
 }
@@ -78,7 +80,8 @@ ds_status ds_elf_dynamic_refs(ds_elf *elf, const ds_elf_dynamic *dynamic) {
     uint64_t end = dynamic->table.offset + dynamic->table.size;
     for (ds_offset at = dynamic->table.offset; at < end; at += ELF_DYNAMIC_SIZE) {
         ds_elf_tag tag = find_tag(ds_load64(data + at));
-        if (tag == ELF_TAGS) continue;
+        if (tag == ELF_TAGS)
+            continue;
         if (tags[tag].meaning == IS_ADDRESS)
             DS_TRY(ds_elf_nonzero(elf, at + 8, DS_REF_ABS64, 0));
         else if (tags[tag].meaning == IS_SIZE && dynamic->values[tags[tag].of] != 0)
@@ -89,11 +92,12 @@ ds_status ds_elf_dynamic_refs(ds_elf *elf, const ds_elf_dynamic *dynamic) {
     return DS_OK;
 }
 
-ds_extent ds_elf_dynamic_extent(const ds_elf *elf, const ds_elf_dynamic *dynamic, ds_elf_tag address,
-                                ds_elf_tag size) {
-    if (dynamic->values[address] == 0) return (ds_extent){0};
+ds_extent ds_elf_dynamic_extent(const ds_elf *elf, const ds_elf_dynamic *dynamic, ds_elf_tag address, ds_elf_tag size) {
+    if (dynamic->values[address] == 0)
+        return (ds_extent){0};
     ds_extent rest = ds_elf_rest(elf, dynamic->values[address]);
-    if (size < ELF_TAGS && dynamic->values[size] < rest.size) rest.size = dynamic->values[size];
+    if (size < ELF_TAGS && dynamic->values[size] < rest.size)
+        rest.size = dynamic->values[size];
     return rest;
 }
 
@@ -105,7 +109,8 @@ ds_extent ds_elf_dynamic_symbols(const ds_elf *elf, const ds_elf_dynamic *dynami
     /* Linkers put the strings right behind the symbols. */
     if (count == 0 && strings.address > symbols.address)
         count = (strings.address - symbols.address) / ELF_SYMBOL_SIZE;
-    if (count > symbols.size / ELF_SYMBOL_SIZE) count = symbols.size / ELF_SYMBOL_SIZE;
+    if (count > symbols.size / ELF_SYMBOL_SIZE)
+        count = symbols.size / ELF_SYMBOL_SIZE;
     symbols.size = count * ELF_SYMBOL_SIZE;
     return symbols;
 }

@@ -45,17 +45,21 @@ static const reloc_rule *find_rule(ds_arch arch, uint32_t type) {
     const reloc_rule *rules = arch == DS_ARCH_X86_64 ? x86_64_rules : aarch64_rules;
     uint64_t count = arch == DS_ARCH_X86_64 ? DS_COUNT(x86_64_rules) : DS_COUNT(aarch64_rules);
     for (uint64_t i = 0; i < count; i++)
-        if (rules[i].type == type) return &rules[i];
+        if (rules[i].type == type)
+            return &rules[i];
     return &no_rule;
 }
 
 /* The word that a relocation fills: `meaning` is what it will refer to, 0 if that is not known. */
 static ds_status read_slot(ds_elf *elf, ds_address address, const reloc_rule *rule, ds_address meaning) {
     ds_offset at;
-    if (!rule->fills_slot || !ds_elf_locate(elf, address, ELF_WORD_SIZE, &at)) return DS_OK;
+    if (!rule->fills_slot || !ds_elf_locate(elf, address, ELF_WORD_SIZE, &at))
+        return DS_OK;
     uint64_t content = ds_load64(elf->image->file.data + at);
-    if (content == 0) return meaning != 0 ? ds_image_add_slot(elf->image, at, meaning) : DS_OK;
-    if (!rule->fills_address && ds_image_region(elf->image, content) == NULL) return DS_OK;
+    if (content == 0)
+        return meaning != 0 ? ds_image_add_slot(elf->image, at, meaning) : DS_OK;
+    if (!rule->fills_address && ds_image_region(elf->image, content) == NULL)
+        return DS_OK;
     return ds_elf_field(elf, at, DS_REF_ABS64, 0);
 }
 
@@ -79,7 +83,8 @@ static ds_status read_rela(ds_elf *elf, ds_offset at) {
 }
 
 ds_status ds_elf_rela(ds_elf *elf, ds_extent table) {
-    if (!ds_elf_charge(elf, table.size)) return DS_OK;
+    if (!ds_elf_charge(elf, table.size))
+        return DS_OK;
     for (uint64_t i = 0; i < table.size / ELF_RELA_SIZE; i++)
         DS_TRY(read_rela(elf, table.offset + i * ELF_RELA_SIZE));
     return DS_OK;
@@ -91,12 +96,14 @@ ds_status ds_elf_rela(ds_elf *elf, ds_extent table) {
 
 static ds_status read_relr_location(ds_elf *elf, ds_address address) {
     ds_offset at;
-    if (!ds_elf_charge(elf, ELF_WORD_SIZE) || !ds_elf_locate(elf, address, ELF_WORD_SIZE, &at)) return DS_OK;
+    if (!ds_elf_charge(elf, ELF_WORD_SIZE) || !ds_elf_locate(elf, address, ELF_WORD_SIZE, &at))
+        return DS_OK;
     return ds_elf_nonzero(elf, at, DS_REF_ABS64, 0);
 }
 
 ds_status ds_elf_relr(ds_elf *elf, ds_extent table) {
-    if (!ds_elf_charge(elf, table.size)) return DS_OK;
+    if (!ds_elf_charge(elf, table.size))
+        return DS_OK;
     ds_address next = 0;
     for (uint64_t i = 0; i < table.size / ELF_WORD_SIZE; i++) {
         ds_offset at = table.offset + i * ELF_WORD_SIZE;
@@ -117,7 +124,8 @@ ds_status ds_elf_relr(ds_elf *elf, ds_extent table) {
 /* --- words and the PLT ------------------------------------------------------------------- */
 
 ds_status ds_elf_words(ds_elf *elf, ds_extent table) {
-    if (!ds_elf_charge(elf, table.size)) return DS_OK;
+    if (!ds_elf_charge(elf, table.size))
+        return DS_OK;
     for (uint64_t i = 0; i < table.size / ELF_WORD_SIZE; i++) {
         ds_offset at = table.offset + i * ELF_WORD_SIZE;
         uint64_t word = ds_load64(elf->image->file.data + at);
@@ -142,7 +150,8 @@ static const struct {
 
 ds_status ds_elf_plt(ds_elf *elf, ds_extent table) {
     uint64_t count = elf->calls.table.size / ELF_RELA_SIZE;
-    if (elf->image->arch != DS_ARCH_X86_64 || !ds_elf_charge(elf, table.size)) return DS_OK;
+    if (elf->image->arch != DS_ARCH_X86_64 || !ds_elf_charge(elf, table.size))
+        return DS_OK;
     for (uint64_t i = 0; i < table.size / PLT_ENTRY; i++) {
         ds_offset at = table.offset + i * PLT_ENTRY;
         const uint8_t *entry = elf->image->file.data + at;

@@ -13,21 +13,26 @@ enum { SHN_UNDEF = 0, SHN_ABS = 0xfff1, SHN_COMMON = 0xfff2 };
 
 static ds_status read_symbol(ds_elf *elf, ds_offset at, const ds_elf_origin *strings) {
     const uint8_t *symbol = elf->image->file.data + at;
-    if (strings->table.size != 0) DS_TRY(ds_elf_nonzero(elf, at + SYMBOL_NAME, DS_REF_BASE32, strings->base));
+    if (strings->table.size != 0)
+        DS_TRY(ds_elf_nonzero(elf, at + SYMBOL_NAME, DS_REF_BASE32, strings->base));
     unsigned type = symbol[SYMBOL_INFO] & 0x0f;
     unsigned section = ds_load16(symbol + SYMBOL_SECTION);
     uint64_t value = ds_load64(symbol + SYMBOL_VALUE);
     /* Values of thread-local symbols count from the TLS block, of absolute ones from nothing. */
-    if (value == 0 || type == STT_TLS || section == SHN_ABS || section == SHN_COMMON) return DS_OK;
+    if (value == 0 || type == STT_TLS || section == SHN_ABS || section == SHN_COMMON)
+        return DS_OK;
     DS_TRY(ds_elf_field(elf, at + SYMBOL_VALUE, DS_REF_ABS64, 0));
-    if (section == SHN_UNDEF) return DS_OK; /* the value is that of a PLT entry, the size a guess */
+    if (section == SHN_UNDEF)
+        return DS_OK; /* the value is that of a PLT entry, the size a guess */
     DS_TRY(ds_elf_size(elf, at + SYMBOL_SIZE, value));
-    if (type == STT_FUNC || type == STT_GNU_IFUNC) ds_elf_function(elf, value);
+    if (type == STT_FUNC || type == STT_GNU_IFUNC)
+        ds_elf_function(elf, value);
     return DS_OK;
 }
 
 ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, const ds_elf_origin *strings) {
-    if (!ds_elf_charge(elf, table.size)) return DS_OK;
+    if (!ds_elf_charge(elf, table.size))
+        return DS_OK;
     for (uint64_t i = 0; i < table.size / ELF_SYMBOL_SIZE; i++)
         DS_TRY(read_symbol(elf, table.offset + i * ELF_SYMBOL_SIZE, strings));
     return DS_OK;
@@ -37,7 +42,8 @@ ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, const ds_elf_origin *stri
 
 /* `count` symbol indices at `at`. 0 ends a chain or marks an empty bucket. */
 static ds_status read_indices(ds_elf *elf, ds_offset at, uint64_t count) {
-    if (elf->symbols.table.size == 0 || !ds_elf_charge(elf, 4 * count)) return DS_OK;
+    if (elf->symbols.table.size == 0 || !ds_elf_charge(elf, 4 * count))
+        return DS_OK;
     for (uint64_t i = 0; i < count; i++)
         DS_TRY(ds_elf_nonzero(elf, at + 4 * i, DS_REF_INDEX32, elf->symbols.base));
     return DS_OK;
@@ -47,7 +53,8 @@ static ds_status read_indices(ds_elf *elf, ds_offset at, uint64_t count) {
 
 /* Buckets and chains together; 0 when the table does not fit its extent. */
 static uint64_t hash_indices(const ds_elf *elf, ds_extent table, uint64_t *chains) {
-    if (table.size < HASH_HEADER) return 0;
+    if (table.size < HASH_HEADER)
+        return 0;
     const uint8_t *p = elf->image->file.data + table.offset;
     uint64_t count = (uint64_t)ds_load32(p) + ds_load32(p + 4);
     *chains = ds_load32(p + 4);
@@ -67,12 +74,14 @@ typedef struct gnu_hash {
 } gnu_hash;
 
 static bool gnu_hash_layout(const ds_elf *elf, ds_extent table, gnu_hash *out) {
-    if (table.size < GNU_HASH_HEADER) return false;
+    if (table.size < GNU_HASH_HEADER)
+        return false;
     const uint8_t *p = elf->image->file.data + table.offset;
     uint64_t filter = (uint64_t)ds_load32(p + 8) * 8; /* cannot overflow: 32 bits times 8 */
     out->buckets = ds_load32(p);
     out->first_symbol = ds_load32(p + 4);
-    if (!ds_within(GNU_HASH_HEADER + filter, 4 * out->buckets, table.size)) return false;
+    if (!ds_within(GNU_HASH_HEADER + filter, 4 * out->buckets, table.size))
+        return false;
     out->buckets_at = table.offset + GNU_HASH_HEADER + filter;
     out->chains_at = out->buckets_at + 4 * out->buckets;
     out->end = table.offset + table.size;
@@ -81,7 +90,8 @@ static bool gnu_hash_layout(const ds_elf *elf, ds_extent table, gnu_hash *out) {
 
 ds_status ds_elf_gnu_hash(ds_elf *elf, ds_extent table) {
     gnu_hash hash;
-    if (!gnu_hash_layout(elf, table, &hash)) return DS_OK;
+    if (!gnu_hash_layout(elf, table, &hash))
+        return DS_OK;
     DS_TRY(read_indices(elf, table.offset + 4, 1));
     return read_indices(elf, hash.buckets_at, hash.buckets);
 }
@@ -93,11 +103,14 @@ static uint64_t gnu_hash_symbols(const ds_elf *elf, const gnu_hash *hash) {
     uint64_t last = 0;
     for (uint64_t i = 0; i < hash->buckets; i++) {
         uint64_t symbol = ds_load32(data + hash->buckets_at + 4 * i);
-        if (symbol > last) last = symbol;
+        if (symbol > last)
+            last = symbol;
     }
-    if (last < hash->first_symbol) return hash->first_symbol;
+    if (last < hash->first_symbol)
+        return hash->first_symbol;
     while (ds_within(hash->chains_at + 4 * (last - hash->first_symbol), 4, hash->end)) {
-        if ((ds_load32(data + hash->chains_at + 4 * (last - hash->first_symbol)) & 1) != 0) return last + 1;
+        if ((ds_load32(data + hash->chains_at + 4 * (last - hash->first_symbol)) & 1) != 0)
+            return last + 1;
         last++;
     }
     return 0;
@@ -105,7 +118,8 @@ static uint64_t gnu_hash_symbols(const ds_elf *elf, const gnu_hash *hash) {
 
 uint64_t ds_elf_symbol_count(const ds_elf *elf, ds_extent hash, ds_extent gnu) {
     uint64_t chains;
-    if (hash_indices(elf, hash, &chains) != 0) return chains; /* one chain entry a symbol */
+    if (hash_indices(elf, hash, &chains) != 0)
+        return chains; /* one chain entry a symbol */
     gnu_hash layout;
     return gnu_hash_layout(elf, gnu, &layout) ? gnu_hash_symbols(elf, &layout) : 0;
 }
@@ -131,7 +145,8 @@ static ds_status read_version_parts(ds_elf *elf, ds_offset at, ds_offset end, co
         --*left;
         DS_TRY(ds_elf_nonzero(elf, at + form->part_name_at, DS_REF_BASE32, elf->strings.base));
         uint32_t next = ds_load32(data + at + form->part_next_at);
-        if (next == 0) break;
+        if (next == 0)
+            break;
         at += next;
     }
     return DS_OK;
@@ -139,17 +154,21 @@ static ds_status read_version_parts(ds_elf *elf, ds_offset at, ds_offset end, co
 
 static ds_status read_versions(ds_elf *elf, ds_extent table, const version_form *form) {
     const uint8_t *data = elf->image->file.data;
-    if (elf->strings.table.size == 0) return DS_OK;
+    if (elf->strings.table.size == 0)
+        return DS_OK;
     uint64_t end = table.offset + table.size;
     uint64_t records = table.size / form->size, parts = table.size / form->part_size;
     for (ds_offset at = table.offset; records > 0 && ds_within(at, form->size, end); records--) {
-        if (!ds_elf_charge(elf, form->size)) return DS_OK;
+        if (!ds_elf_charge(elf, form->size))
+            return DS_OK;
         if (form->name_at != 0)
             DS_TRY(ds_elf_nonzero(elf, at + form->name_at, DS_REF_BASE32, elf->strings.base));
         uint32_t first_part = ds_load32(data + at + form->parts_at);
-        if (first_part != 0) DS_TRY(read_version_parts(elf, at + first_part, end, form, &parts));
+        if (first_part != 0)
+            DS_TRY(read_version_parts(elf, at + first_part, end, form, &parts));
         uint32_t next = ds_load32(data + at + form->next_at);
-        if (next == 0) break;
+        if (next == 0)
+            break;
         at += next;
     }
     return DS_OK;

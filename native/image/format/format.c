@@ -9,8 +9,10 @@ static bool pair_less(ds_pair a, ds_pair b) {
 static void sift(ds_pair *pairs, uint64_t at, uint64_t count) {
     ds_pair moving = pairs[at];
     for (uint64_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
-        if (child + 1 < count && pair_less(pairs[child], pairs[child + 1])) child++;
-        if (!pair_less(moving, pairs[child])) break;
+        if (child + 1 < count && pair_less(pairs[child], pairs[child + 1]))
+            child++;
+        if (!pair_less(moving, pairs[child]))
+            break;
         pairs[at] = pairs[child];
         at = child;
     }
@@ -21,7 +23,8 @@ void ds_sort_pairs(ds_pair *pairs, uint64_t count) {
     bool sorted = true;
     for (uint64_t i = 1; i < count && sorted; i++)
         sorted = !pair_less(pairs[i], pairs[i - 1]);
-    if (sorted) return; /* the usual case: linkers write in order */
+    if (sorted)
+        return; /* the usual case: linkers write in order */
     for (uint64_t i = count / 2; i-- > 0;)
         sift(pairs, i, count);
     for (uint64_t end = count; end-- > 1;) {

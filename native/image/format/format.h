@@ -22,9 +22,10 @@ typedef struct ds_extent {
 } ds_extent;
 
 /* As ds_image_add_field for a caller that knows the address of the field already. */
-static inline ds_status ds_add_field_at(ds_image *image, ds_offset offset, ds_address place,
-                                        ds_ref_kind kind, uint32_t aux) {
-    if (!ds_within(offset, ds_ref_length(kind), image->file.size)) return DS_OK;
+static inline ds_status ds_add_field_at(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind,
+                                        uint32_t aux) {
+    if (!ds_within(offset, ds_ref_length(kind), image->file.size))
+        return DS_OK;
     ds_address base = ds_ref_is_based(kind) && aux < image->bases.count ? image->bases.items[aux] : 0;
     return ds_image_add_ref(image, offset, kind, aux,
                             ds_ref_solve(kind, image->file.data + offset, place, aux, base, 0));

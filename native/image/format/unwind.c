@@ -62,7 +62,8 @@ static uint64_t read_leb(reader *r, bool is_signed) {
         value |= (uint64_t)(byte & 0x7f) << 7 * i;
         if (byte < 0x80) {
             unsigned bits = 7 * (i + 1);
-            if (is_signed && (byte & 0x40) != 0 && bits < 64) value |= UINT64_MAX << bits;
+            if (is_signed && (byte & 0x40) != 0 && bits < 64)
+                value |= UINT64_MAX << bits;
             return r->bad ? 0 : value;
         }
     }
@@ -95,7 +96,8 @@ static ds_offset skip_pointer(reader *r, uint8_t encoding) {
 /* The kind of reference a pointer of this encoding is; NONE where it is none that we know. */
 static ds_ref_kind pointer_kind(uint8_t encoding) {
     unsigned size = form_bytes[encoding & PE_FORM_MASK];
-    if (encoding == PE_OMIT || size < 4) return DS_REF_NONE;
+    if (encoding == PE_OMIT || size < 4)
+        return DS_REF_NONE;
     switch (encoding & PE_APPLICATION_MASK) {
     case PE_ABSOLUTE:
         return size == 4 ? DS_REF_ABS32 : DS_REF_ABS64;
@@ -117,7 +119,8 @@ static ds_status add_pointer(ds_image *image, ds_offset offset, ds_address place
                              ds_address *target) {
     ds_ref_kind kind = pointer_kind(encoding);
     *target = 0;
-    if (kind == DS_REF_NONE || load(image, offset, ds_ref_length(kind)) == 0) return DS_OK;
+    if (kind == DS_REF_NONE || load(image, offset, ds_ref_length(kind)) == 0)
+        return DS_OK;
     *target = ds_ref_solve(kind, image->file.data + offset, place, 0, 0, 0);
     return ds_image_add_ref(image, offset, kind, 0, *target);
 }
@@ -139,15 +142,19 @@ static ds_status read_cie(ds_image *image, ds_extent table, reader *r, cie *out,
     out->function_encoding = 0;
     out->lsda_encoding = PE_OMIT;
     uint8_t version = read_byte(r);
-    if (version != 1 && version != 3 && version != 4) return DS_OK;
+    if (version != 1 && version != 3 && version != 4)
+        return DS_OK;
     const uint8_t *augmentation = image->file.data + r->at;
     while (read_byte(r) != 0)
         ;
-    if (r->bad) return DS_OK;
-    if (augmentation[0] == 'e' && augmentation[1] == 'h') return DS_OK; /* GCC 2 */
-    if (version == 4) skip(r, 2);                                       /* sizes of address and segment */
-    (void)read_uleb(r);                                                 /* code alignment */
-    (void)read_sleb(r);                                                 /* data alignment */
+    if (r->bad)
+        return DS_OK;
+    if (augmentation[0] == 'e' && augmentation[1] == 'h')
+        return DS_OK; /* GCC 2 */
+    if (version == 4)
+        skip(r, 2);     /* sizes of address and segment */
+    (void)read_uleb(r); /* code alignment */
+    (void)read_sleb(r); /* data alignment */
     if (version == 1)
         (void)read_byte(r); /* return address register */
     else
@@ -155,7 +162,8 @@ static ds_status read_cie(ds_image *image, ds_extent table, reader *r, cie *out,
     out->has_augmentation = augmentation[0] == 'z';
     if (out->has_augmentation) {
         uint64_t length = read_uleb(r);
-        if (r->bad || !ds_within(r->at, length, r->end)) return DS_OK;
+        if (r->bad || !ds_within(r->at, length, r->end))
+            return DS_OK;
         r->end = r->at + length;
         for (const uint8_t *letter = augmentation + 1; *letter != 0; letter++) {
             if (*letter == 'R') {
@@ -165,7 +173,8 @@ static ds_status read_cie(ds_image *image, ds_extent table, reader *r, cie *out,
             } else if (*letter == 'P') {
                 uint8_t encoding = read_byte(r);
                 ds_offset at = skip_pointer(r, encoding);
-                if (r->bad) return DS_OK;
+                if (r->bad)
+                    return DS_OK;
                 ds_address personality;
                 DS_TRY(add_pointer(image, at, table.address + (at - table.offset), encoding, &personality));
             } else if (*letter != 'S' && *letter != 'B' && *letter != 'G') {
@@ -179,7 +188,8 @@ static ds_status read_cie(ds_image *image, ds_extent table, reader *r, cie *out,
 
 static const cie *find_cie(const cies *known, ds_offset offset) {
     uint64_t low = 0, high = known->count;
-    if (high > 0 && known->items[high - 1].offset == offset) return &known->items[high - 1];
+    if (high > 0 && known->items[high - 1].offset == offset)
+        return &known->items[high - 1];
     while (low < high) {
         uint64_t middle = (low + high) / 2;
         if (known->items[middle].offset < offset)
@@ -195,11 +205,13 @@ static ds_status read_fde(ds_image *image, ds_extent table, reader *r, const cie
                           ds_unwind_functions *functions) {
     uint8_t encoding = owner->function_encoding;
     ds_ref_kind kind = pointer_kind(encoding);
-    if (kind == DS_REF_NONE || (encoding & PE_INDIRECT) != 0) return DS_OK;
+    if (kind == DS_REF_NONE || (encoding & PE_INDIRECT) != 0)
+        return DS_OK;
     unsigned size = ds_ref_length(kind);
     ds_offset start_at = skip_pointer(r, encoding);
     ds_offset size_at = skip_pointer(r, encoding);
-    if (r->bad) return DS_OK;
+    if (r->bad)
+        return DS_OK;
 
     const uint8_t *data = image->file.data;
     ds_address place = table.address + (start_at - table.offset);
@@ -220,7 +232,8 @@ static ds_status read_fde(ds_image *image, ds_extent table, reader *r, const cie
             if (!r->bad) {
                 place = table.address + (at - table.offset);
                 DS_TRY(add_pointer(image, at, place, owner->lsda_encoding, &function.lsda));
-                if ((owner->lsda_encoding & PE_INDIRECT) != 0) function.lsda = 0;
+                if ((owner->lsda_encoding & PE_INDIRECT) != 0)
+                    function.lsda = 0;
             }
         }
     }
@@ -238,12 +251,14 @@ static ds_status read_records(ds_image *image, ds_extent table, bool ends_at_zer
         uint32_t length = ds_load32(data + at);
         ds_offset id_at = at + 4;
         if (length == 0) {
-            if (ends_at_zero) break;
+            if (ends_at_zero)
+                break;
             at = id_at;
             continue;
         }
         /* 0xffffffff announces the 64-bit form, which no toolchain writes here: too long, ends. */
-        if (length < 4 || !ds_within(id_at, length, end)) break;
+        if (length < 4 || !ds_within(id_at, length, end))
+            break;
         uint32_t id = ds_load32(data + id_at);
         reader r = {.data = data, .at = id_at + 4, .end = id_at + length};
         if (id == 0) {
@@ -256,16 +271,17 @@ static ds_status read_records(ds_image *image, ds_extent table, bool ends_at_zer
             }
         } else if (id <= id_at - table.offset) {
             const cie *owner = find_cie(known, id_at - id);
-            if (owner != NULL) DS_TRY(read_fde(image, table, &r, owner, functions));
+            if (owner != NULL)
+                DS_TRY(read_fde(image, table, &r, owner, functions));
         }
         at = id_at + length;
     }
     return DS_OK;
 }
 
-ds_status ds_unwind_frames(ds_image *image, ds_extent table, bool ends_at_zero,
-                           ds_unwind_functions *functions) {
-    if (!ds_within(table.offset, table.size, image->file.size)) return DS_OK;
+ds_status ds_unwind_frames(ds_image *image, ds_extent table, bool ends_at_zero, ds_unwind_functions *functions) {
+    if (!ds_within(table.offset, table.size, image->file.size))
+        return DS_OK;
     cies known = {0};
     ds_status status = read_records(image, table, ends_at_zero, &known, functions);
     DS_VEC_FREE(image->arena, &known);
@@ -274,23 +290,27 @@ ds_status ds_unwind_frames(ds_image *image, ds_extent table, bool ends_at_zero,
 
 /* --- .eh_frame_hdr ----------------------------------------------------------------------- */
 
-#define HEADER_SIZE 12       /* version, three encodings, pointer, count */
-#define HEADER_ROW 8         /* function, record; both relative to the header */
+#define HEADER_SIZE 12 /* version, three encodings, pointer, count */
+#define HEADER_ROW 8   /* function, record; both relative to the header */
 #define HEADER_VERSION 1
-#define HEADER_POINTER 0x1b  /* pc-relative, signed, 4 bytes */
-#define HEADER_COUNT 0x03    /* absolute, 4 bytes */
-#define HEADER_TABLE 0x3b    /* relative to the header, signed, 4 bytes */
+#define HEADER_POINTER 0x1b /* pc-relative, signed, 4 bytes */
+#define HEADER_COUNT 0x03   /* absolute, 4 bytes */
+#define HEADER_TABLE 0x3b   /* relative to the header, signed, 4 bytes */
 
 ds_status ds_unwind_frame_header(ds_image *image, ds_extent table, ds_address *frames) {
     *frames = 0;
-    if (!ds_within(table.offset, table.size, image->file.size) || table.size < HEADER_SIZE) return DS_OK;
+    if (!ds_within(table.offset, table.size, image->file.size) || table.size < HEADER_SIZE)
+        return DS_OK;
     const uint8_t *header = image->file.data + table.offset;
-    if (header[0] != HEADER_VERSION || header[1] != HEADER_POINTER) return DS_OK;
+    if (header[0] != HEADER_VERSION || header[1] != HEADER_POINTER)
+        return DS_OK;
     DS_TRY(add_pointer(image, table.offset + 4, table.address + 4, header[1], frames));
-    if (header[2] != HEADER_COUNT || header[3] != HEADER_TABLE) return DS_OK;
+    if (header[2] != HEADER_COUNT || header[3] != HEADER_TABLE)
+        return DS_OK;
 
     uint64_t rows = ds_load32(header + 8);
-    if (rows > (table.size - HEADER_SIZE) / HEADER_ROW) rows = (table.size - HEADER_SIZE) / HEADER_ROW;
+    if (rows > (table.size - HEADER_SIZE) / HEADER_ROW)
+        rows = (table.size - HEADER_SIZE) / HEADER_ROW;
     uint32_t base;
     DS_TRY(ds_image_add_base(image, table.address, &base));
     for (uint64_t field = 0; field < 2 * rows; field++)
@@ -311,10 +331,10 @@ static bool site_form_of(uint8_t encoding, site_form *out) {
         *out = (site_form){DS_REF_ULEB1, DS_REF_ULEB_SIZE1, 0};
         return true;
     }
-    if ((encoding & ~PE_FORM_MASK) != PE_ABSOLUTE) return false;
+    if ((encoding & ~PE_FORM_MASK) != PE_ABSOLUTE)
+        return false;
     unsigned bytes = form_bytes[encoding];
-    *out = bytes == 8 ? (site_form){DS_REF_BASE64, DS_REF_SIZE64, 8}
-                      : (site_form){DS_REF_BASE32, DS_REF_SIZE32, 4};
+    *out = bytes == 8 ? (site_form){DS_REF_BASE64, DS_REF_SIZE64, 8} : (site_form){DS_REF_BASE32, DS_REF_SIZE32, 4};
     return bytes >= 4;
 }
 
@@ -331,16 +351,17 @@ static site_number read_site_number(reader *r, site_form form) {
         number.value = read_uleb(r);
     } else {
         skip(r, form.bytes);
-        if (!r->bad) number.value = form.bytes == 8 ? ds_load64(r->data + number.at) : ds_load32(r->data + number.at);
+        if (!r->bad)
+            number.value = form.bytes == 8 ? ds_load64(r->data + number.at) : ds_load32(r->data + number.at);
     }
     number.bytes = (unsigned)(r->at - number.at);
     return number;
 }
 
-static ds_status add_site_number(ds_image *image, site_form form, site_number number, ds_ref_kind kind,
-                                 uint32_t base) {
+static ds_status add_site_number(ds_image *image, site_form form, site_number number, ds_ref_kind kind, uint32_t base) {
     if (form.bytes == 0) {
-        if (number.bytes == 0 || number.bytes > ULEB_FIELD_BYTES) return DS_OK;
+        if (number.bytes == 0 || number.bytes > ULEB_FIELD_BYTES)
+            return DS_OK;
         kind = (ds_ref_kind)((unsigned)kind + number.bytes - 1);
     }
     return ds_add_field_at(image, number.at, 0, kind, base);
@@ -349,8 +370,8 @@ _Static_assert(DS_REF_ULEB4 == DS_REF_ULEB1 + 3 && DS_REF_ULEB_SIZE4 == DS_REF_U
                "kinds of ULEB128 fields follow each other by length");
 
 /* Call sites up to r->end; *has_actions tells whether any of them names an action. */
-static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_address function,
-                                 ds_address landing, bool *has_actions) {
+static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_address function, ds_address landing,
+                                 bool *has_actions) {
     uint32_t function_base, landing_base;
     DS_TRY(ds_image_add_base(image, function, &function_base));
     DS_TRY(ds_image_add_base(image, landing, &landing_base));
@@ -359,7 +380,8 @@ static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_
         site_number size = read_site_number(r, form);
         site_number pad = read_site_number(r, form);
         uint64_t action = read_uleb(r);
-        if (r->bad) return DS_OK;
+        if (r->bad)
+            return DS_OK;
         *has_actions |= action != 0;
         DS_TRY(add_site_number(image, form, start, form.offset_kind, function_base));
         if (size.value != 0) {
@@ -367,7 +389,8 @@ static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_
             DS_TRY(ds_image_add_base(image, function + start.value, &site_base));
             DS_TRY(add_site_number(image, form, size, form.size_kind, site_base));
         }
-        if (pad.value != 0) DS_TRY(add_site_number(image, form, pad, form.offset_kind, landing_base));
+        if (pad.value != 0)
+            DS_TRY(add_site_number(image, form, pad, form.offset_kind, landing_base));
     }
     return DS_OK;
 }
@@ -377,14 +400,16 @@ static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_
 static ds_status read_types(ds_image *image, reader *r, ds_address place_of_zero, uint8_t encoding,
                             ds_offset types_end) {
     ds_ref_kind kind = pointer_kind(encoding);
-    if (kind == DS_REF_NONE || types_end < r->at || types_end > r->end) return DS_OK;
+    if (kind == DS_REF_NONE || types_end < r->at || types_end > r->end)
+        return DS_OK;
     unsigned size = ds_ref_length(kind);
     uint64_t room = (types_end - r->at) / size, entries = 0;
     while (!r->bad && r->at < types_end - entries * size) {
         int64_t filter = read_sleb(r);
         (void)read_sleb(r); /* distance to the next record of the chain */
         if (filter > 0 && (uint64_t)filter > entries) {
-            if ((uint64_t)filter > room) return DS_OK;
+            if ((uint64_t)filter > room)
+                return DS_OK;
             entries = (uint64_t)filter;
         }
     }
@@ -404,24 +429,29 @@ static ds_status read_exceptions(ds_image *image, ds_extent table, ds_address fu
     uint8_t encoding = read_byte(&r);
     if (encoding != PE_OMIT) {
         ds_offset at = skip_pointer(&r, encoding);
-        if (r.bad || pointer_kind(encoding) == DS_REF_NONE) return DS_OK;
+        if (r.bad || pointer_kind(encoding) == DS_REF_NONE)
+            return DS_OK;
         DS_TRY(add_pointer(image, at, place_of_zero + at, encoding, &landing));
     }
     uint8_t type_encoding = read_byte(&r);
     uint64_t types_end = 0;
     if (type_encoding != PE_OMIT) {
         uint64_t distance = read_uleb(&r);
-        if (!ds_add(r.at, distance, &types_end)) return DS_OK;
+        if (!ds_add(r.at, distance, &types_end))
+            return DS_OK;
     }
     site_form form;
-    if (!site_form_of(read_byte(&r), &form)) return DS_OK;
+    if (!site_form_of(read_byte(&r), &form))
+        return DS_OK;
     uint64_t sites_size = read_uleb(&r);
-    if (r.bad || !ds_within(r.at, sites_size, r.end)) return DS_OK;
+    if (r.bad || !ds_within(r.at, sites_size, r.end))
+        return DS_OK;
 
     reader sites = {.data = r.data, .at = r.at, .end = r.at + sites_size};
     bool has_actions = false;
     DS_TRY(read_call_sites(image, &sites, form, function, landing, &has_actions));
-    if (sites.bad || !has_actions || type_encoding == PE_OMIT) return DS_OK;
+    if (sites.bad || !has_actions || type_encoding == PE_OMIT)
+        return DS_OK;
     r.at = sites.end;
     return read_types(image, &r, place_of_zero, type_encoding, types_end);
 }
@@ -430,9 +460,11 @@ ds_status ds_unwind_exceptions(ds_image *image, const ds_unwind_functions *funct
     uint64_t count = 0;
     for (uint64_t i = 0; i < functions->count; i++)
         count += functions->items[i].lsda != 0;
-    if (count == 0) return DS_OK;
+    if (count == 0)
+        return DS_OK;
     ds_pair *tables = ds_arena_alloc(image->arena, count * sizeof *tables);
-    if (tables == NULL) return DS_E_MEMORY;
+    if (tables == NULL)
+        return DS_E_MEMORY;
     count = 0;
     for (uint64_t i = 0; i < functions->count; i++)
         if (functions->items[i].lsda != 0)
@@ -444,7 +476,8 @@ ds_status ds_unwind_exceptions(ds_image *image, const ds_unwind_functions *funct
         for (next = i + 1; next < count && tables[next].key == tables[i].key; next++)
             ;
         const ds_region *region = ds_image_region(image, tables[i].key);
-        if (region == NULL || region->class_ == DS_REGION_NOBITS) continue;
+        if (region == NULL || region->class_ == DS_REGION_NOBITS)
+            continue;
         uint64_t inside = tables[i].key - region->address;
         ds_extent table = {region->offset + inside, tables[i].key, region->size - inside};
         if (next < count && tables[next].key - tables[i].key < table.size)

@@ -17,8 +17,7 @@ typedef DS_VEC(ds_unwind_function) ds_unwind_functions;
 
 /* Read the records of .eh_frame and append the function of each FDE, in order. Where the end of
  * the table is not known (no section header) the first zero length ends it. */
-ds_status ds_unwind_frames(ds_image *image, ds_extent table, bool ends_at_zero,
-                           ds_unwind_functions *functions);
+ds_status ds_unwind_frames(ds_image *image, ds_extent table, bool ends_at_zero, ds_unwind_functions *functions);
 
 /* Read .eh_frame_hdr. *frames is the address of .eh_frame, 0 when the header does not tell. */
 ds_status ds_unwind_frame_header(ds_image *image, ds_extent table, ds_address *frames);

@@ -1,0 +1,611 @@
+/* Worked ELF images, made in memory, and what the parser must find in them; then the same images
+ * damaged in every way that is cheap to try. */
+#include <stdlib.h>
+
+#include "image/format/unwind.h"
+#include "tests/check.h"
+#include "tests/sound.h"
+
+#define CEILING ((uint64_t)1 << 28)
+#define FILE_SIZE 0x2000u
+#define NAMES_AT 0x1e00u
+#define SECTIONS_AT 0x1800u
+#define SEGMENTS_AT 0x40u
+#define LOADED 0x10000u /* address of file offset 0 */
+
+enum { MACHINE_X86_64 = 62, MACHINE_AARCH64 = 183 };
+enum { PROGBITS = 1, STRTAB = 3, RELA = 4, HASH = 5, DYNAMIC = 6, NOBITS = 8, DYNSYM = 11, INIT_ARRAY = 14, RELR = 19 };
+enum { GNU_HASH = 0x6ffffff6, VERNEED = 0x6ffffffe };
+enum { ALLOC = 2, CODE = 6, TLS = 0x402 };
+
+/* --- a builder --------------------------------------------------------------------------- */
+
+typedef struct builder {
+    uint8_t bytes[FILE_SIZE];
+    unsigned sections, names_size, segments;
+} builder;
+
+static void put16(builder *b, uint64_t at, uint64_t v) {
+    memcpy(b->bytes + at, &v, 2);
+}
+static void put32(builder *b, uint64_t at, uint64_t v) {
+    memcpy(b->bytes + at, &v, 4);
+}
+static void put64(builder *b, uint64_t at, uint64_t v) {
+    memcpy(b->bytes + at, &v, 8);
+}
+
+/* Adds a section header; returns its number. A loaded section lies at LOADED + offset. */
+static unsigned section(builder *b, const char *name, uint32_t type, uint64_t flags, uint64_t offset, uint64_t size,
+                        uint32_t link) {
+    uint64_t at = SECTIONS_AT + 64ull * b->sections;
+    put32(b, at, b->names_size);
+    put32(b, at + 4, type);
+    put64(b, at + 8, flags);
+    put64(b, at + 16, (flags & ALLOC) != 0 ? LOADED + offset : 0);
+    put64(b, at + 24, offset);
+    put64(b, at + 32, size);
+    put32(b, at + 40, link);
+    memcpy(b->bytes + NAMES_AT + b->names_size, name, strlen(name) + 1);
+    b->names_size += (unsigned)strlen(name) + 1;
+    put16(b, 60, ++b->sections);
+    return b->sections - 1;
+}
+
+static void segment(builder *b, uint32_t type, uint32_t flags, uint64_t offset, uint64_t file_size,
+                    uint64_t memory_size) {
+    uint64_t at = SEGMENTS_AT + 56ull * b->segments;
+    put32(b, at, type);
+    put32(b, at + 4, flags);
+    put64(b, at + 8, offset);
+    put64(b, at + 16, LOADED + offset);
+    put64(b, at + 24, LOADED + offset);
+    put64(b, at + 32, file_size);
+    put64(b, at + 40, memory_size);
+    put16(b, 56, ++b->segments);
+}
+
+/* An ELF header with an empty section 0 and the section names as section 1. */
+static void begin(builder *b, unsigned machine) {
+    memset(b, 0, sizeof *b);
+    memcpy(b->bytes, "\177ELF\2\1\1", 7);
+    put16(b, 16, 3);
+    put16(b, 18, machine);
+    put16(b, 52, 64);
+    put16(b, 54, 56);
+    put16(b, 58, 64);
+    put64(b, 32, SEGMENTS_AT);
+    put64(b, 40, SECTIONS_AT);
+    section(b, "", 0, 0, 0, 0, 0);
+    put16(b, 62, section(b, ".shstrtab", STRTAB, 0, NAMES_AT, 0x100, 0));
+}
+
+static void without_sections(builder *b) {
+    put64(b, 40, 0);
+    put16(b, 60, 0);
+    put16(b, 62, 0);
+}
+
+static ds_image parse(ds_arena *arena, const uint8_t *bytes, uint64_t size) {
+    ds_image image;
+    CHECK(ds_image_parse((ds_span){bytes, size}, arena, &image) == DS_OK);
+    return image;
+}
+
+static const ds_ref *ref_at(const ds_image *image, uint64_t offset) {
+    for (uint64_t i = 0; i < image->refs.count; i++)
+        if (image->refs.items[i].offset == offset)
+            return &image->refs.items[i];
+    return NULL;
+}
+
+static bool has_ref(const ds_image *image, uint64_t offset, ds_ref_kind kind, ds_address target) {
+    const ds_ref *ref = ref_at(image, offset);
+    return ref != NULL && ds_ref_kind_of(ref) == kind && ref->target == target;
+}
+
+static bool has_slot(const ds_image *image, uint64_t offset, ds_address target) {
+    for (uint64_t i = 0; i < image->slots.count; i++)
+        if (image->slots.items[i].offset == offset)
+            return image->slots.items[i].target == target;
+    return false;
+}
+
+/* --- headers and regions ----------------------------------------------------------------- */
+
+static void test_regions_and_headers(ds_arena *arena) {
+    builder b;
+    begin(&b, MACHINE_X86_64);
+    section(&b, ".text", PROGBITS, CODE, 0x400, 0x40, 0);
+    section(&b, ".tbss", NOBITS, TLS, 0x500, 0x300, 0);
+    section(&b, ".data", PROGBITS, ALLOC, 0x500, 0x80, 0);
+    section(&b, ".overlap", PROGBITS, ALLOC, 0x540, 0x80, 0);
+    section(&b, ".outside", PROGBITS, ALLOC, 0x1f00, 0x200, 0);
+    section(&b, ".bss", NOBITS, ALLOC, 0x600, 0x1000, 0);
+    section(&b, ".comment", PROGBITS, 0, 0x700, 0x10, 0);
+    segment(&b, 1, 5, 0, 0x480, 0x480);
+    segment(&b, 1, 6, 0x500, 0x80, 0x1100);
+    put64(&b, 24, LOADED + 0x410);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+
+    CHECK(image.arch == DS_ARCH_X86_64);
+    CHECK(image.regions.count == 3);
+    const ds_region *r = image.regions.items;
+    CHECK(r[0].class_ == DS_REGION_CODE && r[0].offset == 0x400 && r[0].address == LOADED + 0x400 && r[0].size == 0x40);
+    CHECK(r[1].class_ == DS_REGION_DATA && r[1].offset == 0x500 && r[1].size == 0x80);
+    CHECK(r[2].class_ == DS_REGION_NOBITS && r[2].address == LOADED + 0x600 && r[2].size == 0x1000);
+
+    CHECK(has_ref(&image, 24, DS_REF_ABS64, LOADED + 0x410));
+    CHECK(has_ref(&image, 32, DS_REF_FILE64, DS_FILE_BASE + SEGMENTS_AT));
+    CHECK(has_ref(&image, 40, DS_REF_FILE64, DS_FILE_BASE + SECTIONS_AT));
+    uint64_t second = SEGMENTS_AT + 56;
+    CHECK(has_ref(&image, second + 8, DS_REF_FILE64, DS_FILE_BASE + 0x500));
+    CHECK(has_ref(&image, second + 16, DS_REF_ABS64, LOADED + 0x500));
+    CHECK(has_ref(&image, second + 24, DS_REF_ABS64, LOADED + 0x500));
+    CHECK(has_ref(&image, second + 32, DS_REF_SIZE64, LOADED + 0x57f));
+    CHECK(has_ref(&image, second + 40, DS_REF_SIZE64, LOADED + 0x15ff)); /* a byte of .bss */
+    uint64_t data = SECTIONS_AT + 64 * 4, comment = SECTIONS_AT + 64 * 8;
+    CHECK(has_ref(&image, data + 16, DS_REF_ABS64, LOADED + 0x500));
+    CHECK(has_ref(&image, data + 24, DS_REF_FILE64, DS_FILE_BASE + 0x500));
+    CHECK(has_ref(&image, data + 32, DS_REF_SIZE64, LOADED + 0x57f));
+    CHECK(ref_at(&image, comment + 16) == NULL);
+    CHECK(has_ref(&image, comment + 32, DS_REF_SIZE64, DS_FILE_BASE + 0x70f));
+    CHECK(ref_at(&image, SECTIONS_AT + 64 * 3 + 32) == NULL); /* size of .tbss */
+    CHECK(ds_is_sound(&image));
+    ds_image_free(&image);
+}
+
+static void test_other_files_are_plain(ds_arena *arena) {
+    static const struct {
+        unsigned at, value;
+    } changes[] = {{0, 'x'}, {4, 1}, {5, 2}, {16, 1}, {16, 4}, {18, 40}};
+    for (unsigned i = 0; i < DS_COUNT(changes); i++) {
+        builder b;
+        begin(&b, MACHINE_X86_64);
+        section(&b, ".text", PROGBITS, CODE, 0x400, 0x40, 0);
+        b.bytes[changes[i].at] = (uint8_t)changes[i].value;
+        ds_image image = parse(arena, b.bytes, FILE_SIZE);
+        CHECK(image.arch == DS_ARCH_NONE && image.refs.count == 0 && image.regions.count == 0);
+        ds_image_free(&image);
+    }
+    ds_image image = parse(arena, NULL, 0);
+    CHECK(image.refs.count == 0);
+    ds_image_free(&image);
+}
+
+/* --- one image with all tables ----------------------------------------------------------- */
+
+enum {
+    DYNSYM_AT = 0x200, /* 4 symbols */
+    DYNSTR_AT = 0x260,
+    HASH_AT = 0x280,
+    GNU_HASH_AT = 0x2c0,
+    VERNEED_AT = 0x300,
+    RELA_AT = 0x340, /* 5 entries, then 1 of the PLT */
+    PLT_RELA_AT = RELA_AT + 5 * 24,
+    RELR_AT = 0x3e0,
+    PLT_AT = 0x400,
+    TEXT_AT = 0x430,
+    DATA_AT = 0x800,
+    GOT_AT = 0x900,
+    INIT_AT = 0x940,
+    DYNAMIC_AT = 0x980,
+    BSS_AT = 0xb00,
+    JUMP_SLOT_AT = GOT_AT + 24,
+};
+
+static void symbol(builder *b, unsigned index, uint32_t name, uint8_t info, uint16_t shndx, uint64_t value,
+                   uint64_t size) {
+    uint64_t at = DYNSYM_AT + 24ull * index;
+    put32(b, at, name);
+    b->bytes[at + 4] = info;
+    put16(b, at + 6, shndx);
+    put64(b, at + 8, value);
+    put64(b, at + 16, size);
+}
+
+static void rela(builder *b, uint64_t at, uint64_t offset, uint32_t type, uint32_t symbol_index, uint64_t addend) {
+    put64(b, at, offset);
+    put32(b, at + 8, type);
+    put32(b, at + 12, symbol_index);
+    put64(b, at + 16, addend);
+}
+
+static void full_image(builder *b, unsigned machine) {
+    bool arm = machine == MACHINE_AARCH64;
+    begin(b, machine);
+    unsigned dynstr = b->sections + 1;
+    unsigned dynsym = section(b, ".dynsym", DYNSYM, ALLOC, DYNSYM_AT, 4 * 24, dynstr);
+    section(b, ".dynstr", STRTAB, ALLOC, DYNSTR_AT, 0x20, 0);
+    section(b, ".hash", HASH, ALLOC, HASH_AT, 8 + 4 * 5, dynsym);
+    section(b, ".gnu.hash", GNU_HASH, ALLOC, GNU_HASH_AT, 16 + 8 + 8 + 8, dynsym);
+    section(b, ".gnu.version_r", VERNEED, ALLOC, VERNEED_AT, 32, dynstr);
+    section(b, ".rela.dyn", RELA, ALLOC, RELA_AT, 5 * 24, dynsym);
+    section(b, ".rela.plt", RELA, ALLOC, PLT_RELA_AT, 24, dynsym);
+    section(b, ".relr.dyn", RELR, ALLOC, RELR_AT, 16, 0);
+    section(b, ".plt", PROGBITS, CODE, PLT_AT, 0x20, 0);
+    section(b, ".text", PROGBITS, CODE, TEXT_AT, 0x200, 0);
+    section(b, ".data", PROGBITS, ALLOC, DATA_AT, 0x100, 0);
+    section(b, ".got", PROGBITS, ALLOC, GOT_AT, 0x40, 0);
+    section(b, ".init_array", INIT_ARRAY, ALLOC, INIT_AT, 8, 0);
+    section(b, ".dynamic", DYNAMIC, ALLOC, DYNAMIC_AT, 0x110, dynstr);
+    section(b, ".bss", NOBITS, ALLOC, BSS_AT, 0x80, 0);
+    segment(b, 1, 5, 0, 0x700, 0x700);
+    segment(b, 1, 6, 0x800, 0x300, 0x380);
+    segment(b, 2, 6, DYNAMIC_AT, 0x110, 0x110);
+
+    symbol(b, 1, 5, 0x12, 0, 0, 0);                           /* imported function */
+    symbol(b, 2, 9, 0x12, 11, LOADED + TEXT_AT + 0x40, 0x30); /* function */
+    symbol(b, 3, 13, 0x16, 11, 0x8, 4);                       /* thread-local */
+    memcpy(b->bytes + DYNSTR_AT, "\0lib\0imp\0fun\0tls\0VER", 21);
+    const uint32_t hash[] = {1, 4, 2, 0, 0, 3, 0};
+    memcpy(b->bytes + HASH_AT, hash, sizeof hash);
+    const uint32_t gnu_hash[] = {2, 2, 1, 0, 0, 0, 2, 0, 0x10, 0x21};
+    memcpy(b->bytes + GNU_HASH_AT, gnu_hash, sizeof gnu_hash);
+    put16(b, VERNEED_AT, 1);
+    put16(b, VERNEED_AT + 2, 1);
+    put32(b, VERNEED_AT + 4, 1);   /* file "lib" */
+    put32(b, VERNEED_AT + 8, 16);  /* first part */
+    put32(b, VERNEED_AT + 24, 17); /* its name "VER" */
+
+    uint32_t relative = arm ? 1027 : 8, glob_dat = arm ? 1025 : 6, jump_slot = arm ? 1026 : 7;
+    uint32_t plain64 = arm ? 257 : 1, tp_offset = arm ? 1030 : 18;
+    rela(b, RELA_AT, LOADED + DATA_AT, relative, 0, LOADED + TEXT_AT + 0x40);
+    put64(b, DATA_AT, LOADED + TEXT_AT + 0x40); /* addend in place too */
+    rela(b, RELA_AT + 24, LOADED + DATA_AT + 8, relative, 0, LOADED + BSS_AT + 8);
+    rela(b, RELA_AT + 48, LOADED + GOT_AT + 8, glob_dat, 1, 0);
+    rela(b, RELA_AT + 72, LOADED + DATA_AT + 0x10, plain64, 2, 0x18);
+    rela(b, RELA_AT + 96, LOADED + GOT_AT + 0x10, tp_offset, 0, 0x40);
+    rela(b, PLT_RELA_AT, LOADED + JUMP_SLOT_AT, jump_slot, 1, 0);
+    put64(b, JUMP_SLOT_AT, LOADED + PLT_AT + 0x16);
+    put64(b, RELR_AT, LOADED + DATA_AT + 0x20);
+    put64(b, RELR_AT + 8, 1 | 1 << 1 | 1 << 3); /* the next word and the one two after it */
+    put64(b, DATA_AT + 0x20, LOADED + 0x700 + 0x100);
+    put64(b, DATA_AT + 0x28, LOADED + DATA_AT);
+    put64(b, DATA_AT + 0x38, LOADED + GOT_AT);
+    put64(b, GOT_AT, LOADED + DYNAMIC_AT);
+    put64(b, INIT_AT, LOADED + TEXT_AT);
+    memcpy(b->bytes + PLT_AT + 0x10, "\xff\x25\0\0\0\0\x68\0\0\0\0\xe9\xe0\xff\xff\xff", 16);
+    memset(b->bytes + TEXT_AT, 0x90, 0x200);
+
+    const uint64_t dynamic[][2] = {
+        {1, 1},                  /* DT_NEEDED */
+        {5, LOADED + DYNSTR_AT}, /* DT_STRTAB */
+        {10, 0x20},              /* DT_STRSZ */
+        {6, LOADED + DYNSYM_AT}, /* DT_SYMTAB */
+        {4, LOADED + HASH_AT},   /* DT_HASH */
+        {0x6ffffef5, LOADED + GNU_HASH_AT},
+        {7, LOADED + RELA_AT},      /* DT_RELA */
+        {8, 5 * 24},                /* DT_RELASZ */
+        {9, 24},                    /* DT_RELAENT */
+        {23, LOADED + PLT_RELA_AT}, /* DT_JMPREL */
+        {2, 24},                    /* DT_PLTRELSZ */
+        {36, LOADED + RELR_AT},     /* DT_RELR */
+        {35, 16},                   /* DT_RELRSZ */
+        {25, LOADED + INIT_AT},     /* DT_INIT_ARRAY */
+        {27, 8},                    /* DT_INIT_ARRAYSZ */
+        {0x6ffffffe, LOADED + VERNEED_AT},
+        {0, 0},
+    };
+    memcpy(b->bytes + DYNAMIC_AT, dynamic, sizeof dynamic);
+}
+
+/* What sections and .dynamic alone must both lead to. */
+static void check_tables(const ds_image *image) {
+    /* symbols */
+    CHECK(has_ref(image, DYNSYM_AT + 24, DS_REF_BASE32, LOADED + DYNSTR_AT + 5));
+    CHECK(ref_at(image, DYNSYM_AT + 24 + 8) == NULL);
+    CHECK(has_ref(image, DYNSYM_AT + 48 + 8, DS_REF_ABS64, LOADED + TEXT_AT + 0x40));
+    CHECK(has_ref(image, DYNSYM_AT + 48 + 16, DS_REF_SIZE64, LOADED + TEXT_AT + 0x6f));
+    CHECK(ref_at(image, DYNSYM_AT + 72 + 8) == NULL); /* thread-local */
+    /* hash tables, versions */
+    CHECK(has_ref(image, HASH_AT + 8, DS_REF_INDEX32, LOADED + DYNSYM_AT + 48));
+    CHECK(has_ref(image, HASH_AT + 20, DS_REF_INDEX32, LOADED + DYNSYM_AT + 72));
+    CHECK(ref_at(image, HASH_AT) == NULL && ref_at(image, HASH_AT + 12) == NULL);
+    CHECK(has_ref(image, GNU_HASH_AT + 4, DS_REF_INDEX32, LOADED + DYNSYM_AT + 48));
+    CHECK(has_ref(image, GNU_HASH_AT + 24, DS_REF_INDEX32, LOADED + DYNSYM_AT + 48));
+    CHECK(ref_at(image, GNU_HASH_AT + 28) == NULL && ref_at(image, GNU_HASH_AT + 32) == NULL);
+    CHECK(has_ref(image, VERNEED_AT + 4, DS_REF_BASE32, LOADED + DYNSTR_AT + 1));
+    CHECK(has_ref(image, VERNEED_AT + 24, DS_REF_BASE32, LOADED + DYNSTR_AT + 17));
+    /* relocations and what they fill */
+    CHECK(has_ref(image, RELA_AT, DS_REF_ABS64, LOADED + DATA_AT));
+    CHECK(has_ref(image, RELA_AT + 16, DS_REF_ABS64, LOADED + TEXT_AT + 0x40));
+    CHECK(ref_at(image, RELA_AT + 12) == NULL);
+    CHECK(has_ref(image, DATA_AT, DS_REF_ABS64, LOADED + TEXT_AT + 0x40));
+    CHECK(has_slot(image, DATA_AT + 8, LOADED + BSS_AT + 8));
+    CHECK(has_ref(image, RELA_AT + 48 + 12, DS_REF_INDEX32, LOADED + DYNSYM_AT + 24));
+    CHECK(has_slot(image, GOT_AT + 8, LOADED + DYNSYM_AT + 24));
+    CHECK(ref_at(image, RELA_AT + 72 + 16) == NULL); /* addend beside a symbol */
+    CHECK(has_slot(image, DATA_AT + 0x10, LOADED + DYNSYM_AT + 48));
+    CHECK(ref_at(image, RELA_AT + 96 + 16) == NULL); /* offset in the TLS block */
+    CHECK(!has_slot(image, GOT_AT + 0x10, 0x40));
+    CHECK(has_ref(image, JUMP_SLOT_AT, DS_REF_ABS64, LOADED + PLT_AT + 0x16));
+    CHECK(has_ref(image, RELR_AT, DS_REF_RELR64, LOADED + DATA_AT + 0x20));
+    CHECK(ref_at(image, RELR_AT + 8) == NULL);
+    CHECK(has_ref(image, DATA_AT + 0x20, DS_REF_ABS64, LOADED + 0x800));
+    CHECK(has_ref(image, DATA_AT + 0x28, DS_REF_ABS64, LOADED + DATA_AT));
+    CHECK(ref_at(image, DATA_AT + 0x30) == NULL);
+    CHECK(has_ref(image, DATA_AT + 0x38, DS_REF_ABS64, LOADED + GOT_AT));
+    CHECK(has_ref(image, INIT_AT, DS_REF_ABS64, LOADED + TEXT_AT));
+    /* .dynamic */
+    CHECK(has_ref(image, DYNAMIC_AT + 8, DS_REF_BASE64, LOADED + DYNSTR_AT + 1));
+    CHECK(has_ref(image, DYNAMIC_AT + 16 + 8, DS_REF_ABS64, LOADED + DYNSTR_AT));
+    CHECK(has_ref(image, DYNAMIC_AT + 32 + 8, DS_REF_SIZE64, LOADED + DYNSTR_AT + 0x1f));
+    CHECK(has_ref(image, DYNAMIC_AT + 7 * 16 + 8, DS_REF_SIZE64, LOADED + RELA_AT + 5 * 24 - 1));
+    CHECK(ref_at(image, DYNAMIC_AT + 8 * 16 + 8) == NULL); /* DT_RELAENT */
+    CHECK(ds_is_sound(image));
+}
+
+static void test_tables_by_sections(ds_arena *arena) {
+    builder b;
+    full_image(&b, MACHINE_X86_64);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    check_tables(&image);
+    CHECK(has_ref(&image, GOT_AT, DS_REF_ABS64, LOADED + DYNAMIC_AT));
+    CHECK(has_ref(&image, PLT_AT + 0x17, DS_REF_INDEX32, LOADED + PLT_RELA_AT));
+    ds_image_free(&image);
+}
+
+static void test_tables_by_dynamic_section_alone(ds_arena *arena) {
+    builder b;
+    full_image(&b, MACHINE_X86_64);
+    without_sections(&b);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    check_tables(&image);
+    CHECK(image.regions.count == 3);
+    CHECK(image.regions.items[0].class_ == DS_REGION_CODE && image.regions.items[0].size == 0x700);
+    CHECK(image.regions.items[2].class_ == DS_REGION_NOBITS && image.regions.items[2].address == LOADED + 0xb00);
+    ds_image_free(&image);
+
+    put64(&b, DYNAMIC_AT + 4 * 16, 0x1234567); /* no DT_HASH: .gnu.hash gives the number of symbols */
+    image = parse(arena, b.bytes, FILE_SIZE);
+    CHECK(has_ref(&image, DYNSYM_AT + 72, DS_REF_BASE32, LOADED + DYNSTR_AT + 13));
+    CHECK(ref_at(&image, HASH_AT + 8) == NULL);
+    ds_image_free(&image);
+    put64(&b, DYNAMIC_AT + 5 * 16, 0x1234567); /* neither: the strings follow the symbols */
+    image = parse(arena, b.bytes, FILE_SIZE);
+    CHECK(has_ref(&image, DYNSYM_AT + 72, DS_REF_BASE32, LOADED + DYNSTR_AT + 13));
+    ds_image_free(&image);
+}
+
+static void test_aarch64_relocations(ds_arena *arena) {
+    builder b;
+    full_image(&b, MACHINE_AARCH64);
+    for (unsigned at = TEXT_AT; at < TEXT_AT + 0x200; at += 4)
+        put32(&b, at, 0xd503201f); /* nop */
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    CHECK(image.arch == DS_ARCH_AARCH64);
+    check_tables(&image);
+    CHECK(ref_at(&image, PLT_AT + 0x17) == NULL);
+    ds_image_free(&image);
+}
+
+/* Function starts cut the sweep: an instruction whose bytes reach over a start is not decoded past it. */
+static void test_code_is_decoded_from_function_starts(ds_arena *arena) {
+    builder b;
+    full_image(&b, MACHINE_X86_64);
+    /* mov $imm64, %rax would swallow the start at + 0x40 */
+    b.bytes[TEXT_AT + 0x3e] = 0x48;
+    b.bytes[TEXT_AT + 0x3f] = 0xb8;
+    b.bytes[TEXT_AT + 0x40] = 0xe8;
+    put32(&b, TEXT_AT + 0x41, 0x10);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    uint64_t at = TEXT_AT + 0x40;
+    CHECK((image.starts[at / 8] >> at % 8 & 1) != 0);
+    CHECK(has_ref(&image, TEXT_AT + 0x41, DS_REF_REL32, LOADED + TEXT_AT + 0x55));
+    ds_image_free(&image);
+}
+
+/* --- unwind tables ----------------------------------------------------------------------- */
+
+enum { FRAMES_AT = 0xc00, HEADER_AT = 0xd00, EXCEPT_AT = 0xe00 };
+
+static void unwind_image(builder *b) {
+    full_image(b, MACHINE_X86_64);
+    section(b, ".eh_frame", PROGBITS, ALLOC, FRAMES_AT, 0x60, 0);
+    section(b, ".eh_frame_hdr", PROGBITS, ALLOC, HEADER_AT, 0x14, 0);
+    section(b, ".gcc_except_table", PROGBITS, ALLOC, EXCEPT_AT, 0x40, 0);
+    segment(b, 0x6474e550, 4, HEADER_AT, 0x14, 0x14);
+    /* CIE "zPLR": personality indirect pc-relative, LSDA and function pc-relative */
+    static const uint8_t cie[] = {0x1c, 0, 0,    0, 0, 0, 0, 0,    1,    'z',  'P', 'L', 'R',  0, 1, 0x78,
+                                  0x10, 7, 0x9b, 0, 0, 0, 0, 0x1b, 0x1b, 0x0c, 7,   8,   0x90, 1, 0, 0};
+    memcpy(b->bytes + FRAMES_AT, cie, sizeof cie);
+    put32(b, FRAMES_AT + 0x13, (uint64_t)DATA_AT + 8 - (FRAMES_AT + 0x13));
+    uint64_t fde = FRAMES_AT + 0x20;
+    put32(b, fde, 0x1c);
+    put32(b, fde + 4, 0x24);
+    put32(b, fde + 8, TEXT_AT + 0x80 - (fde + 8));
+    put32(b, fde + 12, 0x20);
+    b->bytes[fde + 16] = 4;
+    put32(b, fde + 17, EXCEPT_AT - (fde + 17));
+
+    b->bytes[HEADER_AT] = 1;
+    b->bytes[HEADER_AT + 1] = 0x1b;
+    b->bytes[HEADER_AT + 2] = 0x03;
+    b->bytes[HEADER_AT + 3] = 0x3b;
+    put32(b, HEADER_AT + 4, (uint64_t)FRAMES_AT - (HEADER_AT + 4));
+    put32(b, HEADER_AT + 8, 1);
+    put32(b, HEADER_AT + 12, (uint64_t)TEXT_AT + 0x80 - HEADER_AT);
+    put32(b, HEADER_AT + 16, (uint64_t)fde - HEADER_AT);
+
+    /* @LPStart omitted, types indirect pc-relative, call sites ULEB128: two of them, the second
+     * with a landing pad of two bytes and an action; one action (filter 1, no next); one type. */
+    static const uint8_t lsda[] = {0xff, 0x9b, 0x11, 0x01, 0x09, 0x02, 0x03, 0x00,
+                                   0x00, 0x08, 0x04, 0x90, 0x01, 0x01, 0x01, 0x00};
+    memcpy(b->bytes + EXCEPT_AT, lsda, sizeof lsda);
+    put32(b, EXCEPT_AT + 0x10, (uint64_t)DATA_AT + 0x10 - (EXCEPT_AT + 0x10));
+}
+
+static void check_unwind(const ds_image *image) {
+    ds_address function = LOADED + TEXT_AT + 0x80;
+    uint64_t fde = FRAMES_AT + 0x20;
+    CHECK(has_ref(image, FRAMES_AT + 0x13, DS_REF_PREL32, LOADED + DATA_AT + 8));
+    CHECK(has_ref(image, fde + 8, DS_REF_PREL32, function));
+    CHECK(has_ref(image, fde + 12, DS_REF_SIZE32, function + 0x1f));
+    CHECK(has_ref(image, fde + 17, DS_REF_PREL32, LOADED + EXCEPT_AT));
+    CHECK(has_ref(image, HEADER_AT + 4, DS_REF_PREL32, LOADED + FRAMES_AT));
+    CHECK(has_ref(image, HEADER_AT + 12, DS_REF_BASE32, function));
+    CHECK(has_ref(image, HEADER_AT + 16, DS_REF_BASE32, LOADED + fde));
+    CHECK(ref_at(image, HEADER_AT + 8) == NULL);
+    CHECK(has_ref(image, EXCEPT_AT + 5, DS_REF_ULEB1, function + 2));
+    CHECK(has_ref(image, EXCEPT_AT + 6, DS_REF_ULEB_SIZE1, function + 4));
+    CHECK(ref_at(image, EXCEPT_AT + 7) == NULL); /* no landing pad */
+    CHECK(has_ref(image, EXCEPT_AT + 9, DS_REF_ULEB1, function + 8));
+    CHECK(has_ref(image, EXCEPT_AT + 10, DS_REF_ULEB_SIZE1, function + 11));
+    CHECK(has_ref(image, EXCEPT_AT + 11, DS_REF_ULEB2, function + 0x90));
+    CHECK(has_ref(image, EXCEPT_AT + 0x10, DS_REF_PREL32, LOADED + DATA_AT + 0x10));
+    uint64_t start = TEXT_AT + 0x80;
+    CHECK((image->starts[start / 8] >> start % 8 & 1) != 0);
+    CHECK(ds_is_sound(image));
+}
+
+static void test_unwind_tables(ds_arena *arena) {
+    builder b;
+    unwind_image(&b);
+    b.bytes[TEXT_AT + 0x7f] = 0xe8; /* would swallow the start of the function */
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    check_unwind(&image);
+    ds_image_free(&image);
+}
+
+static void test_unwind_without_sections(ds_arena *arena) {
+    builder b;
+    unwind_image(&b);
+    segment(&b, 1, 4, 0xc00, 0x300, 0x300);
+    put64(&b, SEGMENTS_AT + 56 + 40, 0x300); /* no .bss there */
+    without_sections(&b);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    check_unwind(&image);
+    ds_image_free(&image);
+}
+
+/* The function of two FDEs that name one table is the lower one; a table ends where the next begins. */
+static void test_exception_tables_are_read_once(ds_arena *arena) {
+    builder b;
+    unwind_image(&b);
+    ds_image image = {.file = {b.bytes, FILE_SIZE}, .arena = arena};
+    CHECK(ds_image_add_region(&image, (ds_region){EXCEPT_AT, 0x5000, 0x40, DS_REGION_DATA}) == DS_OK);
+    ds_unwind_function items[] = {
+        {0x9000, 0x20, 0x5000}, {0x8000, 0x20, 0x5000}, {0x7000, 0x20, 0}, {0x7100, 0x20, 0x500c}};
+    ds_unwind_functions functions = {.items = items, .count = DS_COUNT(items)};
+    CHECK(ds_unwind_exceptions(&image, &functions) == DS_OK);
+    CHECK(image.refs.count == 0); /* cut at 12 bytes the call sites do not fit */
+    functions.count = 3;
+    CHECK(ds_unwind_exceptions(&image, &functions) == DS_OK);
+    CHECK(image.refs.count == 6 && has_ref(&image, EXCEPT_AT + 5, DS_REF_ULEB1, 0x8002));
+    ds_image_free(&image);
+}
+
+/* --- helpers and damage ------------------------------------------------------------------ */
+
+static uint64_t next_random(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static void test_sort_pairs(void) {
+    ds_pair pairs[200];
+    uint64_t state = 1;
+    for (unsigned round = 0; round < 50; round++) {
+        unsigned count = (unsigned)(next_random(&state) % 200);
+        uint64_t sum = 0, sorted_sum = 0;
+        for (unsigned i = 0; i < count; i++) {
+            pairs[i] = (ds_pair){next_random(&state) % 16, next_random(&state) % 16};
+            sum += pairs[i].key * 31 + pairs[i].value;
+        }
+        ds_sort_pairs(pairs, count);
+        bool ascending = true;
+        for (unsigned i = 0; i < count; i++) {
+            sorted_sum += pairs[i].key * 31 + pairs[i].value;
+            if (i > 0 && (pairs[i - 1].key > pairs[i].key ||
+                          (pairs[i - 1].key == pairs[i].key && pairs[i - 1].value > pairs[i].value)))
+                ascending = false;
+        }
+        CHECK(ascending && sum == sorted_sum);
+    }
+}
+
+/* Thousands of sections that all are the whole file: the work limit keeps this short. */
+static void test_overlapping_tables_are_bounded(ds_arena *arena) {
+    const uint64_t size = (uint64_t)1 << 21, sections = 30000;
+    uint8_t *file = calloc(1, size);
+    CHECK(file != NULL);
+    if (file == NULL)
+        return;
+    builder b;
+    begin(&b, MACHINE_X86_64);
+    memcpy(file, b.bytes, 64);
+    uint64_t at = 64;
+    uint16_t count = sections;
+    memcpy(file + 40, &at, 8);
+    memcpy(file + 60, &count, 2);
+    for (uint64_t i = 0; i < sections; i++) {
+        uint64_t header[8] = {0, ALLOC, i * 16, 0, size, 0, 0, 0};
+        header[0] = (uint64_t)(i % 2 == 0 ? RELA : RELR) << 32;
+        memcpy(file + at + 64 * i, header, 64);
+    }
+    for (uint64_t i = at + 64 * sections; i + 8 <= size; i += 8)
+        memcpy(file + i, &(uint64_t){UINT64_MAX}, 8);
+    ds_image image = parse(arena, file, size);
+    CHECK(image.regions.count == 1);
+    CHECK(image.refs.count <= size);
+    CHECK(ds_is_sound(&image));
+    ds_image_free(&image);
+    free(file);
+}
+
+static void test_damage(ds_arena *arena) {
+    builder good, bad;
+    uint64_t state = 7;
+    for (unsigned round = 0; round < 6000; round++) {
+        unwind_image(&good);
+        if (round % 3 == 1)
+            without_sections(&good);
+        bad = good;
+        unsigned changes = 1 + (unsigned)(next_random(&state) % 4);
+        for (unsigned i = 0; i < changes; i++) {
+            uint64_t at = next_random(&state) % FILE_SIZE;
+            static const uint64_t values[] = {
+                0, 1, 0xff, 0x7f, 0xffff, 0xffffffff, UINT64_MAX, (uint64_t)1 << 63, FILE_SIZE};
+            uint64_t value = values[next_random(&state) % DS_COUNT(values)];
+            uint64_t width = (uint64_t)1 << next_random(&state) % 4;
+            if (at + width <= FILE_SIZE)
+                memcpy(bad.bytes + at, &value, width);
+        }
+        ds_image image = parse(arena, bad.bytes, FILE_SIZE);
+        CHECK(ds_is_sound(&image));
+        ds_image_free(&image);
+    }
+    unwind_image(&good);
+    for (uint64_t size = 0; size < FILE_SIZE; size += 7) {
+        uint8_t *cut = malloc(size + 1); /* its own block, so that a sanitizer sees reads past the end */
+        if (cut == NULL)
+            break;
+        memcpy(cut, good.bytes, size);
+        ds_image image = parse(arena, cut, size);
+        CHECK(ds_is_sound(&image));
+        ds_image_free(&image);
+        free(cut);
+    }
+}
+
+int main(void) {
+    ds_arena *arena = ds_arena_open(CEILING);
+    CHECK(arena != NULL);
+    if (arena == NULL)
+        return 1;
+    test_regions_and_headers(arena);
+    test_other_files_are_plain(arena);
+    test_tables_by_sections(arena);
+    test_tables_by_dynamic_section_alone(arena);
+    test_aarch64_relocations(arena);
+    test_code_is_decoded_from_function_starts(arena);
+    test_unwind_tables(arena);
+    test_unwind_without_sections(arena);
+    test_exception_tables_are_read_once(arena);
+    test_sort_pairs();
+    test_overlapping_tables_are_bounded(arena);
+    test_damage(arena);
+    ds_arena_close(arena);
+    return checks_done();
+}
