@@ -1,0 +1,140 @@
+"""Making a device in a folder.
+
+Invariants:
+
+1. ``device.json`` is written last: a folder without it is no device, so a creation that was cut off leaves
+   none.
+2. What the device records as its baseline is hashed from the copies that lie in the store, not from the
+   originals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deltaseal.device.journal import Journal
+from deltaseal.device.ledger import Base, Ledger
+from deltaseal.device.record import Opened, Reading
+from deltaseal.device.store import BASELINE, FETCH, HOOKS, JOURNAL, Identity, Store
+from deltaseal.edge import Edge
+from deltaseal.errors import DeltasealError, UsageError
+from deltaseal.manifest import CHANNELS, effective_now, verify_base
+from deltaseal.manifest import Base as SignedBase
+from deltaseal.storage import Dir, Disk, MissingError, copy_tree, exists, remove_tree, write_file
+from deltaseal.trees import scan
+from deltaseal.trust import Trust, UnverifiedDocument
+
+__all__ = ["create_store"]
+
+_POLICY = b"""\
+# What the owner of this device wants. All lines may be left out.
+# updates = "automatic"        # automatic | notify | off
+# deadline = 2026-12-31        # from then on a person's removal is overridden
+# personalised_only = false
+# remove = "person"            # person | admin
+# full_download = "always"     # always | unmetered | never
+# trial_seconds = 60           # that a listed process must live with the new image
+# hook_seconds = 60            # that one health hook may take
+"""
+
+
+def create_store(
+    path: Path,
+    *,
+    base: UnverifiedDocument,
+    trees: Path,
+    trust: Trust,
+    model: str,
+    channel: str,
+    edge: Edge,
+    disk: Disk,
+) -> None:
+    """Make the store of a new device at ``path``, which must be new or empty; its parent must be there.
+
+    ``trees`` holds one directory for each component of ``base``. Raises ``UsageError`` for what is in the way
+    or missing, ``SignatureError`` for the base, ``TreeError`` for a tree that must not be; nothing stays
+    then.
+    """
+    if channel not in CHANNELS:
+        raise UsageError(
+            f"{channel!r} is no channel", hint=f"choose one of {', '.join(CHANNELS)}", channel=channel
+        )
+    now = effective_now(edge.now(), build_date=edge.build_date)
+    signed = verify_base(base, trust, now=now).value
+    with disk.open_root(trees) as origin:
+        _check_there(disk, origin, signed, trees)
+        with disk.open_root(path.absolute().parent) as parent, _fresh(disk, parent, path) as root:
+            try:
+                _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
+                identity = Identity(edge.random(16).hex(), model, channel)
+                write_file(disk, root, "device.json", identity.dumps())
+                disk.sync_dir(parent)
+            except DeltasealError:
+                for name in disk.names(root):
+                    remove_tree(disk, root, name)
+                raise
+
+
+def _check_there(disk: Disk, origin: Dir, signed: SignedBase, trees: Path) -> None:
+    missing = [name for name in signed.components if not exists(disk, origin, name)]
+    if missing:
+        raise UsageError(
+            f"{str(trees)!r} has no {', '.join(missing)}",
+            hint="name the folder that holds one directory for each component of the base",
+            missing=missing,
+        )
+
+
+def _fresh(disk: Disk, parent: Dir, path: Path) -> Dir:
+    try:
+        root = disk.open_dir(parent, path.name)
+    except MissingError:
+        return disk.make_dir(parent, path.name)
+    if disk.names(root):
+        root.close()
+        raise UsageError(f"{str(path)!r} is not empty", hint="choose a new folder", path=str(path))
+    return root
+
+
+def _fill(
+    disk: Disk,
+    root: Dir,
+    origin: Dir,
+    signed: SignedBase,
+    document: bytes,
+    trust: Trust,
+    edge: Edge,
+    path: Path,
+) -> None:
+    for name in (BASELINE, FETCH, HOOKS, JOURNAL):
+        disk.make_dir(root, name).close()
+    disk.sync_dir(root)
+    with disk.open_dir(root, BASELINE) as baseline:
+        for name in sorted(signed.components):
+            copy_tree(disk, origin, name, baseline, name)
+        found = {name: _digest(disk, baseline, name, signed) for name in sorted(signed.components)}
+    write_file(disk, root, "base.document", document)
+    write_file(disk, root, "trust.json", trust.dumps())
+    write_file(disk, root, "policy.toml", _POLICY, mode=0o600)
+    store = Store(disk, root, path)
+    store.point(BASELINE)
+    store.fill_reserve(edge.random)
+    base = Base(
+        signed.os,
+        signed.version,
+        signed.build,
+        signed.names,
+        list(signed.exclude),
+        dict(signed.components),
+        found,
+    )
+    with disk.open_dir(root, JOURNAL) as at:
+        nothing = Reading((), 0, 0, False, None, ())
+        journal = Journal(disk, at, now=edge.now, reading=nothing, ledger=Ledger())
+        journal.start(Opened.FIRST, Ledger(base=base))
+    write_file(disk, root, "lock", b"", mode=0o600)
+
+
+def _digest(disk: Disk, baseline: Dir, name: str, signed: SignedBase) -> str:
+    with disk.open_dir(baseline, name) as tree:
+        return scan(disk, tree, names=signed.names, exclude=signed.exclude).digest.hex()

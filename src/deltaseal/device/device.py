@@ -1,0 +1,174 @@
+"""A device: the verbs. Each opens the store, does one thing, and closes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from deltaseal.device.create import create_store
+from deltaseal.device.history import entries
+from deltaseal.device.journal import add_up, describe, read_journal, whole_records
+from deltaseal.device.ledger import Ledger
+from deltaseal.device.record import Reading
+from deltaseal.device.recovery import updating
+from deltaseal.device.removal import mend, take_off
+from deltaseal.device.states import Event
+from deltaseal.device.status import status_of
+from deltaseal.device.store import JOURNAL, Identity, Store
+from deltaseal.device.update import take
+from deltaseal.device.updater import Progress, Updater
+from deltaseal.device.verify import findings_of
+from deltaseal.edge import Edge
+from deltaseal.errors import DamagedError
+from deltaseal.manifest import Personal, Request
+from deltaseal.repo import Source
+from deltaseal.report import Entry, Finding, Status
+from deltaseal.storage import Disk, RealDisk
+from deltaseal.trust import Trust, UnverifiedDocument
+
+__all__ = ["Device", "create", "open_device"]
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+class Device:
+    """A device in a folder. Holds no state of its own: every verb reads the journal again.
+
+    Verbs that write take the lock (``LockedError``), recover first, and raise ``BrokenError`` in state
+    BROKEN. Every refusal is a ``DeltasealError`` with its reason, a sentence and the facts that decided it.
+    """
+
+    def __init__(
+        self, path: Path, *, edge: Edge, disk: Disk | None = None, progress: Progress = _silent
+    ) -> None:
+        self._path = path
+        self._edge = edge
+        self._disk: Disk = RealDisk() if disk is None else disk
+        self._progress = progress
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
+    def identity(self) -> Identity:
+        """Who the device is."""
+        with self._reading() as store:
+            return store.identity()
+
+    def request(self) -> Request:
+        """Make a fresh nonce, journal it, and return the request for a device manifest of its own (R7)."""
+        with self._updating() as up:
+            up.refuse_if_broken()
+            nonce = self._edge.random(16).hex()
+            up.record(Event.REQUEST, up.ledger.state, None, nonce=nonce)
+            return Request(Personal(up.identity.id, nonce), up.base.os, up.identity.model, up.base.build)
+
+    def update(self, sources: Sequence[Source]) -> Status:
+        """Take the highest letter that the sources offer and the policy lets in by itself.
+
+        Raises ``NothingToDo`` if there is none for this device or it is applied already, ``RolledBackError``
+        if it failed its trial; the reason of the offer that got furthest if none passed.
+        """
+        with self._updating() as up:
+            take(up, sources)
+            return _status(up)
+
+    def install(self, id: str, sources: Sequence[Source], *, retry: bool = False) -> Status:
+        """Take one improvement because a person asks for it; with ``retry`` also one that is held."""
+        with self._updating() as up:
+            take(up, sources, id=id, retry=retry)
+            return _status(up)
+
+    def remove(self) -> Status:
+        """Go back to the baseline; offline, and on a full disk. Raises ``NothingToDo`` on the baseline."""
+        with self._updating() as up:
+            take_off(up)
+            return _status(up)
+
+    def recover(self) -> Status:
+        """Mend what a cut or damage left, verify what is in use, leave it if it is damaged."""
+        with self._updating() as up:
+            mend(up)
+            return _status(up)
+
+    def status(self) -> Status:
+        """What the device is, has and waits for. Changes nothing."""
+        with self._reading() as store:
+            ledger = self._ledger(store)
+            return status_of(store, ledger, self._edge, policy=store.policy(), epoch=store.trust().epoch)
+
+    def history(self) -> tuple[Entry, ...]:
+        """What happened, oldest first, from the journal; evidence from before a damage is part of it."""
+        with self._reading() as store:
+            return tuple(entries(whole_records(self._sound(store))))
+
+    def verify(self) -> tuple[Finding, ...]:
+        """Hash everything and compare it with the device's own record. Changes nothing."""
+        with self._reading() as store:
+            return tuple(findings_of(store))
+
+    def _updating(self) -> AbstractContextManager[Updater]:
+        return updating(self._path, self._disk, self._edge, progress=self._progress)
+
+    def _reading(self) -> Store:
+        return Store.open(self._disk, self._path)
+
+    def _ledger(self, store: Store) -> Ledger:
+        return add_up(self._sound(store))
+
+    def _sound(self, store: Store) -> Reading:
+        with store.inside(JOURNAL) as at:
+            reading = read_journal(self._disk, at)
+        if reading.fault is not None:
+            raise DamagedError(
+                describe(reading.fault),
+                hint="run `deltaseal device recover`",
+                segment=reading.fault.segment,
+            )
+        return reading
+
+
+def _status(up: Updater) -> Status:
+    return status_of(up.store, up.ledger, up.edge, policy=up.policy, epoch=up.trust.epoch)
+
+
+def open_device(path: Path, *, edge: Edge, disk: Disk | None = None, progress: Progress = _silent) -> Device:
+    """Open the device at ``path``. Raises ``UsageError`` if there is none."""
+    device = Device(path, edge=edge, disk=disk, progress=progress)
+    device.identity()
+    return device
+
+
+def create(
+    path: Path,
+    *,
+    base: UnverifiedDocument,
+    trees: Path,
+    trust: Trust,
+    model: str,
+    channel: str = "stable",
+    edge: Edge,
+    disk: Disk | None = None,
+    progress: Progress = _silent,
+) -> Device:
+    """Make a device on a signed base, with the trees that are found in ``trees``, and a random id.
+
+    Trees that differ from what the base declares are recorded as they are; ``status`` says so, and every
+    offer is refused with E_BASE. Raises as :func:`deltaseal.device.create.create_store`.
+    """
+    device = Device(path, edge=edge, disk=disk, progress=progress)
+    create_store(
+        path,
+        base=base,
+        trees=trees,
+        trust=trust,
+        model=model,
+        channel=channel,
+        edge=edge,
+        disk=device._disk,
+    )
+    return device

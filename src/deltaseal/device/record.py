@@ -1,0 +1,236 @@
+"""Records and segments of the journal as bytes: pure, no file is touched here.
+
+Format: docs/spec/store.md, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from deltaseal.device.states import Event, State
+from deltaseal.errors import DeltasealError, LimitError
+from deltaseal.trust import strict_json
+
+__all__ = [
+    "RECORD_BYTES",
+    "SEGMENT_BYTES",
+    "SEGMENT_RECORDS",
+    "Fault",
+    "Opened",
+    "Reading",
+    "Record",
+    "follow",
+]
+
+RECORD_BYTES: Final = 1 << 20  # of one body
+SEGMENT_RECORDS: Final = 1000
+SEGMENT_BYTES: Final = SEGMENT_RECORDS * (
+    RECORD_BYTES + 66
+)  # the digest, a space and a line feed beside each
+
+_DIGEST_CHARS: Final = 64
+
+
+class Opened(StrEnum):
+    """Why a segment was opened: what its checkpoint says of the one before."""
+
+    FIRST = "first"
+    FULL = "full"
+    TORN = "torn"
+    UNSYNCED = "unsynced"
+    DAMAGE = "damage"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal; ``prev`` is the digest of the body before, ``time`` seconds since 1970."""
+
+    n: int
+    prev: str
+    time: int
+    state: State
+    event: Event
+    id: str = ""
+    bundle: str = ""
+    attempt: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """The record in its one written form. Raises ``LimitError`` over ``RECORD_BYTES``."""
+        body = strict_json.dumps({name: getattr(self, name) for name in _KEYS})
+        if len(body) > RECORD_BYTES:
+            raise LimitError(f"a journal record has at most {RECORD_BYTES} bytes, this one {len(body)}")
+        return body
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the body, which the next record names."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    @property
+    def line(self) -> bytes:
+        """The record as it stands in a segment."""
+        body = self.body
+        return b"%s %s\n" % (hashlib.sha256(body).hexdigest().encode(), body)
+
+    @property
+    def opened(self) -> Opened | None:
+        """For a checkpoint: why its segment was opened."""
+        return Opened(self.facts["opened"]) if self.event is Event.CHECKPOINT else None
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Record:
+        """Read a line without its line feed; ``ValueError`` or ``DeltasealError`` if it is not whole."""
+        digest, space, body = (
+            line[:_DIGEST_CHARS],
+            line[_DIGEST_CHARS : _DIGEST_CHARS + 1],
+            line[_DIGEST_CHARS + 1 :],
+        )
+        if space != b" " or hashlib.sha256(body).hexdigest().encode() != digest:
+            raise ValueError("the digest does not fit")
+        if len(body) > RECORD_BYTES:
+            raise ValueError("too long")
+        values = strict_json.loads(body)
+        if set(values) != set(_KEYS) or not _well_typed(values):
+            raise ValueError("not the keys of a record")
+        known = {**values, "state": State(values["state"]), "event": Event(values["event"])}
+        record = cls(**known)
+        if record.event is Event.CHECKPOINT:
+            Opened(str(record.facts.get("opened")))
+        return record
+
+
+_KEYS: Final = ("n", "prev", "time", "state", "event", "id", "bundle", "attempt", "facts")
+_NUMBERS: Final = frozenset({"n", "time", "attempt"})
+
+
+def _well_typed(values: Mapping[str, Any]) -> bool:
+    def fits(name: str, value: object) -> bool:
+        return isinstance(value, int if name in _NUMBERS else dict if name == "facts" else str)
+
+    return all(fits(name, value) for name, value in values.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a journal stops being what was written: the segment's number and what is wrong there."""
+
+    segment: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a journal holds: the records that count, and what ends them."""
+
+    records: tuple[Record, ...]  # of the chain that counts, oldest first
+    segments: int  # the highest number there is; 0: none
+    tail: int  # how many of the records lie in the last segment
+    torn: bool  # the last segment ends in a line that is not whole
+    fault: Fault | None  # damage: the records are those before it
+    evidence: tuple[Record, ...]  # whole records outside the chain that counts; they prove nothing
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    number: int
+    records: tuple[Record, ...]
+    rest: bytes  # what follows the last whole record
+
+    @property
+    def torn(self) -> bool:
+        """Whether the rest is what a cut write leaves: no line feed at its end, or zeros."""
+        return bool(self.rest) and (b"\n" not in self.rest or b"\0" in self.rest.partition(b"\n")[0])
+
+
+def follow(segments: Sequence[tuple[int, bytes]]) -> Reading:
+    """Follow the chain through segments (number, bytes), given in the order of their numbers."""
+    parsed = [_parse(number, data) for number, data in segments]
+    starts = [at for at, segment in enumerate(parsed) if at == 0 or _opened(segment) is Opened.DAMAGE]
+    first = starts[-1] if starts else 0
+    counted: list[Record] = []
+    fault = _gap(parsed[first:])
+    tail = 0
+    for at in range(first, len(parsed)) if fault is None else ():
+        after = parsed[at + 1] if at + 1 < len(parsed) else None
+        kept, fault = _kept(parsed[at], after)
+        counted += kept
+        tail = len(kept)
+        if fault is not None:
+            break
+    chain = {record.digest for record in counted}
+    evidence = (record for segment in parsed for record in segment.records if record.digest not in chain)
+    torn = fault is None and bool(parsed) and parsed[-1].torn
+    return Reading(tuple(counted), parsed[-1].number if parsed else 0, tail, torn, fault, tuple(evidence))
+
+
+def _parse(number: int, data: bytes) -> _Segment:
+    records: list[Record] = []
+    rest = data
+    while rest:
+        line, feed, following = rest.partition(b"\n")
+        try:
+            record = Record.of_line(line) if feed else None
+        except (ValueError, DeltasealError):
+            break
+        if record is None:
+            break
+        records.append(record)
+        rest = following
+    return _Segment(number, tuple(records), rest)
+
+
+def _opened(segment: _Segment) -> Opened | None:
+    return segment.records[0].opened if segment.records else None
+
+
+def _gap(segments: Sequence[_Segment]) -> Fault | None:
+    if not segments:
+        return Fault(1, "there is no segment")
+    first = segments[0]
+    start = first.number if _opened(first) is Opened.DAMAGE else 1
+    for expected, segment in enumerate(segments, start):
+        if segment.number != expected:
+            return Fault(expected, "this segment is missing")
+    if _opened(first) not in (Opened.FIRST, Opened.DAMAGE):
+        return Fault(first.number, "it does not begin with the checkpoint of a first segment")
+    if _opened(first) is Opened.FIRST and (first.records[0].n, first.records[0].prev) != (1, ""):
+        return Fault(first.number, "its first record is not the first of a journal")
+    return None
+
+
+def _kept(segment: _Segment, after: _Segment | None) -> tuple[tuple[Record, ...], Fault | None]:
+    """Return the records of a segment that count, judged by itself and by the checkpoint after it."""
+    whole = tuple(_chained(segment.records))
+    if whole != segment.records or len(whole) > SEGMENT_RECORDS:
+        return whole[:SEGMENT_RECORDS], Fault(
+            segment.number, f"record {len(whole) + 1} of it does not follow"
+        )
+    if after is None:
+        bad = bool(segment.rest) and not segment.torn
+        return whole, Fault(segment.number, f"line {len(whole) + 1} of it was edited") if bad else None
+    opened = _opened(after)
+    if opened is None or opened is Opened.FIRST:
+        return whole, Fault(after.number, "it does not begin with a checkpoint")
+    named = next((at for at, record in enumerate(whole, 1) if record.digest == after.records[0].prev), 0)
+    if not named or after.records[0].n != whole[named - 1].n + 1:
+        return whole, Fault(segment.number, "the record that the next segment names is not there")
+    if opened is Opened.FULL and (named != len(whole) or segment.rest):
+        return whole, Fault(segment.number, "something follows the last record that the next segment names")
+    return whole[:named], None
+
+
+def _chained(records: Sequence[Record]) -> Iterator[Record]:
+    before: Record | None = None
+    for record in records:
+        if before is not None and (record.n != before.n + 1 or record.prev != before.digest):
+            return
+        if before is not None and record.event is Event.CHECKPOINT:
+            return
+        yield record
+        before = record
