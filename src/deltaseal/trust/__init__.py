@@ -7,6 +7,7 @@ own (docs/spec/documents.md) and none of what the documents say.
 
 from deltaseal.trust import strict_json
 from deltaseal.trust.documents import (
+    MAGIC,
     MAX_BODY,
     MAX_DOCUMENT,
     MAX_SIGNATURES,
@@ -20,6 +21,7 @@ from deltaseal.trust.policy import Role, Trust, VerifiedDocument
 
 __all__ = [
     "ALGORITHMS",
+    "MAGIC",
     "MAX_BODY",
     "MAX_DOCUMENT",
     "MAX_SIGNATURES",
