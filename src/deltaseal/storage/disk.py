@@ -73,6 +73,7 @@ _CLASS_BY_ERRNO: dict[int, Callable[..., DeltasealError]] = {
 }
 
 _HINT_BY_ERRNO = {
+    errno.ENOENT: "check the path",
     errno.EACCES: "check who owns it and its permissions",
     errno.EPERM: "check who owns it and its permissions",
     errno.EROFS: "this file system is mounted read-only",
