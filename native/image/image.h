@@ -54,6 +54,7 @@ typedef enum ds_ref_kind {
     DS_REF_REL8,    /* i8:  target = place + 1 + aux + field (aux: bytes of the instruction after the field) */
     DS_REF_REL32,   /* i32: target = place + 4 + aux + field; rel32 branches, rip-relative operands */
     DS_REF_PREL32,  /* i32: target = place + field; pc-relative data (.eh_frame, relative tables) */
+    DS_REF_BACK32,  /* u32: target = place - field; an FDE's distance back to its CIE */
     DS_REF_PREL64,  /* i64: target = place + field */
     DS_REF_ABS64,   /* u64: target = space + field; pointers, r_offset, addends, symbol values, headers */
     DS_REF_ABS32,   /* u32: target = space + field */

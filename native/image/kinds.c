@@ -12,7 +12,7 @@
 #include "image/image.h"
 
 typedef enum field_form { FORM_BYTES, FORM_ULEB, FORM_B26, FORM_IMM19, FORM_IMM14, FORM_ADR, FORM_ADRP, FORM_LO12 } field_form;
-typedef enum origin { FROM_PLACE_END, FROM_PLACE, FROM_SPACE, FROM_FILE, FROM_BASE, FROM_BASE_LAST } origin;
+typedef enum origin { FROM_PLACE_END, FROM_PLACE, BACK_FROM_PLACE, FROM_SPACE, FROM_FILE, FROM_BASE, FROM_BASE_LAST } origin;
 
 typedef struct kind_row {
     uint8_t length; /* bytes of the field */
@@ -32,6 +32,7 @@ static const kind_row kinds[DS_REF_KINDS] = {
     [DS_REF_REL8] = {1, FORM_BYTES, FROM_PLACE_END, 1, 1, ALL1},
     [DS_REF_REL32] = {4, FORM_BYTES, FROM_PLACE_END, 1, 1, ALL4},
     [DS_REF_PREL32] = {4, FORM_BYTES, FROM_PLACE, 1, 1, ALL4},
+    [DS_REF_BACK32] = {4, FORM_BYTES, BACK_FROM_PLACE, 0, 1, ALL4},
     [DS_REF_PREL64] = {8, FORM_BYTES, FROM_PLACE, 1, 1, ALL8},
     [DS_REF_ABS64] = {8, FORM_BYTES, FROM_SPACE, 0, 1, ALL8},
     [DS_REF_ABS32] = {4, FORM_BYTES, FROM_SPACE, 0, 1, ALL4},
@@ -186,6 +187,8 @@ ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place
         return ((place & ~PAGE_MASK) + (number << PAGE_BITS)) | (expected & PAGE_MASK);
     if (row->form == FORM_LO12)
         return (expected & ~PAGE_MASK) | (number << aux & PAGE_MASK);
+    if (row->origin == BACK_FROM_PLACE)
+        return place - number;
     return origin_of(row, place, aux, base) + number * row->scale;
 }
 
@@ -196,6 +199,8 @@ void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux
         number = (target >> PAGE_BITS) - (place >> PAGE_BITS);
     else if (row->form == FORM_LO12)
         number = (target & PAGE_MASK) >> aux;
+    else if (row->origin == BACK_FROM_PLACE)
+        number = place - target;
     else {
         number = target - origin_of(row, place, aux, base);
         if (row->scale == 4)

@@ -50,14 +50,17 @@ static const reloc_rule *find_rule(ds_arch arch, uint32_t type) {
     return &no_rule;
 }
 
-/* The word that a relocation fills: `meaning` is what it will refer to, 0 if that is not known. */
-static ds_status read_slot(ds_elf *elf, ds_address address, const reloc_rule *rule, ds_address meaning) {
+/* The word that a relocation fills: `meaning` is what it will refer to, 0 if that is not known. A slot of
+ * an import tells matching which import, even where the file has something else in it (a lazy PLT's way back). */
+static ds_status read_slot(ds_elf *elf, ds_address address, const reloc_rule *rule, ds_address meaning, bool imported) {
     ds_offset at;
     if (!rule->fills_slot || !ds_elf_locate(elf, address, ELF_WORD_SIZE, &at))
         return DS_OK;
     uint64_t content = ds_load64(elf->image->file.data + at);
+    if (meaning != 0 && (content == 0 || imported))
+        DS_TRY(ds_image_add_slot(elf->image, at, meaning));
     if (content == 0)
-        return meaning != 0 ? ds_image_add_slot(elf->image, at, meaning) : DS_OK;
+        return DS_OK;
     if (!rule->fills_address && ds_image_region(elf->image, content) == NULL)
         return DS_OK;
     return ds_elf_field(elf, at, DS_REF_ABS64, 0);
@@ -79,7 +82,7 @@ static ds_status read_rela(ds_elf *elf, ds_offset at) {
         DS_TRY(ds_elf_field(elf, at + RELA_ADDEND, DS_REF_ABS64, 0));
         meaning = addend;
     }
-    return read_slot(elf, ds_load64(entry + RELA_OFFSET), rule, meaning);
+    return read_slot(elf, ds_load64(entry + RELA_OFFSET), rule, meaning, symbol != 0);
 }
 
 ds_status ds_elf_rela(ds_elf *elf, ds_extent table) {
