@@ -204,11 +204,13 @@ def test_H10_sizes_whose_sum_overflows() -> None:
 def test_H11_declared_size_is_not_the_real_one(tmp_path: Path, payload: bytes) -> None:
     old = plant(tmp_path / "old", {})
     fields = varint(3) + hashlib.sha256(payload).digest()[:4]
-    new = Listing.checked([Entry.file(b"a", size=len(payload), sha256=hashlib.sha256(payload).digest())])
+    digest = hashlib.sha256(payload).digest()
+    new = Listing.checked([Entry.file(b"a", size=len(payload), sha256=digest)])
     stored = bytes([0, 56]) + (len(payload) << 3 | 1).to_bytes(3, "little") + payload  # one raw block
     wrong = plan([edit(b"a", 2, fields)], [group(1, [], [0], len(stored))])
+    delta = bytes(Delta(scan(old).digest, new.digest, wrong, stored))
     with pytest.raises((DeltaError, LimitError), match="3"):
-        apply(old, bytes(Delta(scan(old).digest, new.digest, wrong, stored)), tmp_path / "dest")
+        apply(old, delta, tmp_path / "dest")
 
 
 def test_H11_old_file_has_another_size_than_listed(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from deltaseal import images
+from deltaseal.errors import UsageError
 from deltaseal.storage import BytesSource, RealDisk
 from deltaseal.trees.applier import judged_tree
 from deltaseal.trees.container import dump, load
-from deltaseal.trees.grouping import make_groups, zstd_level
+from deltaseal.trees.grouping import make_groups
 from deltaseal.trees.limits import Limits, Progress
 from deltaseal.trees.listing import Entry, Listing
 from deltaseal.trees.pairing import Need, pair
@@ -43,9 +45,11 @@ def diff(
     ``threads``. ``progress`` is called with bytes of the new contents.
 
     Raises ``TreeError`` that names all entries which must not be in a tree;
-    links of the new tree may leave it only where the old tree has the same.
+    links of the new tree may leave it only where the old tree has the same;
+    ``UsageError`` for an unknown ``effort`` (``images.EFFORTS``).
     """
-    zstd_level(effort)
+    if effort not in images.EFFORTS:
+        raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(images.EFFORTS))
     disk = RealDisk()
     with disk.open_root(old_dir) as old_top, disk.open_root(new_dir) as new_top:
         old = scan(disk, old_top, exclude=exclude, names=names)

@@ -52,11 +52,11 @@ def decompress(frame: ByteSource, size: int, *, prefix: bytes = b"") -> Iterator
     or of another size than declared, ``LimitError`` for one that wants more
     memory than is allowed or promises more bytes than a frame can hold.
     """
+    _walk(frame, limit=MAX_PREFIX if prefix else MAX_WINDOW)
     if size > frame.size() * MAX_RATIO:
         raise LimitError(
             f"{frame.size()} bytes cannot unpack to the {size} declared", stored=frame.size(), declared=size
         )
-    _walk(frame, limit=MAX_PREFIX if prefix else MAX_WINDOW)
     decoder = zstandard.ZstdDecompressor(
         dict_data=_raw(prefix), max_window_size=MAX_WINDOW, format=zstandard.FORMAT_ZSTD1_MAGICLESS
     )

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deltaseal import images
-from deltaseal.errors import UsageError
+from deltaseal.errors import LimitError
 from deltaseal.storage import BytesSource
 from deltaseal.trees.frames import MAX_PREFIX, compress, decompress
 from deltaseal.trees.pairing import Need
 from deltaseal.trees.plan import Coding
 
-__all__ = ["Made", "make_groups", "zstd_level"]
+__all__ = ["Made", "make_groups"]
 
 _SMALL = 1 << 18  # bytes of a file that may share a group
 _SHARED = 1 << 23  # bytes of a shared group, old and new together
@@ -34,7 +34,7 @@ _IMAGE_MAGICS = (
     ),  # Mach-O, thin and fat
 )
 
-_LEVELS = {"fast": 9, "default": 19, "best": 22}
+_FAST_LEVEL, _LEVEL = 9, 19  # of zstd
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,6 @@ class _Maker:
     effort: str
     threads: int
     advance: Callable[[int], None]
-
-
-def zstd_level(effort: str) -> int:
-    """Return the level for an effort. Raises ``UsageError`` for an unknown one."""
-    if effort not in _LEVELS:
-        raise UsageError(f"unknown effort {effort!r}: expected {', '.join(_LEVELS)}")
-    return _LEVELS[effort]
 
 
 def make_groups(
@@ -131,11 +124,11 @@ def _group(
 
 
 def _codings(old: bytes, new: bytes, effort: str, threads: int) -> Iterator[tuple[Coding, bytes]]:
-    level = zstd_level(effort)
+    level = _FAST_LEVEL if effort == "fast" else _LEVEL
     yield Coding.RAW, new
     best = len(new)
-    if old and new:
-        delta = images.diff_bytes(old, new, digests=False, effort=effort, threads=threads)
+    delta = _image_delta(old, new, effort, threads)
+    if delta:
         yield Coding.IMAGE, delta
         best = len(delta)
     near = best * _CLEARLY_SMALLER > len(new)
@@ -143,6 +136,16 @@ def _codings(old: bytes, new: bytes, effort: str, threads: int) -> Iterator[tupl
         yield Coding.ZSTD_OLD, compress(new, level=level, prefix=old)
     if near:
         yield Coding.ZSTD, compress(new, level=level)
+
+
+def _image_delta(old: bytes, new: bytes, effort: str, threads: int) -> bytes:
+    """Return an image delta; empty where there can be none, as of images over the engine's limit."""
+    if not old or not new:
+        return b""
+    try:
+        return images.diff_bytes(old, new, digests=False, effort=effort, threads=threads)
+    except LimitError:
+        return b""
 
 
 def _prove(coding: Coding, payload: bytes, old: bytes, new: bytes) -> None:

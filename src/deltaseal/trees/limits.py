@@ -18,6 +18,6 @@ class Limits:
     """Ceilings for one tree; the defaults are the hard caps where no signed document says less."""
 
     output_bytes: int = 1 << 40  # of all files of the new tree
-    memory_bytes: int = 1 << 32  # of one image delta's work, its payload, or the old bytes held for it
-    seconds: int = 3600  # of one image delta's work
+    memory_bytes: int = 1 << 30  # of one image delta's work, its payload, or the old bytes held for it
+    seconds: int = 600  # of processor time, for one image delta
     entries: int = MAX_ENTRIES
