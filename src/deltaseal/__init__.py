@@ -1,0 +1,106 @@
+"""deltaseal: small signed binary improvements for system software: made, proved, applied, removed.
+
+The verbs of the command line, as functions and classes::
+
+    deltaseal.diff(old, new, delta)      # two files, or two directories
+    deltaseal.apply(old, delta, new)
+    deltaseal.inspect(file)
+    deltaseal.verify(file, trust=trust, now=now)
+
+and what a build script, a publisher and a device need: ``make_base``, ``build``, ``Bundle``, ``Trust``,
+``PrivateKey``, ``Scenario``, ``Device``.  Every refusal is a ``DeltasealError``.  Names are loaded when
+they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from deltaseal._version import __version__
+
+if TYPE_CHECKING:
+    from deltaseal.bundle import (
+        Bundle,
+        ComponentTrees,
+        Release,
+        build_scenario,
+        make_base,
+        make_signers,
+        open_bundle,
+    )
+    from deltaseal.bundle.build import build
+    from deltaseal.device import Device
+    from deltaseal.device.device import create as create_device
+    from deltaseal.edge import Edge, system_edge
+    from deltaseal.errors import DeltasealError
+    from deltaseal.manifest import Scenario
+    from deltaseal.repo import DirectorySource
+    from deltaseal.trust import PrivateKey, Role, Trust
+    from deltaseal.verbs.deltas import apply, diff
+    from deltaseal.verbs.inspection import inspect
+    from deltaseal.verbs.proof import verify
+
+__all__ = [
+    "Bundle",
+    "ComponentTrees",
+    "DeltasealError",
+    "Device",
+    "DirectorySource",
+    "Edge",
+    "PrivateKey",
+    "Release",
+    "Role",
+    "Scenario",
+    "Trust",
+    "__version__",
+    "apply",
+    "build",
+    "build_scenario",
+    "create_device",
+    "diff",
+    "inspect",
+    "make_base",
+    "make_signers",
+    "open_bundle",
+    "system_edge",
+    "verify",
+]
+
+# Where each name lives: its module, and its name there.
+_HOMES = {
+    "Bundle": ("deltaseal.bundle", "Bundle"),
+    "ComponentTrees": ("deltaseal.bundle", "ComponentTrees"),
+    "DeltasealError": ("deltaseal.errors", "DeltasealError"),
+    "Device": ("deltaseal.device", "Device"),
+    "DirectorySource": ("deltaseal.repo", "DirectorySource"),
+    "Edge": ("deltaseal.edge", "Edge"),
+    "PrivateKey": ("deltaseal.trust", "PrivateKey"),
+    "Release": ("deltaseal.bundle", "Release"),
+    "Role": ("deltaseal.trust", "Role"),
+    "Scenario": ("deltaseal.manifest", "Scenario"),
+    "Trust": ("deltaseal.trust", "Trust"),
+    "apply": ("deltaseal.verbs.deltas", "apply"),
+    "build": ("deltaseal.bundle", "build"),
+    "build_scenario": ("deltaseal.bundle", "build_scenario"),
+    "create_device": ("deltaseal.device", "create"),
+    "diff": ("deltaseal.verbs.deltas", "diff"),
+    "inspect": ("deltaseal.verbs.inspection", "inspect"),
+    "make_base": ("deltaseal.bundle", "make_base"),
+    "make_signers": ("deltaseal.bundle", "make_signers"),
+    "open_bundle": ("deltaseal.bundle", "open_bundle"),
+    "system_edge": ("deltaseal.edge", "system_edge"),
+    "verify": ("deltaseal.verbs.proof", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, there = _HOMES[name]
+    value = globals()[name] = getattr(import_module(module), there)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

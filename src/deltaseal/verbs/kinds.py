@@ -1,0 +1,85 @@
+"""What a file is, told by how it begins; its name is for people.
+
+The table repeats the magic numbers of the rooms, so that looking at a file
+does not load them; a test holds it against theirs.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Literal
+
+from deltaseal.errors import DocumentTypeError, UsageError
+from deltaseal.storage import FileSource
+from deltaseal.storage.disk import translate
+
+__all__ = ["FOREIGN", "MAGICS", "Kind", "begin_of", "is_directory", "kind_of"]
+
+Kind = Literal["image delta", "tree delta", "bundle", "signed document", "private key", "JSON", "tree"]
+
+MAGICS: dict[bytes, Kind] = {
+    b"\xd5ds\n": "image delta",
+    b"DSTREE\0": "tree delta",
+    b"DSBUND\0": "bundle",
+    b"DSDOC\0": "signed document",
+    b"-----BEGIN": "private key",
+    b"{": "JSON",
+}
+
+# What people hold by mistake, and what to do with it.
+FOREIGN: dict[bytes, tuple[str, str]] = {
+    b"\x7fELF": ("an ELF image", "give it and its other version to `deltaseal diff`"),
+    b"\xcf\xfa\xed\xfe": ("a Mach-O image", "give it and its other version to `deltaseal diff`"),
+    b"\xca\xfe\xba\xbe": ("a universal Mach-O image", "give it and its other version to `deltaseal diff`"),
+    b"BSDIFF40": ("a patch of bsdiff", "make a delta of the two versions with `deltaseal diff`"),
+    b"PK\x03\x04": ("a ZIP archive", "unpack it; directories can be compared with `deltaseal diff`"),
+    b"\x28\xb5\x2f\xfd": ("a zstd frame", ""),
+    b"\x1f\x8b": ("a gzip file", ""),
+}
+
+_HEAD_BYTES = 16
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a path is a directory; anything but that or a regular file is refused (``UsageError``)."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{str(path)!r} does not exist", hint="check how it is written", path=str(path)
+        ) from error
+    except OSError as error:
+        raise translate(error, "look at", str(path)) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise UsageError(f"{str(path)!r} is neither a file nor a directory", path=str(path))
+    return stat.S_ISDIR(mode)
+
+
+def begin_of(path: Path) -> bytes:
+    """The first bytes of a file. Raises ``UsageError`` for a directory or nothing."""
+    if is_directory(path):
+        raise UsageError(f"{str(path)!r} is a directory", hint="name a file", path=str(path))
+    with FileSource(path) as source:
+        return source.read_at(0, min(source.size(), _HEAD_BYTES))
+
+
+def kind_of(path: Path) -> Kind:
+    """What a path is. Raises ``DocumentTypeError`` for a file that is none of deltaseal's."""
+    if is_directory(path):
+        return "tree"
+    begin = begin_of(path)
+    known = next((kind for magic, kind in MAGICS.items() if begin.startswith(magic)), None)
+    if known:
+        return known
+    if not begin:
+        raise DocumentTypeError(f"{str(path)!r} is empty", hint="get the file again", path=str(path))
+    what, hint = next(
+        (found for magic, found in FOREIGN.items() if begin.startswith(magic)), ("of no known kind", "")
+    )
+    raise DocumentTypeError(
+        f"{str(path)!r} is {what}, not a file of deltaseal",
+        hint=hint or "check that it is the right file",
+        path=str(path),
+        begins=begin[:8].hex(),
+    )
