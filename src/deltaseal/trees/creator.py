@@ -33,6 +33,7 @@ def diff(
     names: Names = "sensitive",
     effort: str = "default",
     threads: int = 1,
+    max_memory: int | None = None,
     whole: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
@@ -42,7 +43,9 @@ def diff(
     trees, and whether case tells names apart. ``whole`` codes every new
     content by itself, so that no old content is needed but that of entries
     which have it unchanged. Equal inputs give equal bytes, for any
-    ``threads``. ``progress`` is called with bytes of the new contents.
+    ``threads``. ``max_memory`` is in bytes, for the work on one image; a file
+    for which it is not enough is coded otherwise. ``progress`` is called with
+    bytes of the new contents.
 
     Raises ``TreeError`` that names all entries which must not be in a tree;
     links of the new tree may leave it only where the old tree has the same;
@@ -65,6 +68,7 @@ def diff(
                 read_new=lambda need: new_tree.entry_content(need.entry),
                 effort=effort,
                 threads=threads,
+                max_memory=max_memory,
                 advance=_counter(progress, sum(need.entry.size for need in needs)),
             )
     plan = Plan(

@@ -54,6 +54,7 @@ class _Maker:
     read_old: Callable[[int], bytes]
     effort: str
     threads: int
+    max_memory: int | None
     advance: Callable[[int], None]
 
 
@@ -64,10 +65,11 @@ def make_groups(
     read_new: Callable[[Need], bytes],
     effort: str,
     threads: int,
+    max_memory: int | None,
     advance: Callable[[int], None],
 ) -> list[Made]:
     """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared."""
-    maker = _Maker(needs, read_new, read_old, effort, threads, advance)
+    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance)
     contents: dict[int, bytes] = {}
     groups: list[Made] = []
     for place, need in enumerate(needs):
@@ -114,7 +116,7 @@ def _group(
     old = b"".join(map(maker.read_old, old_numbers))
     new = b"".join(contents[place] for place in places)
     coding, payload = min(
-        _codings(old, new, maker.effort, maker.threads),
+        _codings(old, new, maker),
         key=lambda candidate: (len(candidate[1]), candidate[0]),
     )
     _prove(coding, payload, old, new)
@@ -123,11 +125,11 @@ def _group(
     return Made(old_numbers if coding.reads_old else (), places, coding, payload)
 
 
-def _codings(old: bytes, new: bytes, effort: str, threads: int) -> Iterator[tuple[Coding, bytes]]:
-    level = _FAST_LEVEL if effort == "fast" else _LEVEL
+def _codings(old: bytes, new: bytes, maker: _Maker) -> Iterator[tuple[Coding, bytes]]:
+    level = _FAST_LEVEL if maker.effort == "fast" else _LEVEL
     yield Coding.RAW, new
     best = len(new)
-    delta = _image_delta(old, new, effort, threads)
+    delta = _image_delta(old, new, maker)
     if delta:
         yield Coding.IMAGE, delta
         best = len(delta)
@@ -138,12 +140,19 @@ def _codings(old: bytes, new: bytes, effort: str, threads: int) -> Iterator[tupl
         yield Coding.ZSTD, compress(new, level=level)
 
 
-def _image_delta(old: bytes, new: bytes, effort: str, threads: int) -> bytes:
-    """Return an image delta; empty where there can be none, as of images over the engine's limit."""
+def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
+    """Return an image delta; empty where there can be none, as over the engine's limits or the memory."""
     if not old or not new:
         return b""
     try:
-        return images.diff_bytes(old, new, digests=False, effort=effort, threads=threads)
+        return images.diff_bytes(
+            old,
+            new,
+            digests=False,
+            effort=maker.effort,
+            threads=maker.threads,
+            max_memory=maker.max_memory,
+        )
     except LimitError:
         return b""
 
