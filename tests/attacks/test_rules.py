@@ -1,4 +1,4 @@
-"""Attacks on the rules of offers, as pure functions: T02, T08 to T14, T20, T21, T23, T27 to T30, T38."""
+"""Attacks on the rules of offers: T02, T03, T08 to T15, T20, T21, T23, T27 to T30, T38, H55."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from support.publisher import (
+    BASE,
     BUNDLE_DIGEST,
     CATALOGUE,
     DAY,
@@ -21,12 +22,14 @@ from support.publisher import (
     signers,
 )
 
-from deltaseal.errors import DeltasealError, ExpiredError, SequenceError, SignatureError
+from deltaseal.errors import DeltasealError, DocumentTypeError, ExpiredError, SequenceError, SignatureError
 from deltaseal.manifest import (
     Applied,
+    Base,
     BundleManifest,
     Catalogue,
     DeviceFacts,
+    DeviceManifest,
     Finding,
     Offer,
     Personal,
@@ -188,3 +191,12 @@ def test_T15_release_signs_a_permission() -> None:
 def test_T38_mirror_sends_another_valid_bundle() -> None:
     finding = decided(replace(OFFER, bundle_digest=digest("another valid bundle")), FACTS)
     assert (finding.reason, finding.facts["expected"]) == ("E_DIGEST", BUNDLE_DIGEST)
+
+
+@pytest.mark.parametrize("value", [BASE, MANIFEST, PERMIT, CATALOGUE], ids=lambda value: type(value).__name__)
+def test_H55_unknown_critical_field_of_a_body(
+    value: Base | BundleManifest | DeviceManifest | Catalogue,
+) -> None:
+    longer = value.dumps()[:-1] + b',"zzz":0}'
+    with pytest.raises(DocumentTypeError, match="zzz"):
+        type(value).loads(longer)

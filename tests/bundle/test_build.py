@@ -226,10 +226,13 @@ def test_a_damaged_published_bundle_is_noticed(tmp_path: Path) -> None:
 def changed_trees(root: Path, count: int) -> tuple[Path, Path]:
     """A component with ``count`` unchanged files, and three that change."""
     unchanged = {f"share/{n % 100:02}/file-{n:05}.txt": b"unchanged %d" % n for n in range(count)}
-    return (
-        write_tree(root / "old", {**unchanged, **{f"lib/{n}.so": b"old %d" % n * 99 for n in range(3)}}),
-        write_tree(root / "new", {**unchanged, **{f"lib/{n}.so": b"new %d" % n * 99 for n in range(3)}}),
-    )
+    old = write_tree(root / "old", {**unchanged, **{f"lib/{n}.so": b"old %d" % n * 99 for n in range(3)}})
+    new = write_tree(root / "new", {f"lib/{n}.so": b"new %d" % n * 99 for n in range(3)})
+    for number in range(100):
+        (new / f"share/{number:02}").mkdir(parents=True)
+    for name in unchanged:  # a second name is made faster than a second file
+        os.link(old / name, new / name)
+    return old, new
 
 
 def test_the_size_without_payloads_does_not_depend_on_the_component(tmp_path: Path) -> None:
@@ -277,3 +280,17 @@ def test_two_components_share_an_equal_payload(tmp_path: Path) -> None:
     assert list(bundle.manifest.components) == ["app", "os"]
     assert len(bundle.payloads) == 2
     assert bundle.manifest.models == MANIFEST.models
+
+
+def test_a_directory_that_changes_meanwhile_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trees.diff
+
+    def diff_late(old: Path, new: Path, **how: Any) -> bytes:
+        (new / "share/words.txt").write_bytes(b"late words\n")
+        return real(old, new, **how)
+
+    monkeypatch.setattr(trees, "diff", diff_late)
+    with pytest.raises(DigestError, match="while"):
+        mac_bundle(tmp_path)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deltaseal import trees
-from deltaseal.storage import BytesSource, RealDisk
+from deltaseal.storage import BytesSource, RealDisk, SimulatedDisk
+from deltaseal.storage.simulated import Leaf
 
 Leaves = Mapping[str | bytes, bytes | str | tuple[bytes, int] | None]
 """Path to what is there: bytes a file, (bytes, mode) with that mode, a string a link, None a directory."""
@@ -43,6 +44,29 @@ def apply(old: Path, delta: bytes, dest: Path, **options: Any) -> trees.Listing:
     dest.mkdir(parents=True, exist_ok=True)
     with disk.open_root(old) as old_top, disk.open_root(dest) as dest_top:
         return trees.apply(disk, old_top, BytesSource(delta), dest_top, **options)
+
+
+def apply_in_memory(old: Path, delta: bytes, **options: Any) -> trees.Listing:
+    """Apply a delta on a simulated disk that holds a copy of ``old``; return what a scan of the result finds."""
+    disk = SimulatedDisk({"dest": ("dir", 0o755), "old": ("dir", 0o755), **_leaves(old)})
+    with disk.open_root("old") as old_top, disk.open_root("dest") as dest_top:
+        returned = trees.apply(disk, old_top, BytesSource(delta), dest_top, **options)
+        found = trees.scan(disk, dest_top)
+    assert returned == found
+    return found
+
+
+def _leaves(root: Path) -> dict[str, Leaf]:
+    found: dict[str, Leaf] = {}
+    for place in root.rglob("*"):
+        path = f"old/{place.relative_to(root)}"
+        if place.is_symlink():
+            found[path] = ("link", os.readlink(place))
+        elif place.is_dir():
+            found[path] = ("dir", 0o755)
+        else:
+            found[path] = ("file", place.read_bytes(), place.stat().st_mode & 0o777)
+    return found
 
 
 def entries(*given: trees.Entry) -> list[trees.Entry]:

@@ -225,6 +225,7 @@ class _Maker:
             names=self._base.names,
             progress=self._making.progress,
         )
+        _check_unchanged(payload, old, new)
         written = _written(old, new)
         route = Route(
             kind=kind,
@@ -277,6 +278,18 @@ def _check_tree(what: str, found: trees.Listing, expected: str) -> None:
             expected=expected,
             found=found.digest.hex(),
         )
+
+
+def _check_unchanged(payload: bytes, old: trees.Listing, new: trees.Listing) -> None:
+    made = trees.inspect(BytesSource(payload))
+    for expected, found in ((old.digest, made.old_digest), (new.digest, made.new_digest)):
+        if expected != found:
+            raise DigestError(
+                "a directory was changed while the bundle was built from it",
+                hint="build again, from directories that nobody writes to",
+                expected=expected.hex(),
+                found=found.hex(),
+            )
 
 
 def _scan(
