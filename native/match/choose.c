@@ -37,6 +37,7 @@ static const uint16_t price_literal[BYTE_CLASSES] = {
 
 #define NO_NODE UINT32_MAX
 #define LITERAL INT64_MIN
+#define NO_COST (UINT64_MAX / 2) /* of a state that was never entered */
 
 /* Where a state was entered. */
 typedef struct node {
@@ -45,18 +46,27 @@ typedef struct node {
     int64_t diagonal; /* LITERAL, or the block's */
 } node;
 
-typedef struct state {
-    int64_t diagonal, home; /* LITERAL keeps the diagonal it left in `home` */
-    uint64_t cost;
-    uint32_t node;
-    uint32_t until; /* new offset where it dies */
-} state;
+/* The states, one array a field since each byte visits them all. [0] is literal. A state that was entered
+ * but never left needs no node yet: `node` is NO_NODE, and parent and entry say what it would be. */
+typedef struct states {
+    unsigned count;
+    uint64_t cost[LIVE + 1];
+    uint64_t price[LIVE + 1]; /* of entering it from the best state */
+    const uint8_t *old_bytes[LIVE + 1]; /* old_bytes[i][new offset]; NULL for literal */
+    int64_t diagonal[LIVE + 1];
+    int64_t home[LIVE + 1]; /* diagonal of the last long block before; for literal, the one it left */
+    uint32_t entry[LIVE + 1];
+    uint32_t parent[LIVE + 1];
+    uint32_t node[LIVE + 1];
+    uint32_t until[LIVE + 1]; /* new offset where it dies */
+} states;
 
 typedef struct chooser {
     const ds_side *old_side, *new_side;
     uint8_t *classes;
-    state live[LIVE + 1]; /* [0] is the literal state */
-    unsigned live_count;  /* with it */
+    states live;
+    unsigned best;
+    uint32_t home_from; /* new offset from which the best state is its own home */
     node *nodes;
     uint32_t node_count, node_capacity;
     uint32_t *marks; /* for collecting: new number of each node */
@@ -84,29 +94,40 @@ static ds_status classify(chooser *c) {
 #define NODES_MIN 65536u
 #define NODES_MAX (UINT32_MAX / 2)
 
-/* Keep only what the live states can still reach; ancestors have lower numbers, so one pass down marks
- * and one pass up moves. */
+static void mark(chooser *c, uint32_t n) {
+    if (n != NO_NODE)
+        c->marks[n] = 1;
+}
+
+static void renumber(const chooser *c, uint32_t *n) {
+    if (*n != NO_NODE)
+        *n = c->marks[*n];
+}
+
+/* Keep only what the states can still reach; ancestors have lower numbers, so one pass down marks and one
+ * pass up moves. */
 static void collect(chooser *c) {
     memset(c->marks, 0, c->node_count * sizeof *c->marks);
-    for (unsigned i = 0; i < c->live_count; i++)
-        if (c->live[i].node != NO_NODE)
-            c->marks[c->live[i].node] = 1;
+    for (unsigned i = 0; i < c->live.count; i++) {
+        mark(c, c->live.node[i]);
+        mark(c, c->live.parent[i]);
+    }
     for (uint32_t i = c->node_count; i-- > 0;)
-        if (c->marks[i] && c->nodes[i].parent != NO_NODE)
-            c->marks[c->nodes[i].parent] = 1;
+        if (c->marks[i])
+            mark(c, c->nodes[i].parent);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->node_count; i++) {
         if (!c->marks[i])
             continue;
         node n = c->nodes[i];
-        if (n.parent != NO_NODE)
-            n.parent = c->marks[n.parent];
+        renumber(c, &n.parent);
         c->nodes[kept] = n;
         c->marks[i] = kept++;
     }
-    for (unsigned i = 0; i < c->live_count; i++)
-        if (c->live[i].node != NO_NODE)
-            c->live[i].node = c->marks[c->live[i].node];
+    for (unsigned i = 0; i < c->live.count; i++) {
+        renumber(c, &c->live.node[i]);
+        renumber(c, &c->live.parent[i]);
+    }
     c->node_count = kept;
 }
 
@@ -123,129 +144,222 @@ static ds_status grow_nodes(chooser *c, uint32_t capacity) {
     return DS_OK;
 }
 
+/* A byte needs at most one node for the best state and one for each that dies. */
 static ds_status make_room(chooser *c) {
-    if (c->node_count + LIVE + 1 <= c->node_capacity)
+    if (c->node_count + LIVE + 2 <= c->node_capacity)
         return DS_OK;
     collect(c);
     if (c->node_count > c->node_capacity / 2 && c->node_capacity < NODES_MAX)
         return grow_nodes(c, c->node_capacity * 2);
-    return c->node_count + LIVE + 1 <= c->node_capacity ? DS_OK : DS_E_MEMORY;
+    return c->node_count + LIVE + 2 <= c->node_capacity ? DS_OK : DS_E_MEMORY;
 }
 
-static uint32_t new_node(chooser *c, uint32_t parent, uint64_t at, int64_t diagonal) {
-    c->nodes[c->node_count] = (node){parent, (uint32_t)at, diagonal};
-    return c->node_count++;
+/* The node of a state, made when something first hangs on it. */
+static uint32_t node_of(chooser *c, unsigned i) {
+    states *s = &c->live;
+    if (s->node[i] == NO_NODE && s->entry[i] != UINT32_MAX) {
+        c->nodes[c->node_count] = (node){s->parent[i], s->entry[i], s->diagonal[i]};
+        s->node[i] = c->node_count++;
+    }
+    return s->node[i];
 }
 
-/* ---- prices of a change ---- */
+/* ---- changes of state ---- */
 
 static uint64_t magnitude(int64_t x) {
     return x < 0 ? -(uint64_t)x : (uint64_t)x;
 }
 
-static uint64_t price_of_change(const state *from, int64_t to) {
-    uint64_t distance = magnitude(to - from->home);
-    if (from->diagonal != LITERAL && magnitude(to - from->diagonal) < distance)
-        distance = magnitude(to - from->diagonal);
+static int64_t home_of(const chooser *c, unsigned i, uint64_t at) {
+    const states *s = &c->live;
+    return s->diagonal[i] != LITERAL && at - s->entry[i] >= HOME_LENGTH ? s->diagonal[i] : s->home[i];
+}
+
+static uint64_t price_of_change(int64_t home, int64_t from, int64_t to) {
+    uint64_t distance = magnitude(to - home);
+    if (from != LITERAL && magnitude(to - from) < distance)
+        distance = magnitude(to - from);
     unsigned doublings = 64u - (unsigned)__builtin_clzll(distance | 1) - 1;
     return PRICE_CHANGE + doublings * PRICE_DISTANCE + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
 }
 
-static int64_t home_of(const chooser *c, const state *s, uint64_t at) {
-    if (s->diagonal == LITERAL)
-        return s->home;
-    return s->node == NO_NODE || at - c->nodes[s->node].new_offset >= HOME_LENGTH ? s->diagonal : s->home;
+/* Prices of leaving the best state; they hold until another is best, or it becomes its own home. */
+static void set_prices(chooser *c, uint64_t at) {
+    states *s = &c->live;
+    int64_t home = home_of(c, c->best, at), from = s->diagonal[c->best];
+    c->home_from = from == LITERAL || home == from ? UINT32_MAX : s->entry[c->best] + HOME_LENGTH;
+    s->price[0] = PRICE_INTO_LITERAL;
+    for (unsigned i = 1; i < s->count; i++)
+        s->price[i] = price_of_change(home, from, s->diagonal[i]);
 }
 
-static unsigned best_of(const chooser *c) {
+static void choose_best(chooser *c, uint64_t at) {
     unsigned best = 0;
-    for (unsigned i = 1; i < c->live_count; i++)
-        if (c->live[i].cost < c->live[best].cost)
+    for (unsigned i = 1; i < c->live.count; i++)
+        if (c->live.cost[i] < c->live.cost[best])
             best = i;
-    return best;
+    c->best = best;
+    set_prices(c, at);
+}
+
+static void enter_from(chooser *c, unsigned i, unsigned from, uint64_t at, uint64_t cost) {
+    states *s = &c->live;
+    s->parent[i] = node_of(c, from);
+    s->home[i] = i == 0 && s->diagonal[from] != LITERAL ? s->diagonal[from] : home_of(c, from, at);
+    s->cost[i] = cost;
+    s->entry[i] = (uint32_t)at;
+    s->node[i] = NO_NODE;
 }
 
 /* Let every state be entered from the best one where that is cheaper. */
 static void relax(chooser *c, uint64_t at) {
-    const state best = c->live[best_of(c)];
-    int64_t home = home_of(c, &best, at);
-    state from = best;
-    from.home = home;
-    for (unsigned i = 0; i < c->live_count; i++) {
-        state *s = &c->live[i];
-        uint64_t price = i == 0 ? PRICE_INTO_LITERAL : price_of_change(&from, s->diagonal);
-        if (best.cost + price >= s->cost)
-            continue;
-        s->cost = best.cost + price;
-        s->home = i == 0 && best.diagonal != LITERAL ? best.diagonal : home;
-        s->node = new_node(c, best.node, at, s->diagonal);
-    }
+    states *s = &c->live;
+    uint64_t best = s->cost[c->best];
+    for (unsigned i = 0; i < s->count; i++)
+        if (best + s->price[i] < s->cost[i])
+            enter_from(c, i, c->best, at, best + s->price[i]);
 }
 
 /* ---- live diagonals ---- */
 
-static void drop(chooser *c, unsigned i) {
-    c->live[i] = c->live[--c->live_count];
+static void move_state(states *s, unsigned to, unsigned from) {
+    s->cost[to] = s->cost[from];
+    s->old_bytes[to] = s->old_bytes[from];
+    s->diagonal[to] = s->diagonal[from];
+    s->home[to] = s->home[from];
+    s->entry[to] = s->entry[from];
+    s->parent[to] = s->parent[from];
+    s->node[to] = s->node[from];
+    s->until[to] = s->until[from];
 }
 
-static void enter(chooser *c, int64_t diagonal, uint64_t until) {
-    for (unsigned i = 1; i < c->live_count; i++)
-        if (c->live[i].diagonal == diagonal) {
-            if (c->live[i].until < until)
-                c->live[i].until = (uint32_t)until;
+/* What a dying state reached must not be lost: literal takes over where that is cheaper. */
+static void drop(chooser *c, unsigned i, uint64_t at) {
+    states *s = &c->live;
+    if (s->cost[i] + PRICE_INTO_LITERAL < s->cost[0])
+        enter_from(c, 0, i, at, s->cost[i] + PRICE_INTO_LITERAL);
+    move_state(s, i, --s->count);
+}
+
+static bool has_old_byte(const chooser *c, int64_t diagonal, uint64_t at) {
+    return at + (uint64_t)diagonal < c->old_side->size;
+}
+
+static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
+    states *s = &c->live;
+    for (unsigned i = 1; i < s->count; i++)
+        if (s->diagonal[i] == diagonal) {
+            if (s->until[i] < until)
+                s->until[i] = (uint32_t)until;
             return;
         }
-    if (c->live_count == LIVE + 1) {
+    if (s->count == LIVE + 1) {
         unsigned worst = 1;
-        for (unsigned i = 2; i < c->live_count; i++)
-            if (c->live[i].cost > c->live[worst].cost)
+        for (unsigned i = 2; i < s->count; i++)
+            if (s->cost[i] > s->cost[worst])
                 worst = i;
-        drop(c, worst);
+        drop(c, worst, at);
     }
-    c->live[c->live_count++] = (state){diagonal, 0, UINT64_MAX / 2, NO_NODE, (uint32_t)until};
+    unsigned i = s->count++;
+    s->cost[i] = NO_COST;
+    s->old_bytes[i] = c->old_side->bytes + diagonal;
+    s->diagonal[i] = diagonal;
+    s->home[i] = 0;
+    s->entry[i] = UINT32_MAX;
+    s->parent[i] = s->node[i] = NO_NODE;
+    s->until[i] = (uint32_t)until;
 }
 
-static bool has_old_byte(const chooser *c, const state *s, uint64_t at) {
-    return at + (uint64_t)s->diagonal < c->old_side->size;
-}
-
-static void drop_dead(chooser *c, uint64_t at) {
-    for (unsigned i = c->live_count; i-- > 1;)
-        if (c->live[i].until <= at || !has_old_byte(c, &c->live[i], at)) {
-            /* What it reached must not be lost: literal takes over where that is cheaper. */
-            if (c->live[i].cost + PRICE_INTO_LITERAL < c->live[0].cost) {
-                c->live[0].cost = c->live[i].cost + PRICE_INTO_LITERAL;
-                c->live[0].home = c->live[i].diagonal;
-                c->live[0].node = new_node(c, c->live[i].node, at, LITERAL);
-            }
-            drop(c, i);
+static bool drop_dead(chooser *c, uint64_t at) {
+    states *s = &c->live;
+    bool dropped = false;
+    for (unsigned i = s->count; i-- > 1;)
+        if (s->until[i] <= at || !has_old_byte(c, s->diagonal[i], at)) {
+            drop(c, i, at);
+            dropped = true;
         }
+    return dropped;
+}
+
+static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t at) {
+    uint64_t first = *next;
+    for (; *next < seeds->list.count && seeds->list.items[*next].new_offset <= at + REACH_BEFORE; ++*next) {
+        const ds_seed *seed = &seeds->list.items[*next];
+        if (has_old_byte(c, seed->diagonal, at))
+            enter(c, seed->diagonal, at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
+    }
+    return *next != first;
+}
+
+/* New offset up to which no state enters or dies. */
+static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t next) {
+    uint64_t stop = c->new_side->size;
+    for (unsigned i = 1; i < c->live.count; i++) {
+        uint64_t end = c->old_side->size - (uint64_t)c->live.diagonal[i];
+        stop = c->live.until[i] < stop ? c->live.until[i] : stop;
+        stop = end < stop ? end : stop;
+    }
+    if (next < seeds->list.count) {
+        uint64_t entry = seeds->list.items[next].new_offset;
+        entry = entry <= REACH_BEFORE ? 0 : entry - REACH_BEFORE;
+        stop = entry < stop ? entry : stop;
+    }
+    return stop;
 }
 
 static void pay(chooser *c, uint64_t at) {
+    states *s = &c->live;
     uint8_t byte = c->new_side->bytes[at];
     unsigned class_ = c->classes[at];
-    c->live[0].cost += price_literal[class_];
-    for (unsigned i = 1; i < c->live_count; i++) {
-        state *s = &c->live[i];
-        s->cost += c->old_side->bytes[at + (uint64_t)s->diagonal] == byte ? PRICE_EQUAL : price_miss[class_];
+    uint64_t miss = price_miss[class_];
+    s->cost[0] += price_literal[class_];
+    uint64_t least = s->cost[0];
+    unsigned best = 0;
+    for (unsigned i = 1; i < s->count; i++) {
+        s->cost[i] += s->old_bytes[i][at] == byte ? PRICE_EQUAL : miss;
+        if (s->cost[i] < least) {
+            least = s->cost[i];
+            best = i;
+        }
+    }
+    if (best != c->best || at + 1 >= c->home_from) {
+        c->best = best;
+        set_prices(c, at + 1);
     }
 }
 
 /* Equal bytes from `at` on the only live diagonal, up to `end`. */
 static uint64_t lonely_run(const chooser *c, uint64_t at, uint64_t end) {
-    const state *s = &c->live[1];
-    const uint8_t *a = c->old_side->bytes + at + (uint64_t)s->diagonal, *b = c->new_side->bytes + at;
-    uint64_t room = c->old_side->size - (at + (uint64_t)s->diagonal);
-    uint64_t limit = end - at < room ? end - at : room, run = 0;
-    while (run + 8 <= limit && ds_load64(a + run) == ds_load64(b + run))
+    const uint8_t *a = c->live.old_bytes[1] + at, *b = c->new_side->bytes + at;
+    uint64_t run = 0;
+    while (run + 8 <= end - at && ds_load64(a + run) == ds_load64(b + run))
         run += 8;
     return run;
 }
 
+/* States that live from `at` to `stop`, none entering or dying. */
+static ds_status run_quietly(chooser *c, uint64_t at, uint64_t stop) {
+    while (at < stop) {
+        DS_TRY(make_room(c));
+        relax(c, at);
+        if (c->live.count == 2 && c->best == 1) {
+            uint64_t run = lonely_run(c, at, stop);
+            if (run > 0) {
+                c->live.cost[1] += run * PRICE_EQUAL;
+                c->live.cost[0] += run * price_literal[CODE_BYTE];
+                at += run;
+                set_prices(c, at);
+                continue;
+            }
+        }
+        pay(c, at++);
+    }
+    return DS_OK;
+}
+
 static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
     uint64_t count = 0;
-    uint32_t last = c->live[best_of(c)].node;
+    uint32_t last = node_of(c, c->best);
     for (uint32_t n = last; n != NO_NODE; n = c->nodes[n].parent)
         count += c->nodes[n].diagonal != LITERAL;
     blocks->list.count = 0;
@@ -277,41 +391,25 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
 
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
                            ds_arena *arena) {
-    chooser c = {.old_side = old_side, .new_side = new_side, .arena = arena, .live_count = 1};
+    chooser c = {.old_side = old_side, .new_side = new_side, .arena = arena, .live = {.count = 1}};
     DS_TRY(classify(&c));
     DS_TRY(grow_nodes(&c, NODES_MIN));
-    c.live[0] = (state){.diagonal = LITERAL, .node = NO_NODE};
-    uint64_t at = 0, next = 0, end = new_side->size;
-    while (at < end) {
+    c.live.diagonal[0] = LITERAL;
+    c.live.entry[0] = UINT32_MAX;
+    c.live.parent[0] = c.live.node[0] = NO_NODE;
+    uint64_t at = 0, next = 0;
+    while (at < new_side->size) {
         DS_TRY(make_room(&c));
-        drop_dead(&c, at);
-        for (; next < seeds->list.count && seeds->list.items[next].new_offset <= at + REACH_BEFORE; next++) {
-            const ds_seed *seed = &seeds->list.items[next];
-            state probe = {.diagonal = seed->diagonal};
-            if (has_old_byte(&c, &probe, at))
-                enter(&c, seed->diagonal, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
-        }
-        DS_TRY(make_room(&c));
-        relax(&c, at);
-        if (c.live_count == 2 && c.live[1].cost < c.live[0].cost) {
-            uint64_t stop = c.live[1].until < end ? c.live[1].until : end;
-            if (next < seeds->list.count) {
-                uint64_t entry = seeds->list.items[next].new_offset;
-                entry = entry < REACH_BEFORE ? 0 : entry - REACH_BEFORE;
-                stop = entry < stop ? entry : stop;
-            }
-            uint64_t run = stop > at ? lonely_run(&c, at, stop) : 0;
-            if (run > 0) {
-                c.live[1].cost += run * PRICE_EQUAL;
-                c.live[0].cost += run * price_literal[CODE_BYTE];
-                at += run;
-                continue;
-            }
-        }
-        pay(&c, at);
-        at++;
+        bool changed = drop_dead(&c, at);
+        if (let_in(&c, seeds, &next, at) || changed || at == 0)
+            choose_best(&c, at);
+        uint64_t stop = quiet_until(&c, seeds, next);
+        DS_TRY(run_quietly(&c, at, stop));
+        at = stop;
     }
-    DS_TRY(trace(&c, blocks, end));
+    DS_TRY(make_room(&c));
+    choose_best(&c, at);
+    DS_TRY(trace(&c, blocks, at));
     ds_arena_free(arena, c.classes);
     ds_arena_free(arena, c.nodes);
     ds_arena_free(arena, c.marks);
