@@ -51,10 +51,6 @@ enum {
 enum { SHF_ALLOC = 2, SHF_EXECINSTR = 4, SHF_TLS = 0x400 };
 enum { SHN_XINDEX = 0xffff };
 
-/* Regions of one image at most; those at higher addresses are left out. Real files have less
- * than a hundred; the limit keeps look-ups by offset, which are linear in regions, cheap. */
-#define ELF_REGION_LIMIT 4096
-
 typedef struct section {
     uint32_t name, type, link;
     uint64_t flags, address, offset, size;
@@ -273,9 +269,7 @@ static ds_status section_refs(ds_elf *elf, const headers *h) {
 
 /* --- regions ----------------------------------------------------------------------------- */
 
-typedef DS_VEC(ds_region) regions;
-
-static ds_status propose(ds_elf *elf, regions *proposed, ds_region region) {
+static ds_status propose(ds_elf *elf, ds_region_list *proposed, ds_region region) {
     ds_address end;
     bool bytes = region.class_ != DS_REGION_NOBITS;
     if (region.size == 0 || !ds_add(region.address, region.size, &end) || end > DS_FILE_BASE)
@@ -287,7 +281,7 @@ static ds_status propose(ds_elf *elf, regions *proposed, ds_region region) {
     return DS_OK;
 }
 
-static ds_status propose_sections(ds_elf *elf, const headers *h, regions *proposed) {
+static ds_status propose_sections(ds_elf *elf, const headers *h, ds_region_list *proposed) {
     for (uint64_t i = 0; i < h->section_count; i++) {
         section s = section_at(elf->image->file, h, i);
         bool bytes = s.type != SHT_NOBITS;
@@ -307,7 +301,7 @@ static ds_status propose_sections(ds_elf *elf, const headers *h, regions *propos
     return DS_OK;
 }
 
-static ds_status propose_segments(ds_elf *elf, const headers *h, regions *proposed) {
+static ds_status propose_segments(ds_elf *elf, const headers *h, ds_region_list *proposed) {
     for (uint64_t i = 0; i < h->segment_count; i++) {
         segment s = segment_at(elf->image->file, h, i);
         if (s.type != PT_LOAD)
@@ -330,48 +324,13 @@ static ds_status propose_segments(ds_elf *elf, const headers *h, regions *propos
     return DS_OK;
 }
 
-/* Adds those of `proposed` that share neither bytes nor addresses with one before: first by
- * place in the file, then by address. `order` has room for all. */
-static ds_status choose_regions(ds_elf *elf, regions *proposed, ds_pair *order) {
-    uint64_t count = 0, end = 0;
-    for (uint64_t i = 0; i < proposed->count; i++)
-        order[i] = (ds_pair){proposed->items[i].offset, i};
-    ds_sort_pairs(order, proposed->count);
-    for (uint64_t i = 0; i < proposed->count; i++) {
-        ds_region *region = &proposed->items[order[i].value];
-        if (region->class_ == DS_REGION_NOBITS)
-            continue;
-        if (region->offset < end)
-            region->size = 0;
-        else
-            end = region->offset + region->size;
-    }
-    for (uint64_t i = 0; i < proposed->count; i++)
-        if (proposed->items[i].size != 0)
-            order[count++] = (ds_pair){proposed->items[i].address, i};
-    ds_sort_pairs(order, count);
-    end = 0;
-    for (uint64_t i = 0; i < count && elf->image->regions.count < ELF_REGION_LIMIT; i++) {
-        ds_region region = proposed->items[order[i].value];
-        if (region.address < end)
-            continue;
-        end = region.address + region.size;
-        DS_TRY(ds_image_add_region(elf->image, region));
-    }
-    return DS_OK;
-}
-
 static ds_status add_regions(ds_elf *elf, const headers *h,
-                             ds_status (*propose_all)(ds_elf *, const headers *, regions *)) {
-    ds_arena *arena = elf->image->arena;
-    regions proposed = {0};
+                             ds_status (*propose_all)(ds_elf *, const headers *, ds_region_list *)) {
+    ds_region_list proposed = {0};
     ds_status status = propose_all(elf, h, &proposed);
-    if (status == DS_OK && proposed.count != 0) {
-        ds_pair *order = ds_arena_alloc(arena, proposed.count * sizeof *order);
-        status = order == NULL ? DS_E_MEMORY : choose_regions(elf, &proposed, order);
-        ds_arena_free(arena, order);
-    }
-    DS_VEC_FREE(arena, &proposed);
+    if (status == DS_OK)
+        status = ds_choose_regions(elf->image, &proposed);
+    DS_VEC_FREE(elf->image->arena, &proposed);
     return status;
 }
 
@@ -453,38 +412,6 @@ static ds_status read_unwind(ds_elf *elf, const headers *h, bool frames_known) {
     return ds_unwind_exceptions(elf->image, &elf->unwind);
 }
 
-/* --- code -------------------------------------------------------------------------------- */
-
-static ds_status sweep_region(ds_elf *elf, const ds_region *region) {
-    DS_VEC(ds_offset) entries = {0};
-    ds_status status = DS_OK;
-    uint64_t end = region->offset + region->size;
-    for (ds_offset at = region->offset; at < end && status == DS_OK; at++) {
-        if (elf->functions[at / 8] == 0) {
-            at |= 7; /* none in this byte */
-            continue;
-        }
-        if ((elf->functions[at / 8] >> at % 8 & 1) == 0)
-            continue;
-        status = DS_VEC_RESERVE(elf->image->arena, &entries, entries.count + 1);
-        if (status == DS_OK)
-            entries.items[entries.count++] = at;
-    }
-    ds_sweep sweep = elf->image->arch == DS_ARCH_X86_64 ? ds_x86_64_sweep : ds_aarch64_sweep;
-    if (status == DS_OK)
-        status =
-            sweep(elf->image, (ds_code){region->offset, region->address, region->size}, entries.items, entries.count);
-    DS_VEC_FREE(elf->image->arena, &entries);
-    return status;
-}
-
-static ds_status sweep_code(ds_elf *elf) {
-    for (uint64_t i = 0; i < elf->image->regions.count; i++)
-        if (elf->image->regions.items[i].class_ == DS_REGION_CODE)
-            DS_TRY(sweep_region(elf, &elf->image->regions.items[i]));
-    return DS_OK;
-}
-
 /* --- the whole --------------------------------------------------------------------------- */
 
 static ds_status read_image(ds_elf *elf) {
@@ -525,7 +452,7 @@ static ds_status read_image(ds_elf *elf) {
     ds_elf_origin all_symbols = {0}, all_strings = {0};
     DS_TRY(symbol_section(elf, &h, SHT_SYMTAB, &all_symbols, &all_strings));
     DS_TRY(ds_elf_symbols(elf, all_symbols.table, &all_strings));
-    return sweep_code(elf);
+    return ds_sweep_code(elf->image, elf->image->arch, 0, elf->functions, 0);
 }
 
 ds_status ds_elf_parse(ds_image *image, ds_offset offset, uint64_t size, unsigned space, bool *claimed) {

@@ -34,3 +34,69 @@ void ds_sort_pairs(ds_pair *pairs, uint64_t count) {
         sift(pairs, 0, end);
     }
 }
+
+ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed) {
+    uint64_t count = 0, end = 0;
+    ds_pair *order = ds_arena_alloc(image->arena, proposed->count * sizeof *order);
+    if (order == NULL)
+        return DS_E_MEMORY;
+    for (uint64_t i = 0; i < proposed->count; i++)
+        order[i] = (ds_pair){proposed->items[i].offset, i};
+    ds_sort_pairs(order, proposed->count);
+    for (uint64_t i = 0; i < proposed->count; i++) {
+        ds_region *region = &proposed->items[order[i].value];
+        if (region->class_ == DS_REGION_NOBITS)
+            continue;
+        if (region->offset < end)
+            region->size = 0;
+        else
+            end = region->offset + region->size;
+    }
+    for (uint64_t i = 0; i < proposed->count; i++)
+        if (proposed->items[i].size != 0)
+            order[count++] = (ds_pair){proposed->items[i].address, i};
+    ds_sort_pairs(order, count);
+    end = 0;
+    ds_status status = DS_OK;
+    for (uint64_t i = 0; i < count && status == DS_OK; i++) {
+        ds_region region = proposed->items[order[i].value];
+        if (region.address < end)
+            continue;
+        end = region.address + region.size;
+        status = ds_image_add_region(image, region);
+    }
+    ds_arena_free(image->arena, order);
+    return status;
+}
+
+static ds_status sweep_region(ds_image *image, ds_sweep sweep, const ds_region *region, const uint8_t *functions,
+                              ds_offset first) {
+    DS_VEC(ds_offset) entries = {0};
+    ds_status status = DS_OK;
+    uint64_t end = region->offset + region->size - first;
+    for (uint64_t at = region->offset - first; at < end && status == DS_OK; at++) {
+        if (functions[at / 8] == 0) {
+            at |= 7; /* none in this byte */
+            continue;
+        }
+        if ((functions[at / 8] >> at % 8 & 1) == 0)
+            continue;
+        status = DS_VEC_RESERVE(image->arena, &entries, entries.count + 1);
+        if (status == DS_OK)
+            entries.items[entries.count++] = first + at;
+    }
+    if (status == DS_OK)
+        status = sweep(image, (ds_code){region->offset, region->address, region->size}, entries.items, entries.count);
+    DS_VEC_FREE(image->arena, &entries);
+    return status;
+}
+
+ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const uint8_t *functions, ds_offset first) {
+    ds_sweep sweep = arch == DS_ARCH_X86_64 ? ds_x86_64_sweep : ds_aarch64_sweep;
+    for (uint64_t i = 0; i < image->regions.count; i++) {
+        const ds_region *region = &image->regions.items[i];
+        if (region->class_ == DS_REGION_CODE && (region->address & DS_SPACE_MASK) == space)
+            DS_TRY(sweep_region(image, sweep, region, functions, first));
+    }
+    return DS_OK;
+}

@@ -31,6 +31,18 @@ static inline ds_status ds_add_field_at(ds_image *image, ds_offset offset, ds_ad
                             ds_ref_solve(kind, image->file.data + offset, place, aux, base, 0));
 }
 
+/* Regions that a file's headers tell of. */
+typedef DS_VEC(ds_region) ds_region_list;
+
+/* Adds those of `proposed` that share neither bytes nor addresses with one before: first by
+ * place in the file, then by address; ties: the one proposed first. Regions with bytes must lie
+ * inside the file. Changes `proposed`. */
+ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed);
+
+/* Sweeps the code regions of one space. Bit i of `functions` says that a function starts at file
+ * offset `first` + i; it has a bit for each byte of these regions. */
+ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const uint8_t *functions, ds_offset first);
+
 /* A key and what it belongs to; sorted by both, so that the order never depends on the method. */
 typedef struct ds_pair {
     uint64_t key, value;
