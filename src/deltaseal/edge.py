@@ -8,6 +8,7 @@ their own, so that a date, a boot or a running program is a value like another.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -118,20 +119,24 @@ def _battery(supplies: Path) -> int | None:
 
 
 def _run_hook(program: Path, seconds: float) -> HookResult:
+    # A session of its own, so that what the hook started ends with it.
     try:
-        ended = subprocess.run(
+        hook = subprocess.Popen(
             [str(program)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=seconds,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return HookResult(None, f"did not end within {seconds:g} s")
     except OSError as error:
         return HookResult(126, f"cannot be run: {error.strerror}")
-    return HookResult(ended.returncode, ended.stdout[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
+    with hook:
+        try:
+            output, _ = hook.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(hook.pid, signal.SIGKILL)
+            return HookResult(None, f"did not end within {seconds:g} s")
+    return HookResult(hook.returncode, output[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
 
 
 def _first_line(path: Path) -> str:

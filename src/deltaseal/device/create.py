@@ -63,6 +63,8 @@ def create_store(
     signed = verify_base(base, trust, now=now).value
     with disk.open_root(trees) as origin:
         _check_there(disk, origin, signed, trees)
+        for name in signed.components:
+            _digest(disk, origin, name, signed)  # names what must not be in a tree; a copy would not show it
         with disk.open_root(path.absolute().parent) as parent, _fresh(disk, parent, path) as root:
             try:
                 _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)

@@ -19,7 +19,9 @@ from deltaseal.errors import DigestError
 from deltaseal.manifest import Route
 from deltaseal.storage import ByteSource, Dir, Disk, File, MissingError, chunks, exists
 
-__all__ = ["discard_others", "fetch_payload", "is_fetched"]
+__all__ = ["RANGE", "discard_others", "fetch_payload", "is_fetched"]
+
+RANGE = 1 << 20  # bytes asked for at once
 
 
 def discard_others(up: Updater, bundle: VerifiedBundle) -> None:
@@ -65,7 +67,7 @@ def _fetch(up: Updater, at: Dir, stored: ByteSource, route: Route) -> tuple[int,
     start = done = _hash_there(disk, at, name, hasher)
     with _open(disk, at, name) as file:
         while done < route.size:
-            piece = stored.read_at(done, min(_RANGE, route.size - done))
+            piece = stored.read_at(done, min(RANGE, route.size - done))
             file.write(piece)
             hasher.update(piece)
             done += len(piece)
@@ -77,9 +79,6 @@ def _fetch(up: Updater, at: Dir, stored: ByteSource, route: Route) -> tuple[int,
         disk.unlink(at, name)
         disk.sync_dir(at)
     return done - start, good
-
-
-_RANGE = 1 << 20  # bytes asked for at once
 
 
 def _open(disk: Disk, at: Dir, name: str) -> File:

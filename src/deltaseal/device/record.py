@@ -137,23 +137,37 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class _Line:
+    record: Record
+    digest: str  # of its body
+
+
+@dataclass(frozen=True, slots=True)
 class _Segment:
     number: int
-    records: tuple[Record, ...]
-    rest: bytes  # what follows the last whole record
+    lines: tuple[_Line, ...]  # the whole ones
+    rest: bytes  # what follows the last of them
+
+    @property
+    def opened(self) -> Opened | None:
+        """Why it was opened; ``None`` if it does not begin with a checkpoint."""
+        return self.lines[0].record.opened if self.lines else None
 
     @property
     def torn(self) -> bool:
-        """Whether the rest is what a cut write leaves: no line feed at its end, or zeros."""
-        return bool(self.rest) and (b"\n" not in self.rest or b"\0" in self.rest.partition(b"\n")[0])
+        """Whether the rest is what one cut write leaves: a line without its end, or with zeros in it."""
+        ends = self.rest.count(b"\n")
+        return bool(self.rest) and (
+            ends == 0 or (ends == 1 and self.rest[-1:] == b"\n" and b"\0" in self.rest)
+        )
 
 
 def follow(segments: Sequence[tuple[int, bytes]]) -> Reading:
     """Follow the chain through segments (number, bytes), given in the order of their numbers."""
     parsed = [_parse(number, data) for number, data in segments]
-    starts = [at for at, segment in enumerate(parsed) if at == 0 or _opened(segment) is Opened.DAMAGE]
+    starts = [at for at, segment in enumerate(parsed) if at == 0 or segment.opened is Opened.DAMAGE]
     first = starts[-1] if starts else 0
-    counted: list[Record] = []
+    counted: list[_Line] = []
     fault = _gap(parsed[first:])
     tail = 0
     for at in range(first, len(parsed)) if fault is None else ():
@@ -163,74 +177,83 @@ def follow(segments: Sequence[tuple[int, bytes]]) -> Reading:
         tail = len(kept)
         if fault is not None:
             break
-    chain = {record.digest for record in counted}
-    evidence = (record for segment in parsed for record in segment.records if record.digest not in chain)
-    torn = fault is None and bool(parsed) and parsed[-1].torn
-    return Reading(tuple(counted), parsed[-1].number if parsed else 0, tail, torn, fault, tuple(evidence))
+    chain = {line.digest for line in counted}
+    evidence = (line.record for segment in parsed for line in _all(segment) if line.digest not in chain)
+    return Reading(
+        records=tuple(line.record for line in counted),
+        segments=parsed[-1].number if parsed else 0,
+        tail=tail,
+        torn=fault is None and bool(parsed) and parsed[-1].torn,
+        fault=fault,
+        evidence=tuple(evidence),
+    )
 
 
 def _parse(number: int, data: bytes) -> _Segment:
-    records: list[Record] = []
-    rest = data
-    while rest:
-        line, feed, following = rest.partition(b"\n")
-        try:
-            record = Record.of_line(line) if feed else None
-        except (ValueError, DeltasealError):
-            break
-        if record is None:
-            break
-        records.append(record)
-        rest = following
-    return _Segment(number, tuple(records), rest)
+    lines: list[_Line] = []
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0 and (line := _line(data[start:end])):
+        lines.append(line)
+        start = end + 1
+    return _Segment(number, tuple(lines), data[start:])
 
 
-def _opened(segment: _Segment) -> Opened | None:
-    return segment.records[0].opened if segment.records else None
+def _line(text: bytes) -> _Line | None:
+    try:
+        return _Line(Record.of_line(text), text[:_DIGEST_CHARS].decode())
+    except (ValueError, DeltasealError):
+        return None
+
+
+def _all(segment: _Segment) -> Iterator[_Line]:
+    """Every whole line, also those behind one that is not."""
+    yield from segment.lines
+    yield from (line for text in segment.rest.split(b"\n") if (line := _line(text)))
 
 
 def _gap(segments: Sequence[_Segment]) -> Fault | None:
     if not segments:
         return Fault(1, "there is no segment")
     first = segments[0]
-    start = first.number if _opened(first) is Opened.DAMAGE else 1
+    start = first.number if first.opened is Opened.DAMAGE else 1
     for expected, segment in enumerate(segments, start):
         if segment.number != expected:
             return Fault(expected, "this segment is missing")
-    if _opened(first) not in (Opened.FIRST, Opened.DAMAGE):
+    if first.opened not in (Opened.FIRST, Opened.DAMAGE):
         return Fault(first.number, "it does not begin with the checkpoint of a first segment")
-    if _opened(first) is Opened.FIRST and (first.records[0].n, first.records[0].prev) != (1, ""):
+    if first.opened is Opened.FIRST and (first.lines[0].record.n, first.lines[0].record.prev) != (1, ""):
         return Fault(first.number, "its first record is not the first of a journal")
     return None
 
 
-def _kept(segment: _Segment, after: _Segment | None) -> tuple[tuple[Record, ...], Fault | None]:
-    """Return the records of a segment that count, judged by itself and by the checkpoint after it."""
-    whole = tuple(_chained(segment.records))
-    if whole != segment.records or len(whole) > SEGMENT_RECORDS:
+def _kept(segment: _Segment, after: _Segment | None) -> tuple[tuple[_Line, ...], Fault | None]:
+    """Return the lines of a segment that count, judged by itself and by the checkpoint after it."""
+    whole = tuple(_chained(segment.lines))
+    if whole != segment.lines or len(whole) > SEGMENT_RECORDS:
         return whole[:SEGMENT_RECORDS], Fault(
             segment.number, f"record {len(whole) + 1} of it does not follow"
         )
     if after is None:
         bad = bool(segment.rest) and not segment.torn
         return whole, Fault(segment.number, f"line {len(whole) + 1} of it was edited") if bad else None
-    opened = _opened(after)
-    if opened is None or opened is Opened.FIRST:
-        return whole, Fault(after.number, "it does not begin with a checkpoint")
-    named = next((at for at, record in enumerate(whole, 1) if record.digest == after.records[0].prev), 0)
-    if not named or after.records[0].n != whole[named - 1].n + 1:
+    if after.opened in (None, Opened.FIRST):
+        return whole, Fault(after.number, "it does not begin with a checkpoint that follows")
+    checkpoint = after.lines[0].record
+    named = next((at for at, line in enumerate(whole, 1) if line.digest == checkpoint.prev), 0)
+    if not named or checkpoint.n != whole[named - 1].record.n + 1:
         return whole, Fault(segment.number, "the record that the next segment names is not there")
-    if opened is Opened.FULL and (named != len(whole) or segment.rest):
+    if after.opened is Opened.FULL and (named != len(whole) or segment.rest):
         return whole, Fault(segment.number, "something follows the last record that the next segment names")
     return whole[:named], None
 
 
-def _chained(records: Sequence[Record]) -> Iterator[Record]:
-    before: Record | None = None
-    for record in records:
-        if before is not None and (record.n != before.n + 1 or record.prev != before.digest):
+def _chained(lines: Sequence[_Line]) -> Iterator[_Line]:
+    before: _Line | None = None
+    for line in lines:
+        record = line.record
+        if before is not None and (record.n != before.record.n + 1 or record.prev != before.digest):
             return
         if before is not None and record.event is Event.CHECKPOINT:
             return
-        yield record
-        before = record
+        yield line
+        before = line

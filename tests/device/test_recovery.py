@@ -1,0 +1,177 @@
+"""Every pair of (last whole record, pointer) is recovered to something verified, and twice is once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from pathlib import Path
+
+import pytest
+from support.devices import World, bundle, component, new_device, simulated_disk, source
+
+from deltaseal.device import Device
+from deltaseal.device.journal import add_up, read_journal
+from deltaseal.device.ledger import Ledger
+from deltaseal.device.recovery import classify
+from deltaseal.device.states import RECOVERY, Answer, Pointer, State
+from deltaseal.edge import HookResult
+from deltaseal.errors import DeltasealError
+from deltaseal.storage import PowerCut, SimulatedDisk
+from deltaseal.storage.simulated import Leaf
+
+ROOT = Path("/d")
+POINTERS = ("baseline", "slot-1", "slot-2", "slot-9", None)
+Disk = dict[str, Leaf]
+
+
+def ledger_of(content: Disk) -> Ledger:
+    disk = SimulatedDisk(content)
+    return add_up(read_journal(disk, disk.open_root("/d/journal")))
+
+
+def _start(*, letters: str, hook: bool) -> SimulatedDisk:
+    disk = simulated_disk()
+    new_device(ROOT, World(), disk=disk)
+    for letter in letters:
+        Device(ROOT, edge=World().edge(), disk=disk).update([source(bundle(letter))])
+    content = disk.snapshot()
+    if hook:
+        content["d/health.d/probe"] = ("file", b"", 0o755)
+    return SimulatedDisk(content)
+
+
+def _stops(start: SimulatedDisk, act: str, world: World) -> dict[State, Disk]:
+    """One disk for each state in which a cut can leave the journal while ``act`` runs."""
+    found: dict[State, Disk] = {}
+    for number in range(10_000):
+        disk = start.crash("visible")
+        disk.cut_at(number)
+        device = Device(ROOT, edge=world.edge(), disk=disk)
+        ended = True
+        try:
+            with contextlib.suppress(DeltasealError):
+                device.remove() if act == "remove" else device.update([source(bundle(act))])
+        except PowerCut:
+            ended = False
+        content = disk.crash("durable").snapshot()
+        found[ledger_of(content).state] = content
+        if ended:
+            return found
+    raise AssertionError("the act never ends")
+
+
+@functools.cache
+def stops() -> dict[tuple[str, State], Disk]:
+    """Disks in every state, with and without a former improvement."""
+    sick = World(hooks={"probe": HookResult(1, "")})
+    made = {
+        ("fresh", state): disk for state, disk in _stops(_start(letters="", hook=False), "a", World()).items()
+    }
+    for state, disk in _stops(_start(letters="a", hook=False), "b", World()).items():
+        made["second", state] = disk
+    for state, disk in _stops(_start(letters="a", hook=True), "b", sick).items():
+        made.setdefault(("second", state), disk)
+    for state, disk in _stops(_start(letters="a", hook=False), "remove", World()).items():
+        made.setdefault(("second", state), disk)
+    return made
+
+
+def _pointed(content: Disk, pointer: str | None) -> SimulatedDisk:
+    changed = {path: leaf for path, leaf in content.items() if path != "d/active"}
+    if pointer is not None:
+        changed["d/active"] = ("link", pointer)
+    return SimulatedDisk(changed)
+
+
+def _shown(disk: SimulatedDisk) -> dict[str, bytes]:
+    found = disk.snapshot()
+    pointer = found["d/active"][1]
+    top = f"d/{pointer}/app/"
+    return {
+        path[len(top) :]: leaf[1]
+        for path, leaf in found.items()
+        if path.startswith(top) and leaf[0] == "file"
+    }  # type: ignore[misc]
+
+
+def test_every_state_is_met() -> None:
+    assert {state for _, state in stops()} == set(State) - {State.BROKEN}
+
+
+@pytest.mark.parametrize("pointer", POINTERS, ids=str)
+def test_every_pair_is_recovered_to_something_verified(pointer: str | None) -> None:
+    good = [component("app", version) for version in (0, 1, 2)]
+    for (scene, state), content in stops().items():
+        disk = _pointed(content, pointer)
+        where = f"{scene} {state} {pointer}"
+        device = Device(ROOT, edge=World().edge(), disk=disk)
+        device.recover()
+        assert _shown(disk) in good, where
+        assert device.verify() == (), where
+        once = disk.snapshot()
+        assert ledger_of(once).state in (
+            State.BASELINE,
+            State.ACTIVE,
+            State.FETCHING,
+            State.STAGING,
+            State.STAGED,
+            State.WAITING,
+            State.TRIAL,
+        ), where
+        if ledger_of(once).state is not State.TRIAL:  # a trial found again is one attempt more
+            device.recover()
+            assert disk.snapshot() == once, where
+        with contextlib.suppress(DeltasealError):
+            device.update([source(bundle("a"), bundle("b"))])
+        assert _shown(disk) in good, where
+        assert device.verify() == (), where
+
+
+def test_a_pair_that_says_stay_changes_nothing() -> None:
+    for (scene, state), content in stops().items():
+        for pointer in POINTERS:
+            disk = _pointed(content, pointer)
+            kind = classify(ledger_of(content), _leads(content, pointer))
+            if RECOVERY[state][kind] is not Answer.STAY or kind is Pointer.GONE:
+                continue
+            before = disk.snapshot()
+            Device(ROOT, edge=World().edge(), disk=disk).recover()
+            kept = {path for path in before if not path.startswith(("d/slot-", "d/fetch", "d/reserve"))}
+            assert {path: disk.snapshot().get(path) for path in kept} == {
+                path: before[path] for path in kept
+            }, scene
+
+
+def _leads(content: Disk, pointer: str | None) -> str | None:
+    return pointer if f"d/{pointer}" in content else None
+
+
+def test_a_trial_that_is_cut_off_too_often_is_rolled_back_and_held() -> None:
+    disk = SimulatedDisk(stops()["second", State.TRIAL])
+    device = Device(ROOT, edge=World().edge(), disk=disk)
+    for attempt in (2, 3):
+        device.request()  # recovers first: each start that finds the trial open is one attempt more
+        assert ledger_of(disk.snapshot()).attempts["macos-26.3.1-b"] == attempt
+    device.request()
+    status = device.status()
+    assert (status.state, status.letter) == ("ACTIVE", "a")
+    assert [(problem.kind, problem.about) for problem in status.problems] == [("held", "macos-26.3.1-b")]
+    assert _shown(disk) == component("app", 1)
+
+
+def test_a_slot_without_a_record_is_only_believed_with_its_signed_manifest_and_bytes() -> None:
+    content = dict(stops()["second", State.STAGED])
+    assert "d/slot-2/.bundle" in content
+    content["d/active"] = ("link", "slot-2")
+    proved = SimulatedDisk(content)
+    Device(ROOT, edge=World().edge(), disk=proved).recover()
+    assert ledger_of(proved.snapshot()).state is State.WAITING
+    for path, leaf in (
+        ("d/slot-2/.bundle", ("file", b"nothing", 0o644)),
+        ("d/slot-2/app/lib/engine.so", ("file", b"other bytes", 0o644)),
+        ("d/slot-2/os", ("link", "/etc")),
+    ):
+        planted = SimulatedDisk({**content, path: leaf})  # type: ignore[dict-item]
+        Device(ROOT, edge=World().edge(), disk=planted).recover()
+        assert _shown(planted) == component("app", 0), path
+        assert ledger_of(planted.snapshot()).state is State.BASELINE
