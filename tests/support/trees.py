@@ -47,7 +47,7 @@ def apply(old: Path, delta: bytes, dest: Path, **options: Any) -> trees.Listing:
 
 
 def apply_in_memory(old: Path, delta: bytes, **options: Any) -> trees.Listing:
-    """Apply a delta on a simulated disk that holds a copy of ``old``; return what a scan of the result finds."""
+    """Apply a delta on a simulated disk with a copy of ``old``; return what a scan of the result finds."""
     disk = SimulatedDisk({"dest": ("dir", 0o755), "old": ("dir", 0o755), **_leaves(old)})
     with disk.open_root("old") as old_top, disk.open_root("dest") as dest_top:
         returned = trees.apply(disk, old_top, BytesSource(delta), dest_top, **options)

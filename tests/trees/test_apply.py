@@ -62,9 +62,9 @@ def test_a_destination_with_anything_in_it(tmp_path: Path, made: tuple[Path, byt
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path, made: tuple[Path, bytes]) -> None:
-    old, delta = made
+    _, delta = made
     good = scan(tmp_path / "new")
-    disk, place = SimulatedDisk(_content("old", OLD)), 0
+    disk = SimulatedDisk(_content("old", OLD))
     for place in range(len(delta)):
         broken = bytearray(delta)
         broken[place] ^= 1 << (place % 8)
