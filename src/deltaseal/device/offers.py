@@ -158,9 +158,13 @@ def _why_none(up: Updater, refused: Sequence[_Refused], *, applied: bool, id: st
 def _permits(
     up: Updater, sources: Sequence[Source], id: str | None, refused: list[_Refused]
 ) -> Iterator[DeviceManifest]:
-    """The device manifests that a personaliser signed; those that nobody did are refused."""
+    """The device manifests that a personaliser signed; those that nobody did are refused.
+
+    Who asks for one by its id is told why it does not fit, also where it is for another system.
+    """
     seen: set[bytes] = set()
-    for document in (each for source in sources for each in source.manifests(up.base.os)):
+    os = up.base.os if id is None else None
+    for document in (each for source in sources for each in source.manifests(os)):
         if document.digest in seen:
             continue
         try:

@@ -39,8 +39,8 @@ class Source(Protocol):
     def catalogue(self, os: str) -> UnverifiedDocument | None:
         """The newest catalogue that claims to be for a system."""
 
-    def manifests(self, os: str) -> Iterable[UnverifiedDocument]:
-        """The device manifests that claim to be for a system, in an order that stays."""
+    def manifests(self, os: str | None) -> Iterable[UnverifiedDocument]:
+        """The device manifests that claim to be for a system (``None``: any), in an order that stays."""
 
     def bundle(self, digest: str) -> ByteSource | None:
         """The bundle whose manifest has this digest (hexadecimal), to be read by ranges."""
@@ -74,8 +74,8 @@ class DirectorySource:
         found = list(self._claiming(Catalogue.TYPE, os))
         return max(found, key=_claimed_serial, default=None)
 
-    def manifests(self, os: str) -> Iterable[UnverifiedDocument]:
-        """The device manifests that claim to be for a system, in the order of their files' names."""
+    def manifests(self, os: str | None) -> Iterable[UnverifiedDocument]:
+        """The device manifests that claim to be for a system (``None``: any), by their files' names."""
         return tuple(self._claiming(DeviceManifest.TYPE, os))
 
     def bundle(self, digest: str) -> FileSource | None:
@@ -91,8 +91,8 @@ class DirectorySource:
             elif head.startswith(MAGIC):
                 self._documents.append(_document(source))
 
-    def _claiming(self, type: str, os: str) -> Iterator[UnverifiedDocument]:
-        return (one for one in self._documents if one.type == type and _claims(one).get("os") == os)
+    def _claiming(self, type: str, os: str | None) -> Iterator[UnverifiedDocument]:
+        return (one for one in self._documents if one.type == type and os in (None, _claims(one).get("os")))
 
 
 def _paths(directory: Path) -> list[Path]:
