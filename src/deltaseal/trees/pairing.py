@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from deltaseal.trees.listing import Entry, Listing
 from deltaseal.trees.paths import name_of
@@ -29,6 +31,7 @@ _SKETCHED_BYTES = 1 << 22  # of a file that are looked at
 _SKETCH = 256  # least hashes kept: enough to tell an eighth in common from chance
 _MIN_TOKEN = 6  # bytes; shorter ones are everywhere
 _TOKENS = re.compile(rb"[^\x00-\x20]{%d,64}" % _MIN_TOKEN)
+_MOST_NAMESAKES = 64  # old files of one name, or with one word, that are told apart: so no work is quadratic
 _ALIKE = 8  # one part in so many of the sketches must agree
 
 
@@ -72,10 +75,11 @@ class _Alike:
         self._candidates = candidates
         self._read_old = read_old
         self._read_new = read_new
-        self._sketches: dict[int, frozenset[int]] = {}
         self._by_name: dict[bytes, list[tuple[int, Entry]]] = {}
         for number, entry in candidates:
-            self._by_name.setdefault(_plain(name_of(entry.path)), []).append((number, entry))
+            named = self._by_name.setdefault(_plain(name_of(entry.path)), [])
+            if len(named) < _MOST_NAMESAKES:
+                named.append((number, entry))
 
     def best(self, new: Entry) -> int | None:
         """Return the number of the best old file; ``None`` if none will do."""
@@ -85,16 +89,20 @@ class _Alike:
         if not self._candidates:
             return None
         sketch = _sketch(self._read_new(new))
-        shares = [
-            (len(sketch & self._sketch_of(number, entry)), -number) for number, entry in self._candidates
-        ]
-        share, number = max(shares)
+        shares = Counter(number for word in sketch for number in self._by_word.get(word, ()))
+        if not shares:
+            return None
+        share, number = max((share, -number) for number, share in shares.items())
         return -number if share * _ALIKE > len(sketch) else None
 
-    def _sketch_of(self, number: int, entry: Entry) -> frozenset[int]:
-        if number not in self._sketches:
-            self._sketches[number] = _sketch(self._read_old(entry))
-        return self._sketches[number]
+    @cached_property
+    def _by_word(self) -> dict[int, list[int]]:
+        """The old files that have a word in their sketch, for words that few have."""
+        found: dict[int, list[int]] = {}
+        for number, entry in self._candidates:
+            for word in _sketch(self._read_old(entry)):
+                found.setdefault(word, []).append(number)
+        return {word: numbers for word, numbers in found.items() if len(numbers) <= _MOST_NAMESAKES}
 
 
 def _plain(path: bytes) -> bytes:
