@@ -38,6 +38,13 @@ def test_a_new_device_is_on_its_baseline(tmp_path: Path) -> None:
     assert (tmp_path / "d/policy.toml").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_folder_named_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    new_device(Path("."), World())
+    assert open_device(Path("../here"), edge=World().edge()).verify() == ()
+
+
 def test_ids_are_random(tmp_path: Path) -> None:
     world = World()
     ids = {new_device(tmp_path / name, world).identity().id for name in "abc"}

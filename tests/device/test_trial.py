@@ -60,6 +60,14 @@ def test_relaunch_waits_until_a_listed_process_maps_the_new_image(device: Device
     assert world.slept == 60
 
 
+def test_processes_are_found_though_the_store_is_named_by_a_link(device: Device, world: World) -> None:
+    link = device.path.parent / "link"
+    link.symlink_to(device.path)
+    world.processes = [running("Browser", image(device, "baseline"))]
+    status = Device(link, edge=world.edge()).update([source(bundle("a"))])
+    assert (status.state, status.pending) == ("WAITING", Pending("relaunch", ("Browser",)))
+
+
 def test_relaunch_is_in_use_at_once_where_no_listed_process_runs(device: Device, world: World) -> None:
     world.processes = [running("Editor", image(device, "baseline"))]
     status = device.update([source(bundle("a"))])

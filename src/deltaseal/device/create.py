@@ -59,13 +59,14 @@ def create_store(
         raise UsageError(
             f"{channel!r} is no channel", hint=f"choose one of {', '.join(CHANNELS)}", channel=channel
         )
+    path = path.absolute()
     now = effective_now(edge.now(), build_date=edge.build_date)
     signed = verify_base(base, trust, now=now).value
     with disk.open_root(trees) as origin:
         _check_there(disk, origin, signed, trees)
         for name in signed.components:
             _digest(disk, origin, name, signed)  # names what must not be in a tree; a copy would not show it
-        with disk.open_root(path.absolute().parent) as parent, _fresh(disk, parent, path) as root:
+        with disk.open_root(path.parent) as parent, _fresh(disk, parent, path) as root:
             try:
                 _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
                 identity = Identity(edge.random(16).hex(), model, channel)

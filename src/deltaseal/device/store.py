@@ -91,7 +91,7 @@ class Store:
     def __init__(self, disk: Disk, root: Dir, path: Path) -> None:
         self.disk = disk
         self.root = root
-        self.path = path
+        self.path = path  # without links, as the kernel names what processes map; for hooks, never for the disk
 
     @classmethod
     def open(cls, disk: Disk, path: Path) -> Store:
@@ -107,7 +107,7 @@ class Store:
                 hint="make one with `deltaseal device create`",
                 path=str(path),
             )
-        return cls(disk, root, path)
+        return cls(disk, root, path.resolve())
 
     def close(self) -> None:
         """Give the directory back."""
