@@ -155,6 +155,23 @@ static void test_regions_and_headers(ds_arena *arena) {
     ds_image_free(&image);
 }
 
+/* Of two sections that share bytes the first in the file stays, of two that share addresses the lower one. */
+static void test_regions_do_not_overlap(ds_arena *arena) {
+    builder b;
+    begin(&b, MACHINE_X86_64);
+    section(&b, ".twice", PROGBITS, ALLOC, 0x520, 0x20, 0);
+    section(&b, ".data", PROGBITS, ALLOC, 0x500, 0x40, 0);
+    put64(&b, SECTIONS_AT + 64 * 2 + 16, 0x90000);
+    section(&b, ".high", PROGBITS, ALLOC, 0x600, 0x40, 0);
+    section(&b, ".low", PROGBITS, ALLOC, 0x700, 0x40, 0);
+    put64(&b, SECTIONS_AT + 64 * 5 + 16, LOADED + 0x5f0);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    CHECK(image.regions.count == 2);
+    CHECK(image.regions.items[0].offset == 0x500 && image.regions.items[0].address == LOADED + 0x500);
+    CHECK(image.regions.items[1].offset == 0x700 && image.regions.items[1].address == LOADED + 0x5f0);
+    ds_image_free(&image);
+}
+
 static void test_other_files_are_plain(ds_arena *arena) {
     static const struct {
         unsigned at, value;
@@ -190,6 +207,7 @@ enum {
     GOT_AT = 0x900,
     INIT_AT = 0x940,
     DYNAMIC_AT = 0x980,
+    RELR_FAR = DYNAMIC_AT + 0x108, /* beside DT_NULL; more than 63 words after the others */
     BSS_AT = 0xb00,
     JUMP_SLOT_AT = GOT_AT + 24,
 };
@@ -222,7 +240,7 @@ static void full_image(builder *b, unsigned machine) {
     section(b, ".gnu.version_r", VERNEED, ALLOC, VERNEED_AT, 32, dynstr);
     section(b, ".rela.dyn", RELA, ALLOC, RELA_AT, 5 * 24, dynsym);
     section(b, ".rela.plt", RELA, ALLOC, PLT_RELA_AT, 24, dynsym);
-    section(b, ".relr.dyn", RELR, ALLOC, RELR_AT, 16, 0);
+    section(b, ".relr.dyn", RELR, ALLOC, RELR_AT, 24, 0);
     section(b, ".plt", PROGBITS, CODE, PLT_AT, 0x20, 0);
     section(b, ".text", PROGBITS, CODE, TEXT_AT, 0x200, 0);
     section(b, ".data", PROGBITS, ALLOC, DATA_AT, 0x100, 0);
@@ -263,6 +281,7 @@ static void full_image(builder *b, unsigned machine) {
     put64(b, DATA_AT + 0x20, LOADED + 0x700 + 0x100);
     put64(b, DATA_AT + 0x28, LOADED + DATA_AT);
     put64(b, DATA_AT + 0x38, LOADED + GOT_AT);
+    put64(b, RELR_AT + 16, 1 | (uint64_t)1 << (1 + (RELR_FAR - (DATA_AT + 0x28 + 63 * 8)) / 8));
     put64(b, GOT_AT, LOADED + DYNAMIC_AT);
     put64(b, INIT_AT, LOADED + TEXT_AT);
     memcpy(b->bytes + PLT_AT + 0x10, "\xff\x25\0\0\0\0\x68\0\0\0\0\xe9\xe0\xff\xff\xff", 16);
@@ -281,13 +300,14 @@ static void full_image(builder *b, unsigned machine) {
         {23, LOADED + PLT_RELA_AT}, /* DT_JMPREL */
         {2, 24},                    /* DT_PLTRELSZ */
         {36, LOADED + RELR_AT},     /* DT_RELR */
-        {35, 16},                   /* DT_RELRSZ */
+        {35, 24},                   /* DT_RELRSZ */
         {25, LOADED + INIT_AT},     /* DT_INIT_ARRAY */
         {27, 8},                    /* DT_INIT_ARRAYSZ */
         {0x6ffffffe, LOADED + VERNEED_AT},
         {0, 0},
     };
     memcpy(b->bytes + DYNAMIC_AT, dynamic, sizeof dynamic);
+    put64(b, RELR_FAR, LOADED + DATA_AT + 0x30);
 }
 
 /* What sections and .dynamic alone must both lead to. */
@@ -320,12 +340,14 @@ static void check_tables(const ds_image *image) {
     CHECK(ref_at(image, RELA_AT + 96 + 16) == NULL); /* offset in the TLS block */
     CHECK(!has_slot(image, GOT_AT + 0x10, 0x40));
     CHECK(has_ref(image, JUMP_SLOT_AT, DS_REF_ABS64, LOADED + PLT_AT + 0x16));
+    CHECK(has_slot(image, JUMP_SLOT_AT, LOADED + DYNSYM_AT + 24)); /* which import, for matching */
     CHECK(has_ref(image, RELR_AT, DS_REF_RELR64, LOADED + DATA_AT + 0x20));
     CHECK(ref_at(image, RELR_AT + 8) == NULL);
     CHECK(has_ref(image, DATA_AT + 0x20, DS_REF_ABS64, LOADED + 0x800));
     CHECK(has_ref(image, DATA_AT + 0x28, DS_REF_ABS64, LOADED + DATA_AT));
     CHECK(ref_at(image, DATA_AT + 0x30) == NULL);
     CHECK(has_ref(image, DATA_AT + 0x38, DS_REF_ABS64, LOADED + GOT_AT));
+    CHECK(has_ref(image, RELR_FAR, DS_REF_ABS64, LOADED + DATA_AT + 0x30));
     CHECK(has_ref(image, INIT_AT, DS_REF_ABS64, LOADED + TEXT_AT));
     /* .dynamic */
     CHECK(has_ref(image, DYNAMIC_AT + 8, DS_REF_BASE64, LOADED + DYNSTR_AT + 1));
@@ -440,6 +462,7 @@ static void check_unwind(const ds_image *image) {
     ds_address function = LOADED + TEXT_AT + 0x80;
     uint64_t fde = FRAMES_AT + 0x20;
     CHECK(has_ref(image, FRAMES_AT + 0x13, DS_REF_PREL32, LOADED + DATA_AT + 8));
+    CHECK(has_ref(image, fde + 4, DS_REF_BACK32, LOADED + FRAMES_AT));
     CHECK(has_ref(image, fde + 8, DS_REF_PREL32, function));
     CHECK(has_ref(image, fde + 12, DS_REF_SIZE32, function + 0x1f));
     CHECK(has_ref(image, fde + 17, DS_REF_PREL32, LOADED + EXCEPT_AT));
@@ -525,6 +548,30 @@ static void test_sort_pairs(void) {
     }
 }
 
+/* A region of one byte for each section: the first ones by address stay. */
+static void test_regions_are_bounded(ds_arena *arena) {
+    const uint64_t sections = 6000, at = 64, size = at + 64 * sections;
+    uint8_t *file = calloc(1, size);
+    CHECK(file != NULL);
+    if (file == NULL)
+        return;
+    builder b;
+    begin(&b, MACHINE_X86_64);
+    memcpy(file, b.bytes, 64);
+    memcpy(file + 40, &at, 8);
+    memcpy(file + 60, &(uint16_t){6000}, 2);
+    for (uint64_t i = 0; i < sections; i++) {
+        uint64_t header[8] = {(uint64_t)PROGBITS << 32, ALLOC, 0x1000 + 2 * i, i, 1, 0, 0, 0};
+        memcpy(file + at + 64 * i, header, 64);
+    }
+    ds_image image = parse(arena, file, size);
+    CHECK(image.regions.count == DS_REGION_LIMIT);
+    CHECK(image.regions.items[DS_REGION_LIMIT - 1].address == 0x1000 + 2 * (DS_REGION_LIMIT - 1));
+    CHECK(ds_is_sound(&image));
+    ds_image_free(&image);
+    free(file);
+}
+
 /* Thousands of sections that all are the whole file: the work limit keeps this short. */
 static void test_overlapping_tables_are_bounded(ds_arena *arena) {
     const uint64_t size = (uint64_t)1 << 21, sections = 30000;
@@ -595,6 +642,7 @@ int main(void) {
     if (arena == NULL)
         return 1;
     test_regions_and_headers(arena);
+    test_regions_do_not_overlap(arena);
     test_other_files_are_plain(arena);
     test_tables_by_sections(arena);
     test_tables_by_dynamic_section_alone(arena);
@@ -604,6 +652,7 @@ int main(void) {
     test_unwind_without_sections(arena);
     test_exception_tables_are_read_once(arena);
     test_sort_pairs();
+    test_regions_are_bounded(arena);
     test_overlapping_tables_are_bounded(arena);
     test_damage(arena);
     ds_arena_close(arena);

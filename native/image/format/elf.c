@@ -12,9 +12,9 @@
  * Order of adding references; of equal offsets the first wins:
  *   1. ELF header, program headers, section headers
  *   2. .dynamic
- *   3. .dynsym, then per table of `table_rows`, in that order, all its sections in file order
- *      (without sections: the order of ds_elf_dynamic_tables)
- *   4. .eh_frame_hdr, .eh_frame, exception tables
+ *   3. .dynsym, then per row of `table_rows`, in that order, all its sections by number; .eh_frame is
+ *      the last row (without sections: the order of ds_elf_dynamic_tables)
+ *   4. .eh_frame_hdr, then .eh_frame if no section was that, exception tables
  *   5. .symtab
  *   6. code, by address
  *

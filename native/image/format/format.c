@@ -58,7 +58,7 @@ ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed) {
     ds_sort_pairs(order, count);
     end = 0;
     ds_status status = DS_OK;
-    for (uint64_t i = 0; i < count && status == DS_OK; i++) {
+    for (uint64_t i = 0; i < count && image->regions.count < DS_REGION_LIMIT && status == DS_OK; i++) {
         ds_region region = proposed->items[order[i].value];
         if (region.address < end)
             continue;

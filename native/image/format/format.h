@@ -34,6 +34,10 @@ static inline ds_status ds_add_field_at(ds_image *image, ds_offset offset, ds_ad
 /* Regions that a file's headers tell of. */
 typedef DS_VEC(ds_region) ds_region_list;
 
+/* Regions of all images of a file together; those past it are left out. Real files have some
+ * hundred; the limit bounds look-ups by offset, which go through all regions. Part of the delta format. */
+#define DS_REGION_LIMIT 4096
+
 /* Adds those of `proposed` that share neither bytes nor addresses with one before: first by
  * place in the file, then by address; ties: the one proposed first. Regions with bytes must lie
  * inside the file. Changes `proposed`. */

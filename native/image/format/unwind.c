@@ -271,7 +271,7 @@ static ds_status read_records(ds_image *image, ds_extent table, bool ends_at_zer
             }
         } else if (id <= id_at - table.offset) {
             const cie *owner = find_cie(known, id_at - id);
-            DS_TRY(ds_image_add_field(image, id_at, DS_REF_BACK32, 0));
+            DS_TRY(ds_add_field_at(image, id_at, table.address + (id_at - table.offset), DS_REF_BACK32, 0));
             if (owner != NULL)
                 DS_TRY(read_fde(image, table, &r, owner, functions));
         }
