@@ -52,8 +52,8 @@ enum {
     SINGLE_V,
     PAIR, /* load or store pair */
     PAIR_V,
-    STRUCTURE, /* SIMD structures, may write the base */
-    EXCLUSIVE, /* and ordered, compare and swap */
+    STRUCTURE,   /* SIMD structures, may write the base */
+    EXCLUSIVE,   /* and ordered, compare and swap */
     CONDITIONAL, /* data processing, register; conditional compare writes nothing */
     FLOAT,       /* some conversions write */
     VECTOR,      /* umov, smov write */
@@ -86,6 +86,7 @@ enum {
 #define fl FLOAT
 #define ve VECTOR
 
+/* clang-format off */
 static const uint8_t classes[256] = {
     /*       0   1   2   3   4   5   6   7   8   9   a   b   c   d   e   f */
     /* 00 */ __, __, __, __, w_, w_, __, __, xc, xc, w_, w_, st, st, ve, p_,
@@ -105,6 +106,7 @@ static const uint8_t classes[256] = {
     /* e0 */ p_, p_, __, __, p_, p_, __, __, pr, pr, w_, w_, pv, pv, p_, p_,
     /* f0 */ ap, ad, w_, w_, p_, p_, p_, p_, si, of, co, w_, sv, ov, p_, p_,
 };
+/* clang-format on */
 
 #undef __
 #undef p_

@@ -48,8 +48,7 @@ static inline bool ds_sweep_marked(const ds_sweep_state *state, ds_offset offset
 
 /* Whether some region holds the address. */
 static inline bool ds_sweep_known(ds_sweep_state *state, ds_address address) {
-    if (address - state->known_address < state->known_size ||
-        address - state->code.address < state->code.size)
+    if (address - state->known_address < state->known_size || address - state->code.address < state->code.size)
         return true;
     const ds_region *region = ds_image_region(state->image, address);
     if (region == NULL)

@@ -5,7 +5,7 @@
  * one byte further, when its opcode is not in the tables, when it is longer than 15 bytes, or when it
  * does not end before the next entry. Reserved encodings of the VEX and EVEX maps and of 0F 38 and 0F 3A
  * have their regular length, so instructions of later processors decode rightly.
- * Not decoded: 3DNow!, XOP, REX2 and the extended EVEX of APX.
+ * Not decoded: 3DNow!, REX2 and the extended EVEX of APX.
  * 66 does not shorten the distance of a near branch (SDM, "forced 64-bit"; AMD processors differ).
  *
  * Jump tables (sweep.h): `lea base, [rip + table]` and at most TABLE_WINDOW instructions later
@@ -18,10 +18,10 @@
 #include "image/isa/x86_64_tables.h"
 
 /* Limits; all part of the delta format. */
-#define LONGEST 15u           /* bytes of an instruction (SDM 2.3.11) */
-#define TABLE_WINDOW 40u      /* instructions from lea to movsxd */
-#define TABLES_AHEAD 32u      /* tables of one function inside the function; more are decoded as code */
-#define BYTES_PER_REFERENCE 9 /* of usual code; only a first guess of memory */
+#define LONGEST 15u            /* bytes of an instruction (SDM 2.3.11) */
+#define TABLE_WINDOW 40u       /* instructions from lea to movsxd */
+#define TABLES_AHEAD 32u       /* tables of one function inside the function; more are decoded as code */
+#define BYTES_PER_REFERENCE 13 /* of usual code; only a first guess of memory */
 
 /* Most bytes that decode() may look at: 15 of prefixes, then opcode, ModR/M, SIB, displacement and
  * immediate before the length is judged. */
@@ -42,149 +42,183 @@ typedef struct instruction {
     uint8_t modrm; /* where ModR/M stands */
 } instruction;
 
-/* Whether the reg field makes an instruction of a GROUP opcode; may change its immediate. */
-static inline bool judge_group(const uint8_t *opcode, bool sse4a, unsigned operand, bool second_map, unsigned *form) {
-    unsigned modrm = opcode[1], reg = modrm >> 3 & 7;
-    if (second_map) { /* 0F 78: vmread; extrq and insertq have two immediate bytes */
-        if (sse4a && modrm >= 0xc0)
-            *form = HAS_MODRM | IMM_16;
-        return true;
+typedef struct prefixes {
+    unsigned rex;
+    unsigned operand; /* column of immediate_size */
+    bool address32;
+    bool sse4a;     /* 66 or F2 */
+    bool mandatory; /* 66, F2, F3 or F0: neither VEX, EVEX nor XOP may follow (SDM 2.3.2 to 2.3.4) */
+} prefixes;
+
+/* Leaves *at behind the prefixes. The form of the byte there; BAD when there are too many. */
+static inline unsigned read_prefixes(const uint8_t **at, prefixes *out) {
+    const uint8_t *first = *at, *q = first;
+    if ((*q & 0xf0) == 0x40) /* by far the most usual */
+        out->rex = *q++;
+    unsigned form = one_byte_map[*q];
+    while (form >= LEGACY && form <= REX) {
+        out->rex = form == REX ? *q : 0; /* a REX that another prefix follows has no meaning */
+        if (form == OPERAND) {
+            out->operand = 1;
+            out->sse4a = out->mandatory = true;
+        } else if (form == REPNE)
+            out->sse4a = out->mandatory = true;
+        else if (form == ADDRESS)
+            out->address32 = true;
+        else if (*q == 0xf0 || *q == 0xf3)
+            out->mandatory = true;
+        if (++q - first >= LONGEST)
+            return BAD;
+        form = one_byte_map[*q];
     }
-    switch (*opcode) {
-    case OPCODE_LEA:
-        return modrm < 0xc0;
-    case 0x8f: /* pop; the rest is XOP */
-        return reg == 0;
-    case 0xc6: /* mov, xabort */
-        return reg == 0 || modrm == 0xf8;
-    case 0xc7: /* mov, xbegin */
-        if (modrm == 0xf8 && operand != 1)
-            *form = BRANCH | HAS_MODRM | IMM_32;
-        return reg == 0 || modrm == 0xf8;
-    case 0xf6: /* test has an immediate; not, neg, mul, ... have none */
-    case 0xf7:
-        if (reg > 1)
-            *form = HAS_MODRM;
-        return true;
-    case 0xfe: /* inc, dec */
-        return reg <= 1;
-    default: /* ff: far calls and jumps through memory only */
-        return reg != 7 && (modrm < 0xc0 || (reg != 3 && reg != 5));
+    if (out->rex & REX_W)
+        out->operand = 2;
+    *at = q;
+    return form;
+}
+
+/* Leaves *at at the opcode behind VEX, EVEX or XOP. Its form; BAD when there is no such map. */
+static inline unsigned read_vector_opcode(const uint8_t **at, unsigned prefix) {
+    const uint8_t *q = *at;
+    unsigned map = 1;
+    bool valid = true;
+    switch (prefix) {
+    case VEX2:
+        q += 2;
+        break;
+    case VEX3:
+        map = q[1] & 0x1f;
+        valid = map >= 1 && map <= 3;
+        q += 3;
+        break;
+    case EVEX: /* P0: bit 3 is 0; P1: bit 2 is 1 (SDM 2.7.1) */
+        map = q[1] & 7;
+        valid = (q[1] & 8) == 0 && (q[2] & 4) != 0 && map != 0 && map != 4 && map != 7;
+        q += 4;
+        break;
+    default: /* XOP (AMD64 volume 3, 1.2.8) */
+        map = q[1] & 0x1f;
+        valid = map >= 8 && map <= 10;
+        q += 3;
+    }
+    *at = q;
+    if (!valid)
+        return BAD;
+    switch (map) {
+    case 1: /* shifts by a constant 70..73, compares and shuffles c2, c4..c6; vzeroupper */
+        if ((*q & 0xfc) == 0x70 || *q == 0xc2 || (*q >= 0xc4 && *q <= 0xc6))
+            return HAS_MODRM | IMM_8;
+        return *q == 0x77 && prefix != EVEX ? PLAIN : HAS_MODRM;
+    case 3:
+    case 8:
+        return HAS_MODRM | IMM_8;
+    case 10:
+        return HAS_MODRM | IMM_32;
+    default:
+        return HAS_MODRM;
     }
 }
 
-/* `p` has READ_AHEAD readable bytes. */
-static inline instruction decode(const uint8_t *p) {
+/* Leaves *at at an opcode of the further maps; its form. */
+static inline unsigned read_escaped_opcode(const uint8_t **at) {
+    const uint8_t *q = *at + 1;
+    unsigned form = two_byte_map[*q];
+    if (form == ESCAPE)
+        form = *q++ == 0x38 ? HAS_MODRM : HAS_MODRM | IMM_8;
+    *at = q;
+    return form;
+}
+
+/* The form of a GROUP opcode of the first map, by its ModR/M; BAD when the reg field makes no instruction. */
+static inline unsigned group_form(unsigned opcode, unsigned modrm, unsigned form, const prefixes *p) {
+    unsigned reg = modrm >> 3 & 7;
+    bool valid = true;
+    switch (opcode) {
+    case OPCODE_LEA:
+        valid = modrm < 0xc0;
+        break;
+    case 0xc6: /* mov, xabort */
+        valid = reg == 0 || modrm == 0xf8;
+        break;
+    case 0xc7: /* mov, xbegin */
+        if (modrm == 0xf8 && p->operand != 1)
+            return BRANCH | HAS_MODRM | IMM_32;
+        valid = reg == 0 || modrm == 0xf8;
+        break;
+    case 0xf6: /* test has an immediate; not, neg, mul, ... have none */
+    case 0xf7:
+        return reg > 1 ? HAS_MODRM : form;
+    case 0xfe: /* inc, dec */
+        valid = reg <= 1;
+        break;
+    default: /* ff: far calls and jumps through memory only */
+        valid = reg != 7 && (modrm < 0xc0 || (reg != 3 && reg != 5));
+    }
+    return valid ? form : BAD;
+}
+
+/* `first` has READ_AHEAD readable bytes. */
+static inline instruction decode(const uint8_t *first) {
     const instruction bad = {0};
     instruction out = {0};
-    const uint8_t *q = p;
-    unsigned operand = 0; /* column of immediate_size */
-    bool address32 = false, sse4a = false, second_map = false, mandatory = false;
-    unsigned rex = 0;
-    if ((*q & 0xf0) == 0x40)
-        rex = *q++;
-    unsigned form = one_byte_map[*q];
-
-    while (form >= LEGACY && form <= REX) { /* a REX that another prefix follows has no meaning */
-        rex = 0;
-        switch (form) {
-        case REX:
-            rex = *q;
-            break;
-        case OPERAND:
-            operand = 1;
-            sse4a = mandatory = true;
-            break;
-        case ADDRESS:
-            address32 = true;
-            break;
-        case REPNE:
-            sse4a = mandatory = true;
-            break;
-        default:
-            mandatory |= *q == 0xf0 || *q == 0xf3;
-            break;
-        }
-        if (++q - p >= LONGEST)
-            return bad;
-        form = one_byte_map[*q];
-    }
-    if (rex & REX_W)
-        operand = 2;
+    prefixes p = {0};
+    const uint8_t *q = first;
+    unsigned form = read_prefixes(&q, &p);
+    out.opcode = *q;
 
     switch (form & SPECIAL_MASK) {
-    case BAD:
-        return bad;
-    case ESCAPE:
-        second_map = true;
-        form = two_byte_map[*++q];
-        if (form == BAD)
-            return bad;
-        if (form == ESCAPE)
-            form = *q++ == 0x38 ? HAS_MODRM : HAS_MODRM | IMM_8;
+    case GROUP:
+        form = group_form(*q, q[1], form, &p);
         break;
+    case ESCAPE:
+        form = read_escaped_opcode(&q);
+        out.opcode = 0;
+        if (form == (GROUP | HAS_MODRM)) /* 0F 78: vmread; extrq and insertq have two immediate bytes */
+            form = p.sse4a && q[1] >= 0xc0 ? HAS_MODRM | IMM_16 : HAS_MODRM;
+        break;
+    case XOP:
+        if ((q[1] & 0x38) == 0) { /* pop; the map of an XOP puts other bits there */
+            form = HAS_MODRM;
+            break;
+        } /* fall through */
     case VEX2:
     case VEX3:
-    case EVEX: {
-        if (mandatory || rex != 0) /* #UD (SDM 2.3.2 to 2.3.4) */
+    case EVEX:
+        if (p.mandatory || p.rex != 0)
             return bad;
-        unsigned map = 1;
-        if (form == EVEX) { /* P0: bit 3 is 0; P1: bit 2 is 1 (SDM 2.7.1) */
-            map = q[1] & 7;
-            if ((q[1] & 8) != 0 || (q[2] & 4) == 0 || map == 0 || map == 4 || map == 7)
-                return bad;
-            q += 4;
-        } else if (form == VEX3) {
-            map = q[1] & 0x1f;
-            if (map == 0 || map > 3)
-                return bad;
-            q += 3;
-        } else
-            q += 2;
-        if (map == 3)
-            form = HAS_MODRM | IMM_8;
-        else if (map != 1)
-            form = HAS_MODRM;
-        else if (*q == 0x77 && form != EVEX) /* vzeroupper, vzeroall */
-            form = PLAIN;
-        else /* shifts by a constant 70..73, compares and shuffles c2, c4..c6 */
-            form = HAS_MODRM | ((*q & 0xfc) == 0x70 || *q == 0xc2 || (*q >= 0xc4 && *q <= 0xc6) ? IMM_8 : IMM_NONE);
-        second_map = true;
+        form = read_vector_opcode(&q, form);
+        out.opcode = 0;
         break;
-    }
     default:
         break;
     }
-
-    if ((form & SPECIAL_MASK) == GROUP && !judge_group(q, sse4a, operand, second_map, &form))
+    if (form == BAD)
         return bad;
-    if (!second_map)
-        out.opcode = *q;
-    out.rex = (uint8_t)rex;
+    out.rex = (uint8_t)p.rex;
     q++;
 
     if (form & HAS_MODRM) {
         unsigned shape = modrm_map[*q];
-        out.modrm = (uint8_t)(q - p);
+        out.modrm = (uint8_t)(q - first);
         if (shape & MODRM_RIP) {
-            if (!address32) {
-                out.field = (uint8_t)(q + 1 - p);
+            if (!p.address32) {
+                out.field = (uint8_t)(q + 1 - first);
                 out.field_size = 4;
             }
         } else if ((shape & MODRM_SIB_BASE) != 0 && (q[1] & 7) == 5)
             q += 4;
         q += shape & MODRM_LENGTH;
     }
-    unsigned immediate = immediate_size[form & IMM_MASK][operand];
+    unsigned immediate = immediate_size[form & IMM_MASK][p.operand];
     if ((form & SPECIAL_MASK) == BRANCH) {
-        out.field = (uint8_t)(q - p);
+        out.field = (uint8_t)(q - first);
         out.field_size = (uint8_t)immediate;
     } else if (form == MOFFS)
-        immediate = address32 ? 4 : 8;
+        immediate = p.address32 ? 4 : 8;
     q += immediate;
-    if (q - p > LONGEST)
+    if (q - first > LONGEST)
         return bad;
-    out.length = (uint8_t)(q - p);
+    out.length = (uint8_t)(q - first);
     return out;
 }
 
@@ -297,7 +331,8 @@ static ds_status sweep_chunk(sweep *s, ds_offset offset, ds_offset end) {
         ds_table table = ahead->items[0];
         memmove(ahead->items, ahead->items + 1, --ahead->count * sizeof *ahead->items);
         ds_address behind;
-        DS_TRY(ds_sweep_read_table(&s->state, table, ahead->count > 0 ? ahead->items[0].address : s->chunk_end, &behind));
+        DS_TRY(
+            ds_sweep_read_table(&s->state, table, ahead->count > 0 ? ahead->items[0].address : s->chunk_end, &behind));
         offset = behind - bias;
     }
     return DS_OK;

@@ -2,7 +2,7 @@
  *
  * Sources: Intel 64 and IA-32 Architectures Software Developer's Manual (SDM), volume 2, appendix A
  * (opcode maps A-2 and A-3), section 2.1 (ModR/M, SIB); AMD64 Architecture Programmer's Manual,
- * volume 3, appendix A (SSE4A and femms rows); VIA PadLock Programming Guide.
+ * volume 3, appendix A (SSE4A, XOP and femms rows); VIA PadLock Programming Guide.
  *
  * These tables are part of the delta format: a row that changes makes another revision.
  */
@@ -40,6 +40,7 @@ enum {
     BRANCH = 11 << 4, /* the immediate is a distance from the end */
     MOFFS = 12 << 4,  /* an address as long as the address size */
     GROUP = 13 << 4,  /* the reg field of ModR/M decides */
+    XOP = 14 << 4,    /* or pop, by the reg field */
     SPECIAL_MASK = 0xf0,
     IMM_MASK = 7,
 };
@@ -69,6 +70,9 @@ enum {
 #define v2 VEX2
 #define v3 VEX3
 #define eV EVEX
+#define xo XOP
+
+/* clang-format off */
 
 /* First opcode map (SDM table A-2). */
 static const uint8_t one_byte_map[256] = {
@@ -81,7 +85,7 @@ static const uint8_t one_byte_map[256] = {
     /* 50 */ o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, o_,
     /* 60 */ __, __, eV, m_, pf, pf, pO, pA, Z_, mZ, B_, mB, o_, o_, o_, o_,
     /* 70 */ J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1, J1,
-    /* 80 */ mB, mZ, __, mB, m_, m_, m_, m_, m_, m_, m_, m_, m_, gr, m_, gr,
+    /* 80 */ mB, mZ, __, mB, m_, m_, m_, m_, m_, m_, m_, m_, m_, gr, m_, xo,
     /* 90 */ o_, o_, o_, o_, o_, o_, o_, o_, o_, o_, __, o_, o_, o_, o_, o_,
     /* a0 */ Of, Of, Of, Of, o_, o_, o_, o_, B_, Z_, o_, o_, o_, o_, o_, o_,
     /* b0 */ B_, B_, B_, B_, B_, B_, B_, B_, V_, V_, V_, V_, V_, V_, V_, V_,
@@ -115,6 +119,8 @@ static const uint8_t two_byte_map[256] = {
     /* f0 */ m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_, m_,
 };
 
+/* clang-format on */
+
 #undef o_
 #undef B_
 #undef W_
@@ -140,6 +146,7 @@ static const uint8_t two_byte_map[256] = {
 #undef v2
 #undef v3
 #undef eV
+#undef xo
 
 /* ---- ModR/M (SDM table 2-2) -----------------------------------------------------------------------
  * Bits 0..2: bytes from ModR/M to the end of the displacement. Bit 3: the base field of a SIB byte may
