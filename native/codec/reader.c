@@ -214,6 +214,13 @@ ds_status ds_read_number(ds_stream_reader *reader, ds_stream stream, uint64_t *v
     return DS_E_DELTA;
 }
 
+ds_status ds_stream_set_prefix(ds_stream_reader *reader, ds_stream stream, ds_span prefix) {
+    source *s = &reader->sources[stream];
+    if (s->context == NULL)
+        return DS_E_DELTA;
+    return ZSTD_isError(ZSTD_DCtx_refPrefix(s->context, prefix.data, prefix.size)) ? DS_E_DELTA : DS_OK;
+}
+
 bool ds_stream_at_end(const ds_stream_reader *reader, ds_stream stream) {
     return ds_stream_left(reader, stream) == 0;
 }

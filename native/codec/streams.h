@@ -19,6 +19,7 @@ typedef enum ds_stream {
     DS_STREAM_REF_FIXES,     /* its target - predicted target */
 } ds_stream;
 _Static_assert(DS_STREAM_REF_FIXES + 1 == DS_STREAM_COUNT, "the public count of streams");
+_Static_assert(DS_STREAM_CODE == DS_CONTEXT_STREAM, "the public number of the stream with a context");
 
 static inline uint64_t ds_zigzag(uint64_t value) {
     return value << 1 ^ (uint64_t)((int64_t)value >> 63);
@@ -59,6 +60,9 @@ void ds_stream_reader_close(ds_stream_reader *reader);
 
 ds_status ds_read_number(ds_stream_reader *reader, ds_stream stream, uint64_t *value);
 ds_status ds_read_bytes(ds_stream_reader *reader, ds_stream stream, uint8_t *bytes, uint64_t size);
+/* Before the first byte of a stream is read: the bytes its frame was compressed behind. They must stay.
+ * DS_E_DELTA where the stream shares its frame. */
+ds_status ds_stream_set_prefix(ds_stream_reader *reader, ds_stream stream, ds_span prefix);
 bool ds_stream_at_end(const ds_stream_reader *reader, ds_stream stream);
 uint64_t ds_stream_left(const ds_stream_reader *reader, ds_stream stream);
 /* DS_OK when every stream was read to its end and every frame ended with its last byte. */

@@ -25,7 +25,7 @@ static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_fra
         DS_TRY(ds_image_parse(old_file, arena, &old_image));
     ds_status status = ds_stream_reader_open(&reader, frames, arena);
     if (status == DS_OK)
-        status = ds_walk_read(&old_image, info->new_size, reader, sink, context, arena);
+        status = ds_walk_read(&old_image, info->new_size, info->has_context, reader, sink, context, arena);
     ds_stream_reader_close(reader);
     return status;
 }

@@ -8,7 +8,8 @@
 #define REVISION 1
 #define FLAG_DIGESTS 1
 #define FLAG_PLAIN 2
-#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN)
+#define FLAG_CONTEXT 4
+#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN | FLAG_CONTEXT)
 #define RAW_FACTOR 16
 #define RAW_EXTRA ((uint64_t)1 << 16)
 
@@ -72,7 +73,8 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     p.at = header;
     put_bytes(&p, magic, sizeof magic);
     put_byte(&p, REVISION);
-    put_byte(&p, (info->has_digests ? FLAG_DIGESTS : 0) | (info->plain ? FLAG_PLAIN : 0));
+    put_byte(&p, (info->has_digests ? FLAG_DIGESTS : 0) | (info->plain ? FLAG_PLAIN : 0) |
+                     (info->has_context ? FLAG_CONTEXT : 0));
     for (unsigned i = 0; i < 3; i++)
         put_byte(&p, info->zstd_version[i]);
     /* The total length counts itself. */
@@ -123,6 +125,7 @@ static ds_status take_start(eye *e, ds_delta_info *info) {
     info->revision = start[4];
     info->has_digests = start[5] & FLAG_DIGESTS;
     info->plain = start[5] & FLAG_PLAIN;
+    info->has_context = start[5] & FLAG_CONTEXT;
     for (unsigned i = 0; i < 3; i++)
         info->zstd_version[i] = start[6 + i];
     return DS_OK;

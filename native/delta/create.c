@@ -7,6 +7,7 @@
 struct ds_creation {
     ds_arena *arena;
     ds_stream_writer writer;
+    ds_bytes context;
 };
 
 #define ROUNDS_SMALL 4
@@ -43,7 +44,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (!tell_round(&told, 1, 1))
         return DS_E_CANCELLED;
     creation->writer.arena = creation->arena;
-    DS_TRY(ds_walk_write(&old_image, &new_image, &blocks, &creation->writer, creation->arena));
+    DS_TRY(ds_walk_write(&old_image, &new_image, &blocks, &creation->writer, &creation->context, creation->arena));
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(&old_image);
     ds_image_free(&new_image);
@@ -83,6 +84,12 @@ const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_
     static const uint8_t empty[1];
     *size = index < DS_STREAM_COUNT ? creation->writer.streams[index].count : 0;
     return *size > 0 ? creation->writer.streams[index].items : empty;
+}
+
+const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size) {
+    static const uint8_t empty[1];
+    *size = creation->context.count;
+    return *size > 0 ? creation->context.items : empty;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

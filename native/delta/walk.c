@@ -76,23 +76,10 @@ static ds_status make_room(coder *c, uint64_t size, uint8_t **bytes) {
 
 static ds_status walk_literal(coder *c, const ds_layout *layout, ds_offset at, ds_offset end) {
     while (at < end) {
-        /* Up to where the region's class changes. */
-        uint64_t stop = end;
-        ds_stream stream = DS_STREAM_DATA;
-        for (uint64_t i = 0; i < layout->loaded.count; i++) {
-            const ds_region *region = &layout->loaded.items[i];
-            if (at >= region->offset && at - region->offset < region->size) {
-                stream = region->class_ == DS_REGION_CODE ? DS_STREAM_CODE : DS_STREAM_DATA;
-                if (region->offset + region->size < stop)
-                    stop = region->offset + region->size;
-                break;
-            }
-            if (region->offset > at) {
-                stop = region->offset < stop ? region->offset : stop;
-                break;
-            }
-        }
-        for (; at < stop;) {
+        ds_offset stop;
+        ds_stream stream = ds_layout_is_code(layout, at, &stop) ? DS_STREAM_CODE : DS_STREAM_DATA;
+        stop = stop < end ? stop : end;
+        while (at < stop) {
             uint64_t size = stop - at < CHUNK ? stop - at : CHUNK;
             uint8_t *bytes;
             DS_TRY(make_room(c, size, &bytes));
@@ -253,32 +240,39 @@ static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds
 }
 
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
-                        ds_stream_writer *writer, ds_arena *arena) {
+                        ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena) {
     coder c = {.writer = writer, .new_bytes = new_image->file.data};
     ds_layout layout;
     DS_TRY(ds_regions_write(old_image, new_image, writer));
     DS_TRY(ds_blocks_write(blocks, writer));
     DS_TRY(ds_layout_build(&layout, new_image->regions.items, new_image->regions.count, arena));
+    DS_TRY(ds_context_collect(old_image->file, new_image->file.size, &layout, blocks, arena, context_bytes));
     DS_TRY(walk(&c, old_image, new_image->file.size, &layout, blocks, arena));
     ds_layout_free(&layout, arena);
     return DS_OK;
 }
 
-ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, ds_stream_reader *reader, ds_sink sink,
-                       void *context, ds_arena *arena) {
+ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_stream_reader *reader,
+                       ds_sink sink, void *context, ds_arena *arena) {
     coder c = {.reader = reader, .sink = sink, .context = context};
     ds_regions regions = {0};
     ds_blocks blocks = {0};
     ds_layout layout;
+    ds_bytes prefix = {0};
     DS_TRY(ds_regions_read(old_image, new_size, reader, arena, &regions));
     DS_TRY(ds_blocks_read(old_image->file.size, new_size, reader, arena, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
+    if (has_context) {
+        DS_TRY(ds_context_collect(old_image->file, new_size, &layout, &blocks, arena, &prefix));
+        DS_TRY(ds_stream_set_prefix(reader, DS_STREAM_CODE, (ds_span){prefix.items, prefix.count}));
+    }
     DS_TRY(load_gap(&c, DS_STREAM_RESIDUAL_GAPS));
     DS_TRY(load_gap(&c, DS_STREAM_REF_GAPS));
     DS_TRY(walk(&c, old_image, new_size, &layout, &blocks, arena));
     ds_layout_free(&layout, arena);
     DS_VEC_FREE(arena, &blocks.list);
     DS_VEC_FREE(arena, &regions.list);
+    DS_VEC_FREE(arena, &prefix);
     /* An event that lies behind the last item would never have happened. */
     if (c.until[DS_STREAM_RESIDUAL_GAPS] != UINT64_MAX || c.until[DS_STREAM_REF_GAPS] != UINT64_MAX)
         return DS_E_DELTA;

@@ -73,7 +73,8 @@ typedef struct ds_delta_info {
     unsigned revision;
     unsigned zstd_version[3]; /* that made it */
     bool has_digests;
-    bool plain; /* the old image is read as plain bytes */
+    bool plain;       /* the old image is read as plain bytes */
+    bool has_context; /* the frame of code literals was compressed behind the old bytes round them */
     uint64_t total_size, old_size, new_size;
     uint8_t old_digest[DS_DIGEST_SIZE], new_digest[DS_DIGEST_SIZE];
     uint64_t header_size;
@@ -116,6 +117,11 @@ void ds_create_free(ds_creation *creation); /* accepts NULL */
 /* Raw stream `index` below DS_STREAM_COUNT; the bytes live as long as the creation. */
 const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_t *size);
 const char *ds_stream_name(unsigned index);
+
+/* Old bytes round the literals of code: zstd's raw content prefix for that one stream's frame, if the
+ * caller makes it a frame of its own and says so in the header. */
+#define DS_CONTEXT_STREAM 4
+const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size);
 uint64_t ds_create_peak_memory(const ds_creation *creation);
 
 /* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */

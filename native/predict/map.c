@@ -38,7 +38,8 @@ void ds_layout_free(ds_layout *layout, ds_arena *arena) {
     DS_VEC_FREE(arena, &layout->nobits);
 }
 
-ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
+/* Number of regions that start at or before `offset`. */
+static uint64_t regions_before(const ds_layout *layout, ds_offset offset) {
     uint64_t low = 0, high = layout->loaded.count;
     while (low < high) {
         uint64_t middle = (low + high) / 2;
@@ -47,12 +48,30 @@ ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
         else
             high = middle;
     }
-    if (low > 0) {
-        const ds_region *region = &layout->loaded.items[low - 1];
+    return low;
+}
+
+ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
+    uint64_t before = regions_before(layout, offset);
+    if (before > 0) {
+        const ds_region *region = &layout->loaded.items[before - 1];
         if (offset - region->offset < region->size)
             return region->address + (offset - region->offset);
     }
     return DS_FILE_BASE + offset;
+}
+
+bool ds_layout_is_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
+    uint64_t before = regions_before(layout, offset);
+    *stop = before < layout->loaded.count ? layout->loaded.items[before].offset : UINT64_MAX;
+    if (before == 0)
+        return false;
+    const ds_region *region = &layout->loaded.items[before - 1];
+    if (offset - region->offset >= region->size)
+        return false;
+    if (region->offset + region->size < *stop)
+        *stop = region->offset + region->size;
+    return region->class_ == DS_REGION_CODE;
 }
 
 /* ---- stretches: the longest block over each old byte ---- */

@@ -5,6 +5,7 @@ policy. The interpreter lock is released while the core works.
 """
 
 from deltaseal._core.binding import (
+    CONTEXT_STREAM,
     STREAM_COUNT,
     STREAM_NAMES,
     CoreError,
@@ -19,6 +20,7 @@ from deltaseal._core.binding import (
 )
 
 __all__ = [
+    "CONTEXT_STREAM",
     "STREAM_COUNT",
     "STREAM_NAMES",
     "CoreError",

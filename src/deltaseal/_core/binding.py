@@ -16,6 +16,7 @@ STREAM_COUNT: int = lib.DS_STREAM_COUNT
 STREAM_NAMES: tuple[str, ...] = tuple(
     ffi.string(lib.ds_stream_name(i)).decode("ascii") for i in range(STREAM_COUNT)
 )
+CONTEXT_STREAM: int = lib.DS_CONTEXT_STREAM
 _HEADER_MAX: int = lib.DS_HEADER_MAX
 
 
@@ -92,6 +93,12 @@ class Creation:
         """The raw bytes of stream ``index``, read-only and uncopied."""
         size = ffi.new("uint64_t *")
         data = lib.ds_stream_at(self._pointer, index, size)
+        return memoryview(ffi.buffer(data, size[0])).toreadonly()
+
+    def context(self) -> memoryview:
+        """The old bytes round the literals of stream ``CONTEXT_STREAM``: a prefix for its frame."""
+        size = ffi.new("uint64_t *")
+        data = lib.ds_context_at(self._pointer, size)
         return memoryview(ffi.buffer(data, size[0])).toreadonly()
 
     @property
@@ -181,6 +188,7 @@ class DeltaHeader:
     new_size: int
     digests: tuple[bytes, bytes] | None
     plain: bool
+    has_context: bool
     raw_sizes: tuple[int, ...]
     frame_of: tuple[int, ...]
     frame_sizes: tuple[int, ...]
@@ -195,7 +203,7 @@ def write_header(header: DeltaHeader) -> bytes:
     info = ffi.new("ds_delta_info *")
     info.zstd_version = list(header.zstd_version)
     info.old_size, info.new_size = header.old_size, header.new_size
-    info.plain = header.plain
+    info.plain, info.has_context = header.plain, header.has_context
     if header.digests is not None:
         info.has_digests = True
         info.old_digest, info.new_digest = header.digests
@@ -223,6 +231,7 @@ def read_header(delta: Buffer) -> DeltaHeader:
         new_size=info.new_size,
         digests=(bytes(info.old_digest), bytes(info.new_digest)) if info.has_digests else None,
         plain=info.plain,
+        has_context=info.has_context,
         raw_sizes=tuple(info.streams[i].raw_size for i in streams),
         frame_of=tuple(info.streams[i].frame for i in streams),
         frame_sizes=tuple(info.frame_sizes[i] for i in frames),

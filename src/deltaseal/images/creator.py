@@ -100,7 +100,14 @@ def diff_bytes(
             old, new, rounds=EFFORTS[effort], threads=threads, max_memory=ceiling, plain=plain, progress=progress
         )
         streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]  # they live as long as it does
-        return write_container(streams, old_size=len(old), new_size=len(new), digests=pair, plain=plain)
+        return write_container(
+            streams,
+            context=creation.context(),
+            old_size=len(old),
+            new_size=len(new),
+            digests=pair,
+            plain=plain,
+        )
 
     delta = attempt(False)
     if len(new) <= _SMALL:

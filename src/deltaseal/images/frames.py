@@ -32,19 +32,21 @@ class Frame:
     raw: bool
 
 
-def compress(data: bytes) -> bytes:
-    """One zstd frame without magic number, checksum, content size and dictionary id."""
-    window_log = min(max((len(data) - 1).bit_length(), _WINDOW_LOG_MIN), _WINDOW_LOG_MAX)
+def compress(data: bytes, context: bytes = b"") -> bytes:
+    """One zstd frame without magic number, checksum, content size and dictionary id, behind ``context``."""
+    total = len(data) + len(context)
+    window_log = min(max((total - 1).bit_length(), _WINDOW_LOG_MIN), _WINDOW_LOG_MAX)
     parameters = zstandard.ZstdCompressionParameters.from_level(
         _LEVEL,
-        source_size=len(data),
+        source_size=total,
         window_log=window_log,
         format=zstandard.FORMAT_ZSTD1_MAGICLESS,
         write_content_size=False,
         write_checksum=False,
         write_dict_id=False,
     )
-    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    prefix = zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
+    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=prefix).compress(data)
 
 
 def make_frame(streams: Sequence[bytes | memoryview], first: int, last: int) -> Frame:
@@ -59,11 +61,11 @@ def _cost(frames: Sequence[Frame]) -> int:
     return sum(len(frame.stored) + (2 if len(frame.stored) < 1 << 13 else 3) for frame in frames)
 
 
-def _apart(streams: Sequence[bytes | memoryview]) -> list[Frame]:
-    """A frame for each stream; empty ones go with the one before."""
-    starts = [0] + [i for i in range(1, len(streams)) if len(streams[i])]
-    ends = [start - 1 for start in starts[1:]] + [len(streams) - 1]
-    return [make_frame(streams, first, last) for first, last in zip(starts, ends, strict=True)]
+def _apart(streams: Sequence[bytes | memoryview], first: int, last: int) -> list[Frame]:
+    """A frame for each of the streams ``first`` to ``last``; empty ones go with the one before."""
+    starts = [first] + [i for i in range(first + 1, last + 1) if len(streams[i])]
+    ends = [start - 1 for start in starts[1:]] + [last]
+    return [make_frame(streams, a, b) for a, b in zip(starts, ends, strict=True)]
 
 
 def _join_neighbours(streams: Sequence[bytes | memoryview], frames: list[Frame]) -> list[Frame]:
@@ -89,25 +91,36 @@ def _join_neighbours(streams: Sequence[bytes | memoryview], frames: list[Frame])
     return frames
 
 
-def choose_frames(streams: Sequence[bytes | memoryview]) -> list[Frame]:
-    """The cheapest way found to lay the streams into frames."""
-    apart = _join_neighbours(streams, _apart(streams))
-    if sum(len(s) for s in streams) > _JOINED_MAX:
+def _lay(streams: Sequence[bytes | memoryview], first: int, last: int) -> list[Frame]:
+    """The cheapest way found to lay the streams ``first`` to ``last`` into frames."""
+    apart = _join_neighbours(streams, _apart(streams, first, last))
+    if sum(len(s) for s in streams[first : last + 1]) > _JOINED_MAX:
         return apart
-    together = [make_frame(streams, 0, len(streams) - 1)]
-    return min(together, apart, key=_cost)
+    return min([make_frame(streams, first, last)], apart, key=_cost)
+
+
+def choose_frames(streams: Sequence[bytes | memoryview], context: bytes | memoryview = b"") -> tuple[list[Frame], bool]:
+    """The cheapest frames found, and whether the one of code literals stands behind ``context``."""
+    without = _lay(streams, 0, len(streams) - 1)
+    code = _core.CONTEXT_STREAM
+    if not len(context) or not len(streams[code]):
+        return without, False
+    own = Frame((code,), compress(bytes(streams[code]), bytes(context)), False)
+    behind = [*_lay(streams, 0, code - 1), own, *_lay(streams, code + 1, len(streams) - 1)]
+    return (behind, True) if _cost(behind) < _cost(without) else (without, False)
 
 
 def write_container(
     streams: Sequence[bytes | memoryview],
     *,
+    context: bytes | memoryview,
     old_size: int,
     new_size: int,
     digests: tuple[bytes, bytes] | None,
     plain: bool,
 ) -> bytes:
     """A whole delta: header, then frames."""
-    frames = choose_frames(streams)
+    frames, has_context = choose_frames(streams, context)
     frame_of = [index for index, frame in enumerate(frames) for _ in frame.streams]
     header = _core.DeltaHeader(
         zstd_version=ZSTD_VERSION,
@@ -115,6 +128,7 @@ def write_container(
         new_size=new_size,
         digests=digests,
         plain=plain,
+        has_context=has_context,
         raw_sizes=tuple(len(s) for s in streams),
         frame_of=tuple(frame_of),
         frame_sizes=tuple(len(f.stored) for f in frames),

@@ -44,6 +44,7 @@ class ImageDeltaInfo:
             "old_sha256": digests[0].hex() or None,
             "new_sha256": digests[1].hex() or None,
             "plain": h.plain,
+            "context": h.has_context,
             "streams": [{"name": s.name, "raw_size": s.raw_size, "frame": s.frame} for s in self.streams],
             "frames": [
                 {"size": size, "raw": raw} for size, raw in zip(h.frame_sizes, h.frame_raw, strict=True)
