@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import os
+import importlib.util
 import random
 import re
 import subprocess
@@ -16,9 +16,7 @@ from pathlib import Path
 import capstone
 import pytest
 from elftools.elf.elffile import ELFFile
-
-_ROOT = Path(__file__).resolve().parents[2]
-_CORPUS = Path(os.environ.get("DELTASEAL_CORPUS") or "~/.cache/deltaseal/corpus").expanduser()
+from native.images import CORPUS, driver
 
 # The slots of made-up code: one instruction each, decoded anew.
 _SLOT = 32
@@ -28,11 +26,7 @@ _FAR = 1 << 39
 
 @pytest.fixture(scope="module")
 def dump_sweep() -> Path:
-    build = Path(os.environ.get("DELTASEAL_NATIVE_TESTS") or _ROOT / "build/native-tests")
-    program = build / "dump_sweep"
-    if not program.exists():
-        pytest.skip(f"no {program}: configure native/ with -DDS_TESTS=ON")
-    return program
+    return driver("dump_sweep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,10 +205,9 @@ def _x86_compare(dump_sweep: Path, code: Code) -> Counter[str]:
 
 def _images_at_hand() -> list[Path]:
     """Native code that every test run has: of the interpreter's own packages."""
-    import _cffi_backend
-    import cryptography.hazmat.bindings._rust as rust
-
-    return [Path(_cffi_backend.__file__), Path(rust.__file__), Path(sys.executable).resolve()]
+    names = ("_cffi_backend", "cryptography.hazmat.bindings._rust")
+    specs = [importlib.util.find_spec(name) for name in names]
+    return [Path(spec.origin) for spec in specs if spec and spec.origin] + [Path(sys.executable).resolve()]
 
 
 def test_images_at_hand(dump_sweep: Path) -> None:
@@ -231,7 +224,7 @@ def test_images_at_hand(dump_sweep: Path) -> None:
     "pair", ["libpng", "libxml2", "libc", "nss", "libcrypto", "libaom", "wheel-cryptography"]
 )
 def test_x86_corpus(dump_sweep: Path, pair: str) -> None:
-    code = _text(_CORPUS / pair / "new", limit=2 << 20)
+    code = _text(CORPUS / pair / "new", limit=2 << 20)
     _print_speed(dump_sweep, code)
     outcome = _x86_compare(dump_sweep, code)
     assert outcome["near data"] < outcome["instructions"] / 4  # libcrypto has tables in its code
@@ -295,7 +288,7 @@ def _scale(word: int) -> int:
     "pair", ["libc-arm64", "libxml2-arm64", "libcrypto-arm64", "wheel-cryptography-arm64"]
 )
 def test_aarch64_corpus(dump_sweep: Path, pair: str) -> None:
-    code = _text(_CORPUS / pair / "new", limit=2 << 20)
+    code = _text(CORPUS / pair / "new", limit=2 << 20)
     _print_speed(dump_sweep, code)
     outcome = _aarch64_compare(dump_sweep, code)
     assert outcome["adrp"] > 1_000
