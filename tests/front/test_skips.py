@@ -1,4 +1,4 @@
-"""The rule of tests/conftest.py, on a run of its own."""
+"""The rule of tests/conftest.py, on runs of its own."""
 
 from __future__ import annotations
 
@@ -11,46 +11,43 @@ pytest_plugins = ["pytester"]
 RULE = Path(__file__).parents[1] / "conftest.py"
 SKIPS = "import pytest\ndef test_good(): pass\ndef test_away(): pytest.skip('no such thing here')\n"
 SKIPS_WHOLE = "import pytest\npytest.skip('not on this system', allow_module_level=True)\n"
-EXPECTS = "import pytest\n@pytest.mark.xfail\ndef test_known(): assert 0\ndef test_good(): pass\n"
+EXPECTS = "import pytest\n@pytest.mark.xfail\ndef test_known(): assert 0\n"
 
 
-@pytest.mark.parametrize(
-    ("ci", "tests", "code"),
-    [
-        ("true", SKIPS, pytest.ExitCode.TESTS_FAILED),
-        ("false", SKIPS, pytest.ExitCode.OK),
-        ("true", SKIPS_WHOLE, pytest.ExitCode.NO_TESTS_COLLECTED),
-        ("true", "def test_good(): pass\n", pytest.ExitCode.OK),
-        ("true", EXPECTS, pytest.ExitCode.OK),
-    ],
-)
-def test_a_skip_fails_the_run_in_ci_only(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, tests: str, code: pytest.ExitCode
-) -> None:
-    monkeypatch.setenv("CI", ci)
+@pytest.fixture
+def ruled(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeconftest(RULE.read_text())
-    pytester.makepyfile(tests)
-    assert pytester.runpytest_subprocess().ret == code
+    return pytester
 
 
-def test_the_skipped_test_and_why_are_named(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+def run(pytester: pytest.Pytester) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("-p", "no:benchmark", "-p", "no:xdist", "-p", "no:hypothesispytest")
+
+
+def test_in_ci_a_skip_fails_the_run_and_is_named(
+    ruled: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "true")
-    pytester.makeconftest(RULE.read_text())
-    pytester.makepyfile(test_one=SKIPS, test_two=SKIPS_WHOLE)
-    result = pytester.runpytest_subprocess()
+    ruled.makepyfile(test_one=SKIPS, test_two=SKIPS_WHOLE)
+    result = run(ruled)
     result.stdout.fnmatch_lines(
         ["test_one.py::test_away: *no such thing here", "test_two.py: *not on this system"]
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_leave_is_given_by_name(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_a_desk_a_skip_is_a_skip(ruled: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "false")
+    ruled.makepyfile(test_one=SKIPS)
+    assert run(ruled).ret == pytest.ExitCode.OK
+
+
+def test_leave_is_given_by_name_and_an_expected_failure_needs_none(
+    ruled: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CI", "true")
     leave = 'MAY_BE_SKIPPED: dict[str, str] = {"test_leave.py::test_away": "for this test"}'
-    text = RULE.read_text()
-    lines = [leave if line.startswith("MAY_BE_SKIPPED") else line for line in text.splitlines()]
-    pytester.makeconftest("\n".join(lines))
-    pytester.makepyfile(test_leave=SKIPS)
-    assert pytester.runpytest_subprocess().ret == pytest.ExitCode.OK
+    rule = RULE.read_text().splitlines()
+    ruled.makeconftest("\n".join(leave if line.startswith("MAY_BE_SKIPPED") else line for line in rule))
+    ruled.makepyfile(test_leave=SKIPS, test_expects=EXPECTS)
+    assert run(ruled).ret == pytest.ExitCode.OK

@@ -1,7 +1,7 @@
 """Real images and what the core finds in them, for tests that compare with other readers.
 
 The driver `dump_image` comes from the CMake build with -DDS_TESTS=ON; its folder is $DELTASEAL_NATIVE_TESTS,
-else build/tests or build/native-tests, whichever is there (`./dev test` makes the first).
+else build/native-tests, which `./dev test` makes.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ class Found:
 
 def driver(name: str) -> Path:
     named = os.environ.get("DELTASEAL_NATIVE_TESTS")
-    folders = [Path(named)] if named else [ROOT / "build/tests", ROOT / "build/native-tests"]
-    for folder in folders:
-        if (folder / name).exists():
-            return folder / name
-    raise FileNotFoundError(f"{name}: build native/ with -DDS_TESTS=ON (./dev test does)")
+    program = (Path(named) if named else ROOT / "build/native-tests") / name
+    if not program.exists():
+        raise FileNotFoundError(f"{program}: build native/ with -DDS_TESTS=ON (./dev test does)")
+    return program
 
 
 @cache
