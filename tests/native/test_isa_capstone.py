@@ -54,7 +54,7 @@ class Swept:
 
 
 def _sweep(program: Path, code: Code, *, step: int = 0) -> Swept:
-    argv = [program, code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
+    argv: list[str | Path] = [program, code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
     if step:
         argv.append(f"%{step}")
     lines = subprocess.run(argv, capture_output=True, check=True, text=True).stdout.splitlines()
@@ -70,7 +70,7 @@ def _sweep(program: Path, code: Code, *, step: int = 0) -> Swept:
 
 def _print_speed(program: Path, code: Code) -> None:
     """For those who look: pytest -s."""
-    argv = [program, "-t", code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
+    argv: list[str | Path] = [program, "-t", code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
     milliseconds = float(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
     print(f"{code.path}: {milliseconds:.1f} ms, {milliseconds / code.size * 1e6:.1f} ms a MB")
 
