@@ -39,6 +39,10 @@ class Code:
     size: int
     address: int
 
+    def words(self) -> list[str]:
+        """As dump_sweep takes it."""
+        return [self.arch, str(self.path), *map(str, (self.offset, self.size, self.address))]
+
     def read(self) -> bytes:
         with self.path.open("rb") as file:
             file.seek(self.offset)
@@ -54,7 +58,7 @@ class Swept:
 
 
 def _sweep(program: Path, code: Code, *, step: int = 0) -> Swept:
-    argv: list[str | Path] = [program, code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
+    argv: list[str | Path] = [program, *code.words()]
     if step:
         argv.append(f"%{step}")
     lines = subprocess.run(argv, capture_output=True, check=True, text=True).stdout.splitlines()
@@ -70,7 +74,7 @@ def _sweep(program: Path, code: Code, *, step: int = 0) -> Swept:
 
 def _print_speed(program: Path, code: Code) -> None:
     """For those who look: pytest -s."""
-    argv: list[str | Path] = [program, "-t", code.arch, code.path, *map(str, (code.offset, code.size, code.address))]
+    argv: list[str | Path] = [program, "-t", *code.words()]
     milliseconds = float(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
     print(f"{code.path}: {milliseconds:.1f} ms, {milliseconds / code.size * 1e6:.1f} ms a MB")
 
