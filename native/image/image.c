@@ -159,6 +159,8 @@ ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out) {
         return DS_E_MEMORY;
     bool claimed = false;
     DS_TRY(ds_elf_parse(out, 0, file.size, 0, &claimed));
+    if (!claimed)
+        DS_TRY(ds_macho_parse(out, 0, file.size, 0, &claimed));
     if (!claimed) {
         ds_arena_free(arena, out->starts);
         out->starts = NULL;

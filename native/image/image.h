@@ -80,9 +80,17 @@ typedef enum ds_ref_kind {
     DS_REF_ADR,     /* immlo at 29, immhi at 5; bytes */
     DS_REF_ADRP,    /* the same in pages of 4096; target is the full target when a LO12 partner names it */
     DS_REF_LO12,    /* imm12 at bit 10, scaled by 1 << aux: low 12 bits of the target */
-    DS_REF_CHAIN36, /* Mach-O chained pointer, formats 2 and 6: target in the low 36 bits (base: see macho.c) */
-    DS_REF_CHAIN32, /* arm64e authenticated pointer: target = base + low 32 bits */
-    DS_REF_CHAIN43, /* arm64e plain pointer: low 43 bits */
+    DS_REF_CHAIN36,    /* Mach-O chained pointer, formats 2 and 6: target = base + low 36 bits */
+    DS_REF_CHAIN43,    /* arm64e plain pointer: target = base + low 43 bits */
+    DS_REF_CHAIN32,    /* arm64e authenticated pointer: target = base + low 32 bits */
+    DS_REF_NEXT12,     /* distance to the next chained pointer, in bits 3..14 of the last two bytes of its word,
+                          times 4; 0 where that lies in another page of 1 << aux bytes */
+    DS_REF_NEXT11,     /* the same in bits 3..13, times 8 (arm64e) */
+    DS_REF_BASE24,     /* u24: target = base + field; functions and records in __unwind_info */
+    DS_REF_INDEX32_4,  /* u32: target = base + 4 * field */
+    DS_REF_INDEX32_16, /* u32: target = base + 16 * field; index of a Mach-O symbol */
+    DS_REF_INDEX24_4,  /* u24: target = base + 4 * field; ordinal of a chained import */
+    DS_REF_NAME23,     /* upper 23 bits: target = base + number; name of a chained import */
     DS_REF_KINDS,
 } ds_ref_kind;
 

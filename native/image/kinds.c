@@ -4,14 +4,15 @@
  * no other bit. All arithmetic wraps modulo 2^64; put truncates to the field; hence
  * put(solve(field)) == field for every field, except LO12 with a scaled immediate of a page or more,
  * ADRP and LO12 without the expected target, and ULEB128 fields with other continuation bits than a
- * writer would set: there the walk falls back to bytes.
+ * writer would set, and NEXT without the expected target or over the end of a page: there the walk falls
+ * back to bytes.
  *
  * Sources: Intel SDM vol. 2 section 2.2.1.6 (rip-relative), Arm ARM DDI 0487 section C6 (immediates),
  * System V gABI chapters 4 and 5, DWARF 5 section 7.6 (LEB128), Mach-O fixup-chains.h (pointer formats).
  */
 #include "image/image.h"
 
-typedef enum field_form { FORM_BYTES, FORM_ULEB, FORM_B26, FORM_IMM19, FORM_IMM14, FORM_ADR, FORM_ADRP, FORM_LO12 } field_form;
+typedef enum field_form { FORM_BYTES, FORM_ULEB, FORM_B26, FORM_IMM19, FORM_IMM14, FORM_ADR, FORM_ADRP, FORM_LO12, FORM_NAME, FORM_NEXT } field_form;
 typedef enum origin { FROM_PLACE_END, FROM_PLACE, BACK_FROM_PLACE, FROM_SPACE, FROM_FILE, FROM_BASE, FROM_BASE_LAST } origin;
 
 typedef struct kind_row {
@@ -24,6 +25,7 @@ typedef struct kind_row {
 } kind_row;
 
 #define ALL1 0xffu
+#define ALL3 0xffffffu
 #define ALL4 0xffffffffu
 #define ALL8 UINT64_MAX
 
@@ -58,9 +60,16 @@ static const kind_row kinds[DS_REF_KINDS] = {
     [DS_REF_ADR] = {4, FORM_ADR, FROM_PLACE, 1, 1, 0x60ffffe0},
     [DS_REF_ADRP] = {4, FORM_ADRP, FROM_PLACE, 1, 1, 0x60ffffe0},
     [DS_REF_LO12] = {4, FORM_LO12, FROM_PLACE, 0, 1, 0x003ffc00},
-    [DS_REF_CHAIN36] = {8, FORM_BYTES, FROM_BASE, 0, 1, (UINT64_C(1) << 36) - 1},
-    [DS_REF_CHAIN32] = {8, FORM_BYTES, FROM_BASE, 0, 1, ALL4},
-    [DS_REF_CHAIN43] = {8, FORM_BYTES, FROM_BASE, 0, 1, (UINT64_C(1) << 43) - 1},
+    [DS_REF_CHAIN36] = {5, FORM_BYTES, FROM_BASE, 0, 1, (UINT64_C(1) << 36) - 1},
+    [DS_REF_CHAIN43] = {6, FORM_BYTES, FROM_BASE, 0, 1, (UINT64_C(1) << 43) - 1},
+    [DS_REF_CHAIN32] = {4, FORM_BYTES, FROM_BASE, 0, 1, ALL4},
+    [DS_REF_NEXT12] = {2, FORM_NEXT, FROM_PLACE, 0, 4, 0x7ff8},
+    [DS_REF_NEXT11] = {2, FORM_NEXT, FROM_PLACE, 0, 8, 0x3ff8},
+    [DS_REF_BASE24] = {3, FORM_BYTES, FROM_BASE, 0, 1, ALL3},
+    [DS_REF_INDEX32_4] = {4, FORM_BYTES, FROM_BASE, 0, 4, ALL4},
+    [DS_REF_INDEX32_16] = {4, FORM_BYTES, FROM_BASE, 0, 16, ALL4},
+    [DS_REF_INDEX24_4] = {3, FORM_BYTES, FROM_BASE, 0, 4, ALL3},
+    [DS_REF_NAME23] = {4, FORM_NAME, FROM_BASE, 0, 1, 0xfffffe00},
 };
 
 #define PAGE_BITS 12
@@ -132,6 +141,10 @@ static uint64_t number_of(const kind_row *row, uint64_t bits) {
         return sign_extend((bits >> 5 & 0x7ffff) << 2 | (bits >> 29 & 3), 21);
     case FORM_LO12:
         return bits >> 10 & 0xfff;
+    case FORM_NAME:
+        return bits >> 9;
+    case FORM_NEXT:
+        return (bits & row->mask) >> 3;
     default:
         bits &= row->mask;
         return row->is_signed && row->length < 8 ? sign_extend(bits, 8u * row->length) : bits;
@@ -157,9 +170,25 @@ static uint64_t bits_of(const kind_row *row, uint64_t number) {
         return (number & 3) << 29 | (number >> 2 & 0x7ffff) << 5;
     case FORM_LO12:
         return (number & 0xfff) << 10;
+    case FORM_NAME:
+        return number << 9;
+    case FORM_NEXT:
+        return number << 3;
     default:
         return number;
     }
+}
+
+/* Of a chained pointer's last two bytes: where its word begins. */
+#define NEXT_IN_WORD 6
+
+static bool same_page(ds_address a, ds_address b, uint32_t bits) {
+    return (a ^ b) >> (bits & 63) == 0;
+}
+
+static ds_address solve_next(uint64_t distance, ds_address place, uint32_t page_bits, ds_address expected) {
+    ds_address word = place - NEXT_IN_WORD;
+    return distance != 0 || same_page(word, expected, page_bits) ? word + distance : expected;
 }
 
 static ds_address origin_of(const kind_row *row, ds_address place, uint32_t aux, ds_address base) {
@@ -187,6 +216,8 @@ ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place
         return ((place & ~PAGE_MASK) + (number << PAGE_BITS)) | (expected & PAGE_MASK);
     if (row->form == FORM_LO12)
         return (expected & ~PAGE_MASK) | (number << aux & PAGE_MASK);
+    if (row->form == FORM_NEXT)
+        return solve_next(number * row->scale, place, aux, expected);
     if (row->origin == BACK_FROM_PLACE)
         return place - number;
     return origin_of(row, place, aux, base) + number * row->scale;
@@ -199,6 +230,8 @@ void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux
         number = (target >> PAGE_BITS) - (place >> PAGE_BITS);
     else if (row->form == FORM_LO12)
         number = (target & PAGE_MASK) >> aux;
+    else if (row->form == FORM_NEXT)
+        number = same_page(place - NEXT_IN_WORD, target, aux) ? (target - (place - NEXT_IN_WORD)) / row->scale : 0;
     else if (row->origin == BACK_FROM_PLACE)
         number = place - target;
     else {

@@ -20,6 +20,7 @@ static const char *const kind_names[DS_REF_KINDS] = {
     [DS_REF_REL8] = "REL8",
     [DS_REF_REL32] = "REL32",
     [DS_REF_PREL32] = "PREL32",
+    [DS_REF_BACK32] = "BACK32",
     [DS_REF_PREL64] = "PREL64",
     [DS_REF_ABS64] = "ABS64",
     [DS_REF_ABS32] = "ABS32",
@@ -46,8 +47,15 @@ static const char *const kind_names[DS_REF_KINDS] = {
     [DS_REF_ADRP] = "ADRP",
     [DS_REF_LO12] = "LO12",
     [DS_REF_CHAIN36] = "CHAIN36",
-    [DS_REF_CHAIN32] = "CHAIN32",
     [DS_REF_CHAIN43] = "CHAIN43",
+    [DS_REF_CHAIN32] = "CHAIN32",
+    [DS_REF_NEXT12] = "NEXT12",
+    [DS_REF_NEXT11] = "NEXT11",
+    [DS_REF_BASE24] = "BASE24",
+    [DS_REF_INDEX32_4] = "INDEX32_4",
+    [DS_REF_INDEX32_16] = "INDEX32_16",
+    [DS_REF_INDEX24_4] = "INDEX24_4",
+    [DS_REF_NAME23] = "NAME23",
 };
 
 static const char *kind_name(ds_ref_kind kind) {

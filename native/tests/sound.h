@@ -15,7 +15,7 @@ static inline bool ds_is_sound(const ds_image *image) {
         if (ref->offset < end || !ds_within(ref->offset, length, image->file.size))
             return false;
         end = ref->offset + length;
-        if (kind == DS_REF_ADRP || kind == DS_REF_LO12)
+        if (kind == DS_REF_ADRP || kind == DS_REF_LO12 || kind == DS_REF_NEXT12 || kind == DS_REF_NEXT11)
             continue;
         uint32_t aux = ds_ref_aux(ref);
         ds_address base = ds_ref_is_based(kind) ? image->bases.items[aux] : 0;
