@@ -1,0 +1,719 @@
+"""A second decoder of image deltas, written from docs/spec/delta-format.md alone: no code of deltaseal,
+everything in memory, slow and plain, in the order of the page. What the page of images gives (the regions
+and references of the old image) is an input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import zstandard
+
+MASK = 2**64 - 1
+B = 2**55
+
+LAYOUT, GAPS, LENGTHS, PLACES, CODE, DATA, RESIDUAL_GAPS, RESIDUALS, REFERENCE_GAPS, REFERENCE_FIXES = range(10)
+STREAMS = 10
+DATA_CLASS, CODE_CLASS, NO_BYTES = range(3)
+
+
+class Refused(Exception):
+    """Not what the page describes; ``reason`` is the page's code."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(f"{reason}: {why}")
+        self.reason = reason
+
+
+def damaged(condition: bool, why: str) -> None:
+    if condition:
+        raise Refused("E_DELTA", why)
+
+
+def over(condition: bool, why: str) -> None:
+    if condition:
+        raise Refused("E_LIMIT", why)
+
+
+# Conventions
+
+
+class Reader:
+    """Bytes read from the front."""
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at = data, at
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, size: int) -> bytes:
+        damaged(size > self.left, "ends too early")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, bits: int = 64) -> int:
+        value = 0
+        for position in range(10):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << 7 * position
+            if byte < 128:
+                damaged(byte == 0 and position > 0, "not the shortest form")
+                damaged(value >> bits != 0, "number too large")
+                return value
+        raise Refused("E_DELTA", "number too long")
+
+    def signed(self) -> int:
+        return zigzag(self.number())
+
+
+def zigzag(z: int) -> int:
+    return z // 2 if z % 2 == 0 else -((z + 1) // 2)
+
+
+# Container
+
+
+@dataclass(frozen=True)
+class Header:
+    plain: bool
+    context: bool
+    old_size: int
+    new_size: int
+    digests: tuple[bytes, bytes] | None
+    raw_sizes: list[int]
+    frames: list[tuple[list[int], int, bool]]  # streams, stored size, stored raw
+    size: int
+
+
+def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
+    """The checks in the order of the page, up to the frames."""
+    reader = Reader(delta)
+    damaged(reader.take(4) != b"\xd5\x64\x73\x0a", "magic")
+    damaged(reader.take(1) != b"\1", "revision")
+    flags = reader.take(1)[0]
+    damaged(flags & ~7 != 0, "flags")
+    reader.take(3)
+    damaged(reader.number(63) != len(delta), "total")
+    old_size, new_size = reader.number(63), reader.number(63)
+    digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    raw_sizes = [reader.number(63) for _ in range(STREAMS)]
+    starts = int.from_bytes(reader.take(2), "little")
+    damaged(starts & 1 == 0 or starts >> STREAMS != 0, "starts")
+    frames: list[tuple[list[int], int, bool]] = []
+    firsts = [stream for stream in range(STREAMS) if starts >> stream & 1]
+    for first, end in zip(firsts, [*firsts[1:], STREAMS], strict=True):
+        entry = reader.number(63)
+        frames.append((list(range(first, end)), entry // 2, entry % 2 == 1))
+    over(new_size > limit, "new size")
+    over(sum(raw_sizes) > 16 * new_size + 65_536, "raw sizes")
+    damaged(sum(stored for _, stored, _ in frames) != reader.left, "frames do not fill the delta")
+    return Header(flags & 2 != 0, flags & 4 != 0, old_size, new_size, digests, raw_sizes, frames, reader.at)
+
+
+# Frames (RFC 8878, 3.1.1.1)
+
+
+def read_frame_header(stored: bytes) -> tuple[int, int | None]:
+    """Window and content size of a frame without magic number."""
+    reader = Reader(stored)
+    descriptor = reader.take(1)[0]
+    damaged(descriptor & 0b1000 != 0, "reserved bit")
+    damaged(descriptor & 0b100 != 0, "checksum")
+    damaged(descriptor & 0b11 != 0, "dictionary id")
+    single = descriptor & 0b100000 != 0
+    window = 0
+    if not single:
+        byte = reader.take(1)[0]
+        window = (1 << 10 + (byte >> 3)) // 8 * (8 + byte % 8)
+    size_bytes = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
+    content = int.from_bytes(reader.take(size_bytes), "little") + (256 if size_bytes == 2 else 0)
+    return (content if single else window), (content if size_bytes else None)
+
+
+def decompress(stored: bytes, size: int, context: bytes) -> bytes:
+    """Exactly ``size`` bytes from exactly all of ``stored``."""
+    _, content = read_frame_header(stored)
+    damaged(content not in (None, size), "content size")
+    prefix = zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
+    decoder = zstandard.ZstdDecompressor(
+        dict_data=prefix, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=2**25
+    ).decompressobj()
+    try:
+        data = decoder.decompress(stored)
+    except zstandard.ZstdError as error:
+        raise Refused("E_DELTA", str(error)) from error
+    damaged(not decoder.eof or decoder.unused_data != b"", "the frame does not end with its last byte")
+    damaged(len(data) != size, "frame size")
+    return data
+
+
+class Streams:
+    """The ten streams; the one behind the context is decoded when the context is known."""
+
+    def __init__(self, delta: bytes, header: Header) -> None:
+        self.raw: list[Reader | None] = [None] * STREAMS
+        self._header = header
+        self._waiting: bytes | None = None
+        reader = Reader(delta, header.size)
+        windows = 0
+        for streams, stored, raw in header.frames:
+            body = reader.take(stored)
+            size = sum(header.raw_sizes[stream] for stream in streams)
+            if raw:
+                damaged(stored != size, "raw frame")
+                data = body
+            else:
+                window = read_frame_header(body)[0]
+                windows += window
+                over(window > 2**25 or windows > 2**25, "windows")
+                over(len(streams) > 1 and size > 2**22, "frame of several streams")
+                if header.context and streams == [CODE] and size > 0:
+                    self._waiting = body
+                    continue
+                data = decompress(body, size, b"")
+            self._share(streams, data)
+        damaged(header.context and self._waiting is None, "no frame for the context")
+
+    def _share(self, streams: list[int], data: bytes) -> None:
+        reader = Reader(data)
+        for stream in streams:
+            self.raw[stream] = Reader(reader.take(self._header.raw_sizes[stream]))
+
+    def give_context(self, context: bytes) -> None:
+        if self._waiting is not None:
+            self._share([CODE], decompress(self._waiting, self._header.raw_sizes[CODE], context))
+
+    def __getitem__(self, stream: int) -> Reader:
+        reader = self.raw[stream]
+        assert reader is not None
+        return reader
+
+    def check_ends(self) -> None:
+        for stream in range(STREAMS):
+            damaged(self[stream].left != 0, f"stream {stream} has bytes left")
+
+
+# Images
+
+
+@dataclass(frozen=True)
+class Region:
+    offset: int
+    address: int
+    size: int
+    kind: int
+
+    @property
+    def has_bytes(self) -> bool:
+        return self.kind != NO_BYTES
+
+
+@dataclass(frozen=True)
+class Reference:
+    offset: int
+    kind: str  # the name in the page's table
+    aux: int
+    target: int
+    base: int
+
+
+@dataclass(frozen=True)
+class OldImage:
+    """What the page of images gives: regions by address, references by offset."""
+
+    regions: list[Region] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+
+
+def region_of_offset(regions: list[Region], offset: int) -> Region | None:
+    decides: Region | None = None
+    for region in regions:
+        if region.has_bytes and region.offset <= offset and (decides is None or decides.offset <= region.offset):
+            decides = region
+    return decides if decides is not None and offset < decides.offset + decides.size else None
+
+
+def address_of(regions: list[Region], offset: int) -> int:
+    region = region_of_offset(regions, offset)
+    return (B + offset if region is None else region.address + offset - region.offset) & MASK
+
+
+def byte_named(regions: list[Region], address: int, size: int) -> tuple[int, bool] | None:
+    """The old byte that an address names, and whether it does as B + offset."""
+    if B <= address < B + size:
+        return address - B, True
+    for region in regions:
+        if region.has_bytes and region.address <= address < region.address + region.size:
+            return region.offset + address - region.address, False
+    return None
+
+
+# Layout
+
+
+def read_layout(stream: Reader, old: list[Region], new_size: int) -> tuple[list[Region], int]:
+    """The new regions and the number of blocks."""
+    count = (len(old) + stream.signed()) & MASK
+    over(count > 4096, "regions")
+    regions: list[Region] = []
+    run = stream.number()
+    while True:
+        damaged(run > count - len(regions), "run of regions")
+        for _ in range(run):
+            _add_region(regions, predict_region(old, regions), new_size)
+        if len(regions) == count:
+            return regions, stream.number()
+        guess = predict_region(old, regions)
+        kind, offset, address, size = (stream.signed() for _ in range(4))
+        region = Region(
+            guess.offset + offset & MASK, guess.address + address & MASK, guess.size + size & MASK, guess.kind + kind
+        )
+        _add_region(regions, region, new_size)
+        run = stream.number()
+
+
+def _add_region(regions: list[Region], region: Region, new_size: int) -> None:
+    damaged(not 0 <= region.kind <= 2, "class")
+    damaged(region.size == 0 or region.address + region.size > MASK, "region's size")
+    damaged(region.has_bytes and region.offset + region.size > new_size, "region outside the new image")
+    regions.append(region)
+
+
+def predict_region(old: list[Region], new: list[Region]) -> Region:
+    index = len(new)
+    was = old[index] if index < len(old) else Region(0, 0, 0, DATA_CLASS)
+    old_end = new_end = shift = 0
+    for o, n in zip(old, new, strict=False):
+        if o.has_bytes and n.has_bytes:
+            old_end, new_end = o.offset + o.size, n.offset + n.size
+        shift = n.address - o.address
+    if not was.has_bytes:
+        return Region(0, was.address + shift & MASK, was.size, was.kind)
+    offset = was.offset + new_end - old_end
+    for bits in range(17):
+        if _round_up(old_end, bits) == was.offset:
+            offset = _round_up(new_end, bits)
+            break
+    return Region(offset & MASK, was.address + offset - was.offset & MASK, was.size, was.kind)
+
+
+def _round_up(value: int, bits: int) -> int:
+    return -(-value >> bits) << bits
+
+
+# Blocks
+
+
+@dataclass(frozen=True)
+class Block:
+    new: int
+    old: int
+    length: int
+
+
+def read_blocks(streams: Streams, count: int, old_size: int, new_size: int) -> list[Block]:
+    damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
+    blocks: list[Block] = []
+    latest = [0] * 8
+    new_end = old_end = 0
+    for _ in range(count):
+        new = new_end + streams[GAPS].number()
+        length = streams[LENGTHS].number() + 1
+        damaged(new + length > new_size, "block outside the new image")
+        place = streams[PLACES].number()
+        if place == 0:
+            old = new + latest[0]
+        elif place == 1:
+            old = old_end
+        elif place <= 8:
+            old = new + latest[place - 1]
+        else:
+            old = old_end + zigzag(place - 9)
+        old &= MASK
+        damaged(old + length > old_size, "block outside the old image")
+        diagonal = old - new
+        rank = latest.index(diagonal) if diagonal in latest else 7
+        latest = [diagonal, *latest[:rank], *latest[rank + 1 :]]
+        blocks.append(Block(new, old, length))
+        new_end, old_end = new + length, old + length
+    return blocks
+
+
+# Context
+
+
+def context_of(old: bytes, blocks: list[Block], regions: list[Region], new_size: int) -> bytes:
+    marked: set[int] = set()
+    previous = Block(0, 0, 0)
+    for block in [*blocks, None]:
+        at = previous.new + previous.length
+        gap = (block.new if block else new_size) - at
+        region = region_of_offset(regions, at)
+        if gap > 0 and region is not None and region.kind == CODE_CLASS:
+            gap = min(gap, len(old))
+            end = previous.old + previous.length
+            ranges = [(end - 32, end + gap + 32)]
+            if block:
+                ranges.append((block.old - gap - 32, block.old + 32))
+            for first, last in ranges:
+                for byte in range(max(first, 0), min(last, len(old))):
+                    if len(marked) == 2**23:
+                        break
+                    marked.add(byte)
+        if block:
+            previous = block
+    return bytes(old[byte] for byte in sorted(marked))
+
+
+# Address map
+
+
+class AddressMap:
+    def __init__(self, old: OldImage, old_size: int, blocks: list[Block], new_regions: list[Region]) -> None:
+        self.old, self.old_size, self.blocks, self.new_regions = old, old_size, blocks, new_regions
+        self._pieces = paint(blocks, old_size)
+        self._starts = [first for first, _, _ in self._pieces]
+        self._old_empty = [r for r in old.regions if not r.has_bytes]
+        self._new_empty = [r for r in new_regions if not r.has_bytes]
+        self._granules: list[dict[int, int]] = [{} for _ in self._old_empty]
+
+    def name_in_new(self, new: int, by_offset: bool) -> int:
+        return B + new if by_offset else address_of(self.new_regions, new)
+
+    def __call__(self, address: int) -> int:
+        named = byte_named(self.old.regions, address, self.old_size)
+        if named is not None:
+            return self._of_byte(address, *named)
+        empty = self._empty_region(address)
+        return address if empty is None else self._of_empty(address, empty)
+
+    def _of_byte(self, address: int, o: int, by_offset: bool) -> int:
+        if not self._pieces:
+            return address
+        at = bisect_right(self._starts, o) - 1
+        below, above = self._pieces[at] if at >= 0 else None, self._pieces[at + 1] if at + 1 < len(self._pieces) else None
+        if below is not None and o < below[1]:
+            m, block = o, below[2]
+        elif below is not None and (above is None or o - (below[1] - 1) <= above[0] - o):
+            m, block = below[1] - 1, below[2]
+        else:
+            assert above is not None
+            m, block = above[0], above[2]
+        return self.name_in_new(m - block.old + block.new, by_offset) + (o - m) & MASK
+
+    def _empty_region(self, address: int) -> int | None:
+        """The first old region without bytes that an address lies in, or is directly behind."""
+        for index, region in enumerate(self._old_empty):
+            if region.address <= address <= region.address + region.size:
+                return index
+        return None
+
+    def _granule(self, address: int, index: int) -> int:
+        region = self._old_empty[index]
+        bits = 6
+        while region.size >> bits >= 65_536:
+            bits += 1
+        return address - region.address >> bits
+
+    def _of_empty(self, address: int, index: int) -> int:
+        own, shifts = self._granule(address, index), self._granules[index]
+        for distance in range(256):
+            for granule in (own - distance, own + distance):
+                if granule in shifts:
+                    return address + shifts[granule] & MASK
+        if index < len(self._new_empty):
+            return address + self._new_empty[index].address - self._old_empty[index].address & MASK
+        return address
+
+    def remember(self, address: int, actual: int) -> None:
+        index = self._empty_region(address)
+        if index is not None:
+            self._granules[index][self._granule(address, index)] = actual - address
+
+
+def paint(blocks: list[Block], old_size: int) -> list[tuple[int, int, Block]]:
+    """Copied old bytes as pieces (first, end, block that wins), ascending."""
+    owner = [-1] * old_size
+    for number in sorted(range(len(blocks)), key=lambda k: (blocks[k].length, -blocks[k].new)):
+        block = blocks[number]
+        owner[block.old : block.old + block.length] = [number] * block.length
+    pieces: list[tuple[int, int, Block]] = []
+    first = 0
+    for at in range(1, old_size + 1):
+        if at == old_size or owner[at] != owner[first]:
+            if owner[first] >= 0:
+                pieces.append((first, at, blocks[owner[first]]))
+            first = at
+    return pieces
+
+
+# Prediction
+
+LOCAL = {"REL8", "REL32", "B26", "IMM19", "IMM14", "ADR"}
+
+
+class Lessons:
+    """The table of rule 2."""
+
+    def __init__(self) -> None:
+        self.bits = 8
+        self.entries: list[tuple[int, int] | None] = [None] * 256
+        self.count = 0
+
+    def _find(self, t: int) -> int | None:
+        start = (t * 0x9E3779B97F4A7C15 & MASK) >> 64 - self.bits
+        for step in range(32):
+            at = (start + step) % len(self.entries)
+            entry = self.entries[at]
+            if entry is None or entry[0] == t:
+                return at
+        return None
+
+    def __getitem__(self, t: int) -> int | None:
+        at = self._find(t)
+        entry = self.entries[at] if at is not None else None
+        return entry[1] if entry is not None else None
+
+    def _put(self, t: int, target: int) -> None:
+        at = self._find(t)
+        if at is not None:
+            self.count += self.entries[at] is None
+            self.entries[at] = (t, target)
+
+    def add(self, t: int, target: int) -> None:
+        if 2 * self.count >= len(self.entries):
+            kept = [entry for entry in self.entries if entry is not None]
+            self.bits += 1
+            self.entries, self.count = [None] * (1 << self.bits), 0
+            for entry in kept:
+                self._put(*entry)
+        self._put(t, target)
+
+
+class Prediction:
+    def __init__(self, old: OldImage, old_size: int, blocks: list[Block], new_regions: list[Region]) -> None:
+        self.map = AddressMap(old, old_size, blocks, new_regions)
+        self.old, self.old_size, self.blocks = old, old_size, blocks
+        self.lessons = Lessons()
+
+    def target(self, kind: str, t: int, block: int) -> int:
+        named = byte_named(self.old.regions, t, self.old_size) if kind in LOCAL else None
+        if named is not None:
+            o = named[0]
+            for number in (block, block - 1, block + 1):
+                if 0 <= number < len(self.blocks):
+                    near = self.blocks[number]
+                    if near.old <= o < near.old + near.length:
+                        return address_of(self.map.new_regions, o - near.old + near.new)
+        learned = self.lessons[t] if t != 0 else None
+        return learned if learned is not None else self.map(t)
+
+    def learn(self, t: int, actual: int, corrected: bool) -> None:
+        self.map.remember(t, actual)
+        if corrected and t != 0:
+            self.lessons.add(t, actual)
+
+
+# Reference kinds: length, mask, and from (target, place, aux, base) to the number in the field
+
+PAGE = 4095
+
+
+@dataclass(frozen=True)
+class Kind:
+    length: int
+    mask: int
+    number: Callable[[int, int, int, int], int]
+    spread: Callable[[int], int]  # a number's bits in the field
+
+
+def straight(number: int) -> int:
+    return number
+
+
+def _sevens(number: int) -> int:
+    return sum((number >> 7 * i & 127) << 8 * i for i in range(4))
+
+
+def _adr(number: int) -> int:
+    return (number & 3) << 29 | (number >> 2 & 0x7FFFF) << 5
+
+
+def _bits(first: int, last: int) -> int:
+    return (1 << last + 1) - (1 << first)
+
+
+def _word(length: int, number: Callable[[int, int, int, int], int]) -> Kind:
+    return Kind(length, _bits(0, 8 * length - 1), number, straight)
+
+
+def _arm(mask: int, spread: Callable[[int], int], number: Callable[[int, int, int, int], int]) -> Kind:
+    return Kind(4, mask, number, spread)
+
+
+def _difference(number: int) -> int:
+    """A difference of addresses as a signed number."""
+    number &= MASK
+    return number - 2**64 if number >> 63 else number
+
+
+def _next(target: int, word: int, aux: int, scale: int) -> int:
+    one_page = (target ^ word & MASK) >> aux % 64 == 0
+    return (target - word & MASK) // scale if one_page else 0
+
+
+KINDS: dict[str, Kind] = {
+    "REL8": _word(1, lambda t, place, aux, base: t - place - 1 - aux),
+    "REL32": _word(4, lambda t, place, aux, base: t - place - 4 - aux),
+    "PREL32": _word(4, lambda t, place, aux, base: t - place),
+    "BACK32": _word(4, lambda t, place, aux, base: place - t),
+    "PREL64": _word(8, lambda t, place, aux, base: t - place),
+    "ABS64": _word(8, lambda t, place, aux, base: t - (place & 255 << 56)),
+    "ABS32": _word(4, lambda t, place, aux, base: t - (place & 255 << 56)),
+    "FILE64": _word(8, lambda t, place, aux, base: t - B),
+    "FILE32": _word(4, lambda t, place, aux, base: t - B),
+    "BASE32": _word(4, lambda t, place, aux, base: t - base),
+    "BASE64": _word(8, lambda t, place, aux, base: t - base),
+    "SIZE32": _word(4, lambda t, place, aux, base: t - base + 1),
+    "SIZE64": _word(8, lambda t, place, aux, base: t - base + 1),
+    "INDEX32": _word(4, lambda t, place, aux, base: (t - base & MASK) // 24),
+    "RELR64": _word(8, lambda t, place, aux, base: t - (place & 255 << 56)),
+    **{
+        f"ULEB{n}": Kind(n, int.from_bytes(b"\x7f" * n, "little"), lambda t, place, aux, base: t - base, _sevens)
+        for n in (1, 2, 3, 4)
+    },
+    **{
+        f"ULEB_SIZE{n}": Kind(
+            n, int.from_bytes(b"\x7f" * n, "little"), lambda t, place, aux, base: t - base + 1, _sevens
+        )
+        for n in (1, 2, 3, 4)
+    },
+    "B26": _arm(_bits(0, 25), straight, lambda t, place, aux, base: _difference(t - place) // 4),
+    "IMM19": _arm(_bits(5, 23), lambda n: n << 5, lambda t, place, aux, base: _difference(t - place) // 4),
+    "IMM14": _arm(_bits(5, 18), lambda n: n << 5, lambda t, place, aux, base: _difference(t - place) // 4),
+    "ADR": _arm(_bits(29, 30) | _bits(5, 23), _adr, lambda t, place, aux, base: t - place),
+    "ADRP": _arm(_bits(29, 30) | _bits(5, 23), _adr, lambda t, place, aux, base: (t >> 12) - (place >> 12)),
+    "LO12": _arm(_bits(10, 21), lambda n: n << 10, lambda t, place, aux, base: (t & PAGE) >> aux),
+    "CHAIN36": Kind(5, _bits(0, 35), lambda t, place, aux, base: t - base, straight),
+    "CHAIN43": Kind(6, _bits(0, 42), lambda t, place, aux, base: t - base, straight),
+    "CHAIN32": _word(4, lambda t, place, aux, base: t - base),
+    "NEXT12": Kind(2, _bits(3, 14), lambda t, place, aux, base: _next(t, place - 6, aux, 4), lambda n: n << 3),
+    "NEXT11": Kind(2, _bits(3, 13), lambda t, place, aux, base: _next(t, place - 6, aux, 8), lambda n: n << 3),
+    "BASE24": _word(3, lambda t, place, aux, base: t - base),
+    "INDEX32_4": _word(4, lambda t, place, aux, base: _difference(t - base) // 4),
+    "INDEX32_16": _word(4, lambda t, place, aux, base: (t - base & MASK) // 16),
+    "INDEX24_4": _word(3, lambda t, place, aux, base: _difference(t - base) // 4),
+    "NAME23": Kind(4, _bits(9, 31), lambda t, place, aux, base: t - base, lambda n: n << 9),
+}
+BASED = {name for name in KINDS if name.startswith(("BASE", "SIZE", "INDEX", "ULEB", "CHAIN", "NAME"))}
+
+
+def put(data: bytearray, at: int, kind: Kind, number: int) -> None:
+    was = int.from_bytes(data[at : at + kind.length], "little")
+    now = was & ~kind.mask | kind.spread(number & MASK) & kind.mask
+    data[at : at + kind.length] = now.to_bytes(kind.length, "little")
+
+
+# The walk
+
+
+class Gaps:
+    """Which items of a sequence are wrong; each call takes some of them and says where."""
+
+    def __init__(self, stream: Reader) -> None:
+        self._stream = stream
+        self._taken = 0
+        self._next = self._read(-1)
+
+    def _read(self, last: int) -> int | None:
+        return last + 1 + self._stream.number() if self._stream.left else None
+
+    def wrong(self, count: int) -> Iterator[int]:
+        start, self._taken = self._taken, self._taken + count
+        while self._next is not None and self._next < self._taken:
+            at, self._next = self._next, self._read(self._next)
+            yield at - start
+
+    def check_end(self) -> None:
+        damaged(self._next is not None, "a gap leads beyond the last item")
+
+
+def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: int = 2**63) -> bytes:
+    """The new image. ``image``: regions and references of the old one, where the delta is not plain."""
+    header = read_header(delta, limit=limit)
+    if len(old) != header.old_size or (header.digests and hashlib.sha256(old).digest() != header.digests[0]):
+        raise Refused("E_BASE", "the old image is another")
+    known = OldImage() if header.plain or image is None else image
+    streams = Streams(delta, header)
+    regions, count = read_layout(streams[LAYOUT], known.regions, header.new_size)
+    blocks = read_blocks(streams, count, len(old), header.new_size)
+    streams.give_context(context_of(old, blocks, regions, header.new_size) if header.context else b"")
+    new = _walk(old, known, streams, blocks, regions, header.new_size)
+    streams.check_ends()
+    if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
+        raise Refused("E_DIGEST", "the result is not the new image")
+    return new
+
+
+def _walk(
+    old: bytes, image: OldImage, streams: Streams, blocks: list[Block], regions: list[Region], new_size: int
+) -> bytes:
+    out = bytearray()
+    prediction = Prediction(image, len(old), blocks, regions)
+    wrong_bytes, wrong_references = Gaps(streams[RESIDUAL_GAPS]), Gaps(streams[REFERENCE_GAPS])
+    offsets = [reference.offset for reference in image.references]
+    for number, block in enumerate(blocks):
+        _literals(out, block.new, streams, regions)
+        out += old[block.old : block.old + block.length]
+        references = _inside(image.references, offsets, block)
+        wrong = set(wrong_references.wrong(len(references)))
+        for index, reference in enumerate(references):
+            _settle(out, reference, block, number, prediction, streams if index in wrong else None, regions)
+        for at in wrong_bytes.wrong(block.length):
+            out[block.new + at] = out[block.new + at] + streams[RESIDUALS].take(1)[0] & 255
+    _literals(out, new_size, streams, regions)
+    wrong_bytes.check_end()
+    wrong_references.check_end()
+    return bytes(out)
+
+
+def _inside(references: list[Reference], offsets: list[int], block: Block) -> list[Reference]:
+    first, last = bisect_right(offsets, block.old - 1), bisect_right(offsets, block.old + block.length - 1)
+    end = block.old + block.length
+    return [r for r in references[first:last] if r.offset + KINDS[r.kind].length <= end]
+
+
+def _settle(
+    out: bytearray,
+    reference: Reference,
+    block: Block,
+    number: int,
+    prediction: Prediction,
+    fixes: Streams | None,
+    regions: list[Region],
+) -> None:
+    at = reference.offset - block.old + block.new
+    kind = KINDS[reference.kind]
+    place = address_of(regions, at)
+    base = prediction.target(reference.kind, reference.base, number) if reference.kind in BASED else 0
+    target = prediction.target(reference.kind, reference.target, number)
+    if fixes is not None:
+        target = target + fixes[REFERENCE_FIXES].signed() & MASK
+    put(out, at, kind, kind.number(target, place, reference.aux, base))
+    prediction.learn(reference.target, target, fixes is not None)
+
+
+def _literals(out: bytearray, end: int, streams: Streams, regions: list[Region]) -> None:
+    """Up to the new offset ``end``, each from the stream of its region's class; cut where that may change."""
+    edges = sorted({edge for r in regions if r.has_bytes for edge in (r.offset, r.offset + r.size)})
+    while len(out) < end:
+        later = bisect_right(edges, len(out))
+        stop = min(end, edges[later]) if later < len(edges) else end
+        region = region_of_offset(regions, len(out))
+        code = region is not None and region.kind == CODE_CLASS
+        out += streams[CODE if code else DATA].take(stop - len(out))
