@@ -21,13 +21,16 @@ from deltaseal._version import __version__
 
 if TYPE_CHECKING:
     from deltaseal.bundle import (
+        BuiltScenario,
         Bundle,
         ComponentTrees,
+        Making,
         Release,
         build_scenario,
         make_base,
         make_signers,
         open_bundle,
+        save_keys,
     )
     from deltaseal.bundle.build import build
     from deltaseal.device import Device
@@ -42,12 +45,14 @@ if TYPE_CHECKING:
     from deltaseal.verbs.proof import verify
 
 __all__ = [
+    "BuiltScenario",
     "Bundle",
     "ComponentTrees",
     "DeltasealError",
     "Device",
     "DirectorySource",
     "Edge",
+    "Making",
     "PrivateKey",
     "Release",
     "Role",
@@ -63,18 +68,21 @@ __all__ = [
     "make_base",
     "make_signers",
     "open_bundle",
+    "save_keys",
     "system_edge",
     "verify",
 ]
 
 # Where each name lives: its module, and its name there.
 _HOMES = {
+    "BuiltScenario": ("deltaseal.bundle", "BuiltScenario"),
     "Bundle": ("deltaseal.bundle", "Bundle"),
     "ComponentTrees": ("deltaseal.bundle", "ComponentTrees"),
     "DeltasealError": ("deltaseal.errors", "DeltasealError"),
     "Device": ("deltaseal.device", "Device"),
     "DirectorySource": ("deltaseal.repo", "DirectorySource"),
     "Edge": ("deltaseal.edge", "Edge"),
+    "Making": ("deltaseal.bundle", "Making"),
     "PrivateKey": ("deltaseal.trust", "PrivateKey"),
     "Release": ("deltaseal.bundle", "Release"),
     "Role": ("deltaseal.trust", "Role"),
@@ -89,6 +97,7 @@ _HOMES = {
     "make_base": ("deltaseal.bundle", "make_base"),
     "make_signers": ("deltaseal.bundle", "make_signers"),
     "open_bundle": ("deltaseal.bundle", "open_bundle"),
+    "save_keys": ("deltaseal.bundle", "save_keys"),
     "system_edge": ("deltaseal.edge", "system_edge"),
     "verify": ("deltaseal.verbs.proof", "verify"),
 }

@@ -4,7 +4,13 @@ from deltaseal.bundle.build import ComponentTrees, Earlier, Making, Release, bui
 from deltaseal.bundle.checked import CheckedSource
 from deltaseal.bundle.layout import MAGIC, Bundle, bare_size_allowed, is_bundle
 from deltaseal.bundle.reader import UnverifiedBundle, VerifiedBundle, open_bundle, verify_file
-from deltaseal.bundle.scenario import BuiltScenario, ScenarioSigners, build_scenario, make_signers
+from deltaseal.bundle.scenario import (
+    BuiltScenario,
+    ScenarioSigners,
+    build_scenario,
+    make_signers,
+    save_keys,
+)
 
 __all__ = [
     "MAGIC",
@@ -25,6 +31,7 @@ __all__ = [
     "make_base",
     "make_signers",
     "open_bundle",
+    "save_keys",
     "take_signatures",
     "verify_file",
 ]

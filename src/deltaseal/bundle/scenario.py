@@ -110,6 +110,26 @@ def make_signers(
     return ScenarioSigners(trust, signers), keys
 
 
+def save_keys(private: Mapping[str, Sequence[PrivateKey]], directory: Path) -> tuple[Path, ...]:
+    """Write each private key into a file of its own, in a new directory; returns the paths.
+
+    Raises ``UsageError`` if the directory exists, and what saving a key raises.
+    """
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{str(directory)!r} exists already", hint="name a new folder for the keys", path=str(directory)
+        ) from error
+    written = []
+    for role, keys in private.items():
+        for number, key in enumerate(keys, 1):
+            path = directory / f"{role.replace(':', '-')}.{number}.{key.public.algorithm}.pem"
+            key.save(path)
+            written.append(path)
+    return tuple(written)
+
+
 def build_scenario(
     scenario: Scenario,
     *,

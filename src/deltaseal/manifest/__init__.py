@@ -13,6 +13,7 @@ from deltaseal.manifest.publishing import (
     lost_fixes,
     make_catalogue,
     make_permit,
+    make_withdrawals,
 )
 from deltaseal.manifest.releases import (
     ACTIVATIONS,
@@ -102,6 +103,7 @@ __all__ = [
     "lost_fixes",
     "make_catalogue",
     "make_permit",
+    "make_withdrawals",
     "need",
     "numeric",
     "os_name",

@@ -6,7 +6,7 @@ made, so that no device ever has to refuse it.  Pure functions of values.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deltaseal.errors import DocumentTypeError, SequenceError, UsageError
@@ -191,6 +191,32 @@ def _check_nothing_lost(catalogue: Catalogue) -> None:
             hint="list the CVE under the later base's includes, or release an improvement for that base",
             lost=[{"cve": one.cve, "closed_on": one.closed_on, "lost_on": one.lost_on} for one in lost],
         )
+
+
+def make_withdrawals(
+    actions: Mapping[str, str], released: Sequence[BundleManifest]
+) -> tuple[Withdrawal, ...]:
+    """The orders for these ids, each with the holes that are open again once all of them are followed.
+
+    Those are the fixes of the withdrawn improvement that no other one of its base, not withdrawn, closes too.
+    An id that was not released is a ``UsageError``.
+    """
+    by_id = {manifest.id: manifest for manifest in released}
+    unknown = sorted(actions.keys() - by_id.keys())
+    if unknown:
+        raise UsageError(f"withdrawn, but not among the improvements: {', '.join(unknown)}", unknown=unknown)
+    return tuple(
+        Withdrawal(id, action, tuple(sorted(_opened_again(by_id[id], actions, released))))
+        for id, action in actions.items()
+    )
+
+
+def _opened_again(
+    withdrawn: BundleManifest, actions: Mapping[str, str], released: Sequence[BundleManifest]
+) -> frozenset[str]:
+    base = (withdrawn.os, withdrawn.base_build)
+    others = (one for one in released if one.id not in actions and (one.os, one.base_build) == base)
+    return withdrawn.fixed.difference(*(other.fixed for other in others))
 
 
 def make_permit(

@@ -122,6 +122,16 @@ class Scenario:
         return iter(sorted(self.improvements, key=lambda one: (one.os, one.sequence)))
 
 
+def read_fixes(text: str) -> tuple[Fix, ...]:
+    """The ``[[cves]]`` of a TOML file that holds nothing else; ``UsageError`` names what is wrong."""
+    try:
+        return read_object(tomllib.loads(text), "fixes", lambda source: source.list_of("cves", Fix.read))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the fixes are not TOML: {error}") from error
+    except DocumentTypeError as error:
+        raise UsageError(error.sentence, **error.facts) from error
+
+
 def _scenario(source: Fields) -> Scenario:
     source.number("format", least=SCENARIO_FORMAT, most=SCENARIO_FORMAT)
     serial, catalogue = source.nested("catalogue", _catalogue)

@@ -7,7 +7,6 @@ for.  Outputs are written through ``storage``: whole, or not at all.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -27,15 +26,11 @@ from deltaseal.storage import (
     open_output_dir,
     walk,
 )
-from deltaseal.verbs.kinds import is_directory, kind_of
+from deltaseal.verbs.kinds import PathLike, Progress, is_directory, kind_of
 
-__all__ = ["Applied", "DeltaKind", "Made", "PathLike", "Progress", "apply", "diff", "prove"]
+__all__ = ["Applied", "DeltaKind", "Made", "apply", "diff", "prove"]
 
-PathLike = str | os.PathLike[str]
 DeltaKind = Literal["image delta", "tree delta"]
-Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
-
 _STEPS = 1000  # how far the making of an image delta is, in the core's own measure
 
 

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deltaseal.errors import DocumentTypeError, LimitError
+from deltaseal.errors import DocumentTypeError
 from deltaseal.storage import FileSource, RealDisk
-from deltaseal.verbs.deltas import PathLike
-from deltaseal.verbs.kinds import kind_of
+from deltaseal.verbs.kinds import PathLike, kind_of, read_whole
 
 __all__ = ["Inspection", "inspect"]
-
-_MOST = 4 << 20  # bytes of a file that is read whole: documents, keys, trust files
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def _bundle(path: Path) -> Inspection:
 def _document(path: Path) -> Inspection:
     from deltaseal.trust import UnverifiedDocument, strict_json
 
-    document = UnverifiedDocument.loads(_whole(path))
+    document = UnverifiedDocument.loads(read_whole(path))
     claims = {
         "type": document.type,
         "digest": document.digest.hex(),
@@ -119,7 +116,7 @@ def _json(path: Path) -> Inspection:
     from deltaseal.manifest import Request
     from deltaseal.trust import PublicKey, Trust, strict_json
 
-    data = _whole(path)
+    data = read_whole(path)
     values = strict_json.loads(data)
     if values.get("kind") == "deltaseal/trust":
         trust = Trust.load(data)
@@ -151,20 +148,9 @@ def _public(key: Any) -> dict[str, str]:
 def _private_key(path: Path) -> Inspection:
     from deltaseal.trust import PrivateKey
 
-    if b"ENCRYPTED" in _whole(path).partition(b"\n")[0]:
+    if b"ENCRYPTED" in read_whole(path).partition(b"\n")[0]:
         return Inspection("private key", {"protected": True})
     return Inspection("private key", {"protected": False, **_public(PrivateKey.load(path).public)})
-
-
-def _whole(path: Path) -> bytes:
-    with FileSource(path) as source:
-        if source.size() > _MOST:
-            raise LimitError(
-                f"{str(path)!r} has {source.size():,} bytes, at most {_MOST:,} are read",
-                size=source.size(),
-                limit=_MOST,
-            )
-        return source.read_at(0, source.size())
 
 
 _READERS: dict[str, Callable[[Path], Inspection]] = {

@@ -6,17 +6,34 @@ does not load them; a test holds it against theirs.
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from deltaseal.errors import DocumentTypeError, UsageError
+from deltaseal.errors import DocumentTypeError, LimitError, UsageError
 from deltaseal.storage import FileSource
 from deltaseal.storage.disk import translate
 
-__all__ = ["FOREIGN", "MAGICS", "Kind", "begin_of", "is_directory", "kind_of"]
+__all__ = [
+    "FOREIGN",
+    "MAGICS",
+    "SMALL",
+    "Kind",
+    "PathLike",
+    "Progress",
+    "begin_of",
+    "is_directory",
+    "kind_of",
+    "read_whole",
+]
 
+PathLike = str | os.PathLike[str]
 Kind = Literal["image delta", "tree delta", "bundle", "signed document", "private key", "JSON", "tree"]
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
 
 MAGICS: dict[bytes, Kind] = {
     b"\xd5ds\n": "image delta",
@@ -38,6 +55,7 @@ FOREIGN: dict[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("a gzip file", ""),
 }
 
+SMALL = 4 << 20  # bytes of a file that is read whole: documents, keys, trust files
 _HEAD_BYTES = 16
 
 
@@ -83,3 +101,15 @@ def kind_of(path: Path) -> Kind:
         path=str(path),
         begins=begin[:8].hex(),
     )
+
+
+def read_whole(path: Path, *, limit: int = SMALL) -> bytes:
+    """A small file, whole. Raises ``LimitError`` for one of more than ``limit`` bytes."""
+    with FileSource(path) as source:
+        if source.size() > limit:
+            raise LimitError(
+                f"{str(path)!r} has {source.size():,} bytes, at most {limit:,} are read",
+                size=source.size(),
+                limit=limit,
+            )
+        return source.read_at(0, source.size())

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deltaseal.errors import DocumentTypeError, ExpiredError, UsageError
-from deltaseal.verbs.deltas import PathLike, Progress, prove
-from deltaseal.verbs.kinds import kind_of
+from deltaseal.verbs.kinds import PathLike, Progress, kind_of, read_whole
 
 __all__ = ["Proof", "verify"]
 
@@ -49,6 +48,8 @@ def verify(
     path = Path(file)
     kind = kind_of(path)
     if kind in ("image delta", "tree delta"):
+        from deltaseal.verbs.deltas import prove
+
         return Proof(kind, prove(path, old=old, new=new, progress=progress))
     if old is not None or new is not None:
         raise UsageError(f"{str(path)!r} is a {kind}: --old and --new are for deltas", kind=kind)
@@ -71,7 +72,7 @@ def _bundle(path: Path, trust: Path, now: int) -> Proof:
     from deltaseal.bundle import verify_file
     from deltaseal.manifest import full_name
 
-    bundle = verify_file(path, load_trust(trust), now=now)
+    bundle = verify_file(path, _trust(trust), now=now)
     manifest = bundle.manifest
     name = full_name(manifest.os, manifest.version, manifest.letter)
     known = (
@@ -84,11 +85,9 @@ def _bundle(path: Path, trust: Path, now: int) -> Proof:
 
 def _document(path: Path, trust: Path, now: int) -> Proof:
     from deltaseal import manifest
-    from deltaseal.storage import FileSource
-    from deltaseal.trust import MAX_DOCUMENT, UnverifiedDocument
+    from deltaseal.trust import UnverifiedDocument
 
-    with FileSource(path) as source:
-        document = UnverifiedDocument.loads(source.read_at(0, min(source.size(), MAX_DOCUMENT + 1)))
+    document = UnverifiedDocument.loads(read_whole(path))
     verifiers: dict[str, Any] = {
         manifest.Base.TYPE: manifest.verify_base,
         manifest.BundleManifest.TYPE: manifest.verify_bundle_manifest,
@@ -101,7 +100,7 @@ def _document(path: Path, trust: Path, now: int) -> Proof:
             expected=sorted(verifiers),
             found=document.type,
         )
-    verified = verifiers[document.type](document, load_trust(trust), now=now)
+    verified = verifiers[document.type](document, _trust(trust), now=now)
     expires = getattr(verified.value, "expires", None)
     if expires is not None and now >= expires:
         raise ExpiredError(
@@ -115,10 +114,8 @@ def _signers(document: Any) -> tuple[str, tuple[str, ...]]:
     return document.role, tuple(f"{key.algorithm} {key.fingerprint.hex()}" for key in document.signed_by)
 
 
-def load_trust(path: Path) -> Any:
+def _trust(path: Path) -> Any:
     """The trust file at ``path``. Raises as ``Trust.load``."""
-    from deltaseal.storage import FileSource
     from deltaseal.trust import Trust
 
-    with FileSource(path) as source:
-        return Trust.load(source.read_at(0, source.size()))
+    return Trust.load(read_whole(path))

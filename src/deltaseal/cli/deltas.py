@@ -1,0 +1,114 @@
+"""``deltaseal diff`` and ``deltaseal apply``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.lazy import Command
+from deltaseal.cli.options import PATH, SIZE, force_option, json_option, making_options, output_option
+from deltaseal.cli.progress import bar
+from deltaseal.cli.words import share
+
+__all__ = ["apply", "diff"]
+
+_exclude = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATH",
+    help="For directories: leave this path, and all below it, out of both sides. Repeatable.",
+)
+_names = click.option(
+    "--names",
+    type=click.Choice(["sensitive", "insensitive"]),
+    default="sensitive",
+    show_default=True,
+    help="For directories: whether the file system tells A from a.",
+)
+
+
+@click.command(cls=Command)
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
+@output_option("DELTA")
+@making_options
+@click.option("--max-memory", type=SIZE, metavar="SIZE", help="Memory for one image, such as 500M or 2G.")
+@_exclude
+@_names
+@force_option
+@json_option
+@pass_app
+def diff(
+    app: App,
+    old: Path,
+    new: Path,
+    output: Path,
+    effort: str,
+    threads: int,
+    max_memory: int | None,
+    exclude: tuple[str, ...],
+    names: str,
+    force: bool,
+) -> None:
+    """Make the delta that turns OLD into NEW: two images, or two directories.
+
+    The delta is applied and compared before it is written: one that does not give NEW back, byte for byte,
+    is never left behind.
+    """
+    from deltaseal.verbs import deltas
+
+    with bar(app, "making the delta") as progress:
+        made = deltas.diff(
+            old,
+            new,
+            output,
+            effort=effort,
+            threads=threads,
+            max_memory=max_memory,
+            exclude=exclude,
+            names="insensitive" if names == "insensitive" else "sensitive",
+            force=force,
+            progress=progress,
+        )
+    what = "image" if made.kind == "image delta" else "directory"
+    words = (
+        f"{output}: {made.size:,} bytes, {share(made.size, made.new_size)} of the new {what}'s "
+        f"{made.new_size:,}; applied and compared"
+    )
+    app.done(asdict(made), words)
+
+
+@click.command(cls=Command)
+@click.argument("old", type=PATH)
+@click.argument("delta", type=PATH)
+@output_option("NEW")
+@_exclude
+@_names
+@force_option
+@json_option
+@pass_app
+def apply(
+    app: App, old: Path, delta: Path, output: Path, exclude: tuple[str, ...], names: str, force: bool
+) -> None:
+    """Make NEW from OLD and DELTA: an image, or a directory.
+
+    OLD must be exactly what the delta was made from. A new image gets OLD's permission bits. A delta is a
+    foreign file: it is applied in a confined process, and NEW gets its name only when every byte is right.
+    """
+    from deltaseal.verbs import deltas
+
+    with bar(app, "applying the delta") as progress:
+        applied = deltas.apply(
+            old,
+            delta,
+            output,
+            exclude=exclude,
+            names="insensitive" if names == "insensitive" else "sensitive",
+            force=force,
+            progress=progress,
+        )
+    digest = "SHA-256" if applied.kind == "image" else "tree digest"
+    app.done(asdict(applied), f"{output}: {applied.size:,} bytes, {digest} {applied.digest}")

@@ -1,0 +1,239 @@
+"""``deltaseal device``: one device, in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.lazy import Group
+from deltaseal.cli.options import DIRECTORY, FILE, force_option, json_option, output_option, store_option
+from deltaseal.cli.progress import bar
+from deltaseal.cli.reading import load_document, load_trust
+from deltaseal.cli.shown import finding_lines, history_lines, status_lines
+from deltaseal.cli.signing import trust_option
+from deltaseal.errors import NothingToDo, WillResumeError
+
+if TYPE_CHECKING:
+    from deltaseal.device import Device
+    from deltaseal.repo import DirectorySource
+    from deltaseal.report import Status
+
+__all__ = ["device"]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+_STEPS = {"fetch": "downloading", "stage": "building the new components"}
+
+_sources_option = click.option(
+    "--source",
+    "sources",
+    type=DIRECTORY,
+    multiple=True,
+    required=True,
+    metavar="DIR",
+    help="Where offers come from: a folder of bundles, device manifests and catalogues. Repeatable.",
+)
+_exit_code_option = click.option(
+    "--exit-code", is_flag=True, help="Exit with 3 where there is nothing to do."
+)
+
+
+def _common(command: Decorated) -> Decorated:
+    return store_option(json_option(command))
+
+
+@click.group(cls=Group)
+def device() -> None:
+    """Create, update and look at a device, which is a folder.
+
+    A device can always say what it has, since when, what it fixes, and why anything was refused. Every
+    command that writes first mends what a power cut may have left.
+    """
+
+
+@device.command()
+@_common
+@click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base that it is on.")
+@click.option(
+    "--from",
+    "trees",
+    type=DIRECTORY,
+    required=True,
+    metavar="DIR",
+    help="The folder that holds one directory for each component of the base.",
+)
+@trust_option
+@click.option("--model", required=True, help="Such as Mac15,6.")
+@click.option(
+    "--channel",
+    type=click.Choice(["seed", "stable"]),
+    default="stable",
+    show_default=True,
+    help="Which offers it takes.",
+)
+@pass_app
+def create(app: App, store: Path, base: Path, trees: Path, trust: Path, model: str, channel: str) -> None:
+    """Make a device in a new folder, with a copy of its components and a random id.
+
+    What it finds is recorded as it is. Where that differs from the base it says so, and takes no improvement.
+    """
+    from deltaseal.device import create as make
+
+    made = make(
+        store,
+        base=load_document(base),
+        trees=trees,
+        trust=load_trust(trust),
+        model=model,
+        channel=channel,
+        edge=app.edge,
+    )
+    _show(app, made.status())
+
+
+@device.command()
+@_common
+@output_option("REQUEST")
+@force_option
+@pass_app
+def request(app: App, store: Path, output: Path, force: bool) -> None:
+    """Ask for a device manifest of this device's own: write its id and a fresh nonce for `manifest issue`."""
+    from deltaseal.storage import write_output
+
+    asked = _open(app, store).request()
+    write_output(output, [asked.dumps()], force)
+    app.done(asked.personal.to_json(), f"{output}: a request of device {asked.personal.device}")
+
+
+@device.command()
+@_common
+@_sources_option
+@_exit_code_option
+@pass_app
+def update(app: App, store: Path, sources: tuple[Path, ...], exit_code: bool) -> int:
+    """Take the best improvement that is offered, as a device does by itself.
+
+    It honours holds, removals, phases and the owner's policy; what was begun is finished first.
+    """
+    with _working(app, store) as at_work:
+        return _or_nothing(app, exit_code, lambda: at_work.update(_sources(app, sources)))
+
+
+@device.command()
+@click.argument("id")
+@_common
+@_sources_option
+@click.option("--retry", is_flag=True, help="Also if it failed here before and is held.")
+@_exit_code_option
+@pass_app
+def install(app: App, id: str, store: Path, sources: tuple[Path, ...], retry: bool, exit_code: bool) -> int:
+    """Take the improvement ID because a person asks for it; who did is recorded."""
+    with _working(app, store) as at_work:
+        return _or_nothing(app, exit_code, lambda: at_work.install(id, _sources(app, sources), retry=retry))
+
+
+@device.command()
+@_common
+@pass_app
+def status(app: App, store: Path) -> None:
+    """Say what the device is, what it has and since when, what is outstanding, and what comes next."""
+    _show(app, _open(app, store).status())
+
+
+@device.command()
+@_common
+@pass_app
+def history(app: App, store: Path) -> None:
+    """Say what happened to the device, oldest first, from its journal."""
+    entries = _open(app, store).history()
+    app.report({"entries": [one.to_json() for one in entries]}, lambda: history_lines(entries))
+
+
+@device.command()
+@_common
+@pass_app
+def verify(app: App, store: Path) -> int:
+    """Hash everything and compare it with the device's own record. Changes nothing.
+
+    Exits with the code of the first finding.
+    """
+    with bar(app, "verifying"):
+        findings = _open(app, store).verify()
+    app.report(
+        {"findings": [one.to_json() for one in findings], "good": not findings},
+        lambda: finding_lines(findings) or [f"{store}: every byte is as the device's record says"],
+    )
+    return findings[0].exit_code if findings else 0
+
+
+@device.command()
+@_common
+@_exit_code_option
+@pass_app
+def remove(app: App, store: Path, exit_code: bool) -> int:
+    """Take the improvement off: back to the baseline, byte for byte; works offline and on a full disk.
+
+    Its fixes are then open again. It is not installed again by itself, but a higher letter is.
+    """
+    with _working(app, store) as at_work:
+        return _or_nothing(app, exit_code, at_work.remove)
+
+
+@device.command()
+@_common
+@pass_app
+def recover(app: App, store: Path) -> None:
+    """Mend what a power cut or damage left: verify what is in use, and leave it if it is damaged."""
+    with _working(app, store) as at_work:
+        _show(app, at_work.recover())
+
+
+def _open(app: App, store: Path) -> Device:
+    from deltaseal.device import open_device
+
+    return open_device(store, edge=app.edge)
+
+
+@contextmanager
+def _working(app: App, store: Path) -> Iterator[Device]:
+    """A device at work, with a bar; interrupted by a person, it says that it will go on."""
+    from deltaseal.device import open_device
+
+    with bar(app, "looking") as shown:
+
+        def progress(what: str, done: int, total: int) -> None:
+            shown.step(_STEPS.get(what, what), done, total)
+
+        try:
+            yield open_device(store, edge=app.edge, progress=progress)
+        except KeyboardInterrupt as error:
+            raise WillResumeError("interrupted; what was begun goes on with the next run") from error
+
+
+def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:
+    from deltaseal.repo import DirectorySource
+
+    sources = [DirectorySource(directory) for directory in directories]
+    for source in sources:
+        for fault in source.faults:
+            app.say(f"deltaseal: {source.name}/{fault.name} is left out: {fault.error.sentence}")
+    return sources
+
+
+def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:
+    """Do it and show the status; where there is nothing to do, say why, which is no failure."""
+    try:
+        _show(app, act())
+    except NothingToDo as nothing:
+        app.done({"nothing": nothing.to_json()}, f"nothing to do: {nothing.sentence}")
+        return nothing.exit_code if exit_code else 0
+    return 0
+
+
+def _show(app: App, found: Status) -> None:
+    app.report(found.to_json(), lambda: status_lines(found))

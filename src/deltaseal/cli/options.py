@@ -1,0 +1,144 @@
+"""Options that several commands have, so that one word means one thing everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from deltaseal.cli.app import App
+
+__all__ = [
+    "DIRECTORY",
+    "FILE",
+    "MOMENT",
+    "PATH",
+    "SIZE",
+    "expires_after_option",
+    "force_option",
+    "issued_option",
+    "json_option",
+    "making_options",
+    "output_option",
+    "store_option",
+]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+# Whether a file may be read is told when it is read (E_IO), not guessed beforehand.
+PATH = click.Path(path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
+DIRECTORY = click.Path(exists=True, file_okay=False, readable=False, path_type=Path)
+
+DAY = 86_400  # seconds
+
+
+class _Moment(click.ParamType[int]):
+    """A date, a date with a time, both UTC, or seconds since 1970."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if re.fullmatch(r"[0-9]{1,12}", value):
+            return int(value)
+        for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"):
+            try:
+                return int(datetime.strptime(value, form).replace(tzinfo=UTC).timestamp())
+            except ValueError:
+                continue
+        self.fail(f"{value!r} is no date such as 2026-03-17 or 2026-03-17T10:00:00Z, nor seconds", param, ctx)
+
+
+class _Size(click.ParamType[int]):
+    """Bytes, with K, M or G for powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,12})([KMG]?)", value)
+        if not found or int(found[1]) == 0:
+            self.fail(f"{value!r} is no size such as 500M or 2G", param, ctx)
+        return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
+
+
+MOMENT = _Moment()
+SIZE = _Size()
+
+
+def _json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(App).json = True
+
+
+# Eager, so that a refusal of what stands before it comes as JSON too.
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_json,
+    help="One JSON object on standard output, also for a refusal.",
+)
+force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+issued_option = click.option(
+    "--issued",
+    type=MOMENT,
+    envvar="SOURCE_DATE_EPOCH",
+    metavar="DATE",
+    help="When it is issued, UTC; by default SOURCE_DATE_EPOCH, else now.",
+)
+store_option = click.option(
+    "--store",
+    type=PATH,
+    envvar="DELTASEAL_STORE",
+    default="/var/lib/deltaseal",
+    show_default=True,
+    metavar="DIR",
+    help="The folder of the device; also from DELTASEAL_STORE.",
+)
+
+
+def output_option(what: str) -> Callable[[Decorated], Decorated]:
+    """``-o``: where the result goes."""
+    return click.option(
+        "-o", "--output", type=PATH, required=True, metavar=what, help=f"The {what} to write."
+    )
+
+
+def expires_after_option(days: int, most: int) -> Callable[[Decorated], Decorated]:
+    """``--expires-after``: for how many days it lives."""
+    return click.option(
+        "--expires-after",
+        type=click.IntRange(1, most),
+        default=days,
+        show_default=True,
+        metavar="DAYS",
+        help=f"How many days it lives, at most {most:,}.",
+    )
+
+
+def making_options(command: Decorated) -> Decorated:
+    """``--effort`` and ``--threads``: how deltas are made."""
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        help="Threads to use; they change no byte.",
+    )
+    effort = click.option(
+        "--effort",
+        type=click.Choice(["fast", "default"]),
+        default="default",
+        show_default=True,
+        help="How hard to look for a smaller delta.",
+    )
+    return effort(threads(command))
