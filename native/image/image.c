@@ -173,6 +173,7 @@ void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->refs);
     DS_VEC_FREE(image->arena, &image->bases);
     DS_VEC_FREE(image->arena, &image->slots);
+    DS_VEC_FREE(image->arena, &image->signatures);
     ds_arena_free(image->arena, image->starts);
     *image = (ds_image){0};
 }

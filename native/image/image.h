@@ -114,6 +114,13 @@ typedef struct ds_slot {
     ds_address target;
 } ds_slot;
 
+/* A code signature: a structure that holds digests of the bytes from `covered` on. */
+typedef struct ds_signature {
+    ds_offset offset;
+    uint64_t size;
+    ds_offset covered;
+} ds_signature;
+
 typedef struct ds_image {
     ds_span file;
     ds_arena *arena;
@@ -122,6 +129,7 @@ typedef struct ds_image {
     DS_VEC(ds_ref) refs;
     DS_VEC(ds_address) bases;
     DS_VEC(ds_slot) slots;
+    DS_VEC(ds_signature) signatures;
     uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
 

@@ -363,6 +363,24 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
     }
 }
 
+/* Only the first of a slice signs it. */
+static ds_status find_signature(ds_macho *macho) {
+    ds_image *image = macho->image;
+    command c;
+    for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size) {
+        if (c.number != LC_CODE_SIGNATURE || c.size < 16)
+            continue;
+        uint64_t offset = ds_load32(image->file.data + at + 8), size = ds_load32(image->file.data + at + 12);
+        if (!ds_within(offset, size, macho->size))
+            return DS_OK;
+        DS_TRY(DS_VEC_RESERVE(image->arena, &image->signatures, image->signatures.count + 1));
+        image->signatures.items[image->signatures.count++] =
+            (ds_signature){.offset = macho->start + offset, .size = size, .covered = macho->start};
+        return DS_OK;
+    }
+    return DS_OK;
+}
+
 static ds_status commands_refs(ds_macho *macho) {
     command c;
     for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size)
@@ -506,6 +524,7 @@ static ds_status read_slice(ds_macho *macho) {
     DS_TRY(ds_image_add_base(image, DS_FILE_BASE + macho->start, &macho->file_base));
     DS_TRY(ds_image_add_base(image, macho->space, &macho->space_base));
     DS_TRY(find_tables(macho));
+    DS_TRY(find_signature(macho));
     DS_TRY(commands_refs(macho));
     DS_TRY(read_tables(macho));
     DS_TRY(read_sections(macho));

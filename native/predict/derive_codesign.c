@@ -1,0 +1,248 @@
+/* Page digests of code signatures. See derive.h.
+ *
+ * Source: Apple, xnu, osfmk/kern/cs_blobs.h (CS_SuperBlob, CS_CodeDirectory); all numbers are big-endian.
+ *
+ * A signature is a list of blobs; each of type CodeDirectory holds a digest for every page of the bytes
+ * from the start of the slice to its code limit, which lies before the signature.
+ *
+ * Invariant: a deriver never holds more than the digests of the arrays it is to fill.
+ */
+#include "predict/derive.h"
+
+#include "base/sha256.h"
+
+enum { SUPER_BLOB = 0xfade0cc0, CODE_DIRECTORY = 0xfade0c02 };
+enum { SUPER_HEADER = 12, SUPER_ENTRY = 8, DIRECTORY_HEADER = 44, HASH_SHA256 = 2 };
+enum { HAS_LONG_LIMIT = 0x20300, LONG_LIMIT_AT = 56 };
+
+/* Blobs of one signature that are looked at. */
+#define BLOBS_MAX 32
+
+/* --- finding ----------------------------------------------------------------------------- */
+
+static uint64_t derivation_end(const ds_derivation *d) {
+    return d->digests + ds_derivation_size(d);
+}
+
+bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, uint64_t new_size) {
+    uint64_t work = d->limit;
+    if (before->list.count >= DS_DERIVATIONS_MAX || d->limit == 0 || d->page_bits < DS_DERIVED_PAGE_BITS_MIN ||
+        d->page_bits > DS_DERIVED_PAGE_BITS_MAX)
+        return false;
+    if (d->digests > new_size || !ds_within(d->covered, d->limit, d->digests) ||
+        !ds_within(d->digests, ds_derivation_size(d), new_size))
+        return false;
+    for (uint64_t i = 0; i < before->list.count; i++) {
+        work += before->list.items[i].limit; /* none is larger than the image */
+        if (derivation_end(&before->list.items[i]) > d->digests)
+            return false;
+    }
+    return work / DS_DERIVED_WORK <= new_size;
+}
+
+/* Whether the digests are what they would be computed to. */
+static bool is_proved(ds_span file, const ds_derivation *d) {
+    uint8_t digest[DS_DIGEST_SIZE];
+    uint64_t page = (uint64_t)1 << d->page_bits;
+    const uint8_t *expected = file.data + d->digests;
+    for (uint64_t at = 0; at < d->limit; at += page, expected += DS_DIGEST_SIZE) {
+        ds_sha256(file.data + d->covered + at, d->limit - at < page ? d->limit - at : page, digest);
+        if (memcmp(digest, expected, sizeof digest) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The blob at `at`, as far as it is a directory of SHA-256 digests. */
+static bool read_directory(ds_span file, const ds_signature *signature, ds_offset at, ds_derivation *out) {
+    if (!ds_within(at, DIRECTORY_HEADER, signature->offset + signature->size))
+        return false;
+    const uint8_t *p = file.data + at;
+    if (ds_load32_be(p) != (uint32_t)CODE_DIRECTORY || p[36] != DS_DIGEST_SIZE || p[37] != HASH_SHA256)
+        return false;
+    *out = (ds_derivation){.digests = at + ds_load32_be(p + 16),
+                           .covered = signature->covered,
+                           .limit = ds_load32_be(p + 32),
+                           .page_bits = p[39]};
+    if (ds_load32_be(p + 8) >= HAS_LONG_LIMIT && ds_within(at, LONG_LIMIT_AT + 8, signature->offset + signature->size) &&
+        ds_load64_be(p + LONG_LIMIT_AT) != 0)
+        out->limit = ds_load64_be(p + LONG_LIMIT_AT);
+    return out->page_bits < 64 && ds_derivation_size(out) / DS_DIGEST_SIZE == ds_load32_be(p + 28);
+}
+
+/* Keeps the list ascending; what does not fit is left out. */
+static ds_status add(ds_derivations *all, const ds_derivation *d, uint64_t new_size, ds_arena *arena) {
+    static const ds_derivations none = {0};
+    if (!ds_derivation_fits(&none, d, new_size))
+        return DS_OK;
+    uint64_t at = all->list.count;
+    DS_TRY(DS_VEC_RESERVE(arena, &all->list, at + 1));
+    for (; at > 0 && all->list.items[at - 1].digests > d->digests; at--)
+        all->list.items[at] = all->list.items[at - 1];
+    all->list.items[at] = *d;
+    all->list.count++;
+    return DS_OK;
+}
+
+static ds_status find_in(const ds_image *image, const ds_signature *signature, ds_arena *arena, ds_derivations *found) {
+    const uint8_t *p = image->file.data + signature->offset;
+    if (signature->size < SUPER_HEADER || ds_load32_be(p) != (uint32_t)SUPER_BLOB)
+        return DS_OK;
+    uint64_t blobs = ds_load32_be(p + 8);
+    if (blobs > BLOBS_MAX || !ds_within(SUPER_HEADER, blobs * SUPER_ENTRY, signature->size))
+        return DS_OK;
+    for (uint64_t i = 0; i < blobs && found->list.count < DS_DERIVATIONS_MAX; i++) {
+        ds_derivation d;
+        if (read_directory(image->file, signature, signature->offset + ds_load32_be(p + SUPER_HEADER + i * SUPER_ENTRY + 4), &d))
+            DS_TRY(add(found, &d, image->file.size, arena));
+    }
+    return DS_OK;
+}
+
+ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivations *out) {
+    ds_derivations found = {0};
+    *out = (ds_derivations){0};
+    for (uint64_t i = 0; i < new_image->signatures.count; i++)
+        DS_TRY(find_in(new_image, &new_image->signatures.items[i], arena, &found));
+    DS_TRY(DS_VEC_RESERVE(arena, &out->list, found.list.count + 1));
+    for (uint64_t i = 0; i < found.list.count; i++) {
+        const ds_derivation *d = &found.list.items[i];
+        if (ds_derivation_fits(out, d, new_image->file.size) && is_proved(new_image->file, d))
+            out->list.items[out->list.count++] = *d;
+    }
+    DS_VEC_FREE(arena, &found.list);
+    return DS_OK;
+}
+
+/* --- leaving them alone ------------------------------------------------------------------ */
+
+ds_offset ds_derived_run(const ds_derivations *derivations, ds_offset at, ds_offset end, bool *derived) {
+    *derived = false;
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        const ds_derivation *d = &derivations->list.items[i];
+        if (at >= derivation_end(d))
+            continue;
+        *derived = at >= d->digests;
+        ds_offset stop = *derived ? derivation_end(d) : d->digests;
+        return stop < end ? stop : end;
+    }
+    return end;
+}
+
+ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, ds_arena *arena) {
+    ds_blocks clipped = {0};
+    if (derivations->list.count == 0)
+        return DS_OK;
+    /* Every array cuts at most one block in two. */
+    DS_TRY(DS_VEC_RESERVE(arena, &clipped.list, blocks->list.count + derivations->list.count));
+    for (uint64_t i = 0; i < blocks->list.count; i++) {
+        const ds_block *block = &blocks->list.items[i];
+        ds_offset end = block->new_offset + block->length;
+        for (ds_offset at = block->new_offset, stop; at < end; at = stop) {
+            bool derived;
+            stop = ds_derived_run(derivations, at, end, &derived);
+            if (!derived)
+                clipped.list.items[clipped.list.count++] =
+                    (ds_block){at, block->old_offset + (at - block->new_offset), stop - at};
+        }
+    }
+    DS_VEC_FREE(arena, &blocks->list);
+    *blocks = clipped;
+    return DS_OK;
+}
+
+/* --- making them ------------------------------------------------------------------------- */
+
+typedef struct digester {
+    ds_derivation what;
+    ds_sha256_state page; /* of the page under way */
+    uint8_t *digests;     /* of the pages before */
+    uint64_t count;
+} digester;
+
+struct ds_deriver {
+    digester *digesters;
+    uint64_t count;
+    ds_sha256_state fresh;
+    ds_offset at; /* new bytes seen */
+    ds_arena *arena;
+};
+
+ds_status ds_deriver_open(ds_deriver **out, const ds_derivations *derivations, ds_arena *arena) {
+    ds_deriver *deriver = *out = ds_arena_alloc(arena, sizeof *deriver);
+    if (deriver == NULL)
+        return DS_E_MEMORY;
+    deriver->arena = arena;
+    ds_sha256_open(&deriver->fresh);
+    deriver->digesters = ds_arena_alloc(arena, derivations->list.count * sizeof *deriver->digesters);
+    if (deriver->digesters == NULL)
+        return DS_E_MEMORY;
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        digester *d = &deriver->digesters[i];
+        d->what = derivations->list.items[i];
+        d->page = deriver->fresh;
+        d->digests = ds_arena_alloc(arena, ds_derivation_size(&d->what));
+        if (d->digests == NULL)
+            return DS_E_MEMORY;
+        deriver->count++;
+    }
+    return DS_OK;
+}
+
+void ds_deriver_close(ds_deriver *deriver) {
+    if (deriver == NULL)
+        return;
+    for (uint64_t i = 0; i < deriver->count; i++)
+        ds_arena_free(deriver->arena, deriver->digesters[i].digests);
+    ds_arena_free(deriver->arena, deriver->digesters);
+    ds_arena_free(deriver->arena, deriver);
+}
+
+/* The part of [at, at + size) that lies in [start, start + length). */
+static bool overlap(ds_offset at, uint64_t size, ds_offset start, uint64_t length, ds_offset *from, ds_offset *to) {
+    *from = at > start ? at : start;
+    *to = at + size < start + length ? at + size : start + length;
+    return *from < *to;
+}
+
+static void fill(const digester *d, ds_offset at, uint8_t *bytes, uint64_t size) {
+    ds_offset from, to;
+    if (overlap(at, size, d->what.digests, ds_derivation_size(&d->what), &from, &to))
+        memcpy(bytes + (from - at), d->digests + (from - d->what.digests), to - from);
+}
+
+static void feed(digester *d, const ds_sha256_state *fresh, ds_offset at, const uint8_t *bytes, uint64_t size) {
+    uint64_t page = (uint64_t)1 << d->what.page_bits;
+    ds_offset from, to;
+    if (!overlap(at, size, d->what.covered, d->what.limit, &from, &to))
+        return;
+    while (from < to) {
+        uint64_t done = from - d->what.covered, left = page - done % page;
+        uint64_t part = to - from < left ? to - from : left;
+        ds_sha256_add(&d->page, bytes + (from - at), part);
+        from += part;
+        if (part == left || done + part == d->what.limit) {
+            ds_sha256_close(&d->page, d->digests + d->count++ * DS_DIGEST_SIZE);
+            d->page = *fresh;
+        }
+    }
+}
+
+/* A piece is cut where an array begins: all its pages end there at the latest. */
+void ds_deriver_pass(ds_deriver *deriver, uint8_t *bytes, uint64_t size) {
+    while (size > 0) {
+        uint64_t part = size;
+        for (uint64_t i = 0; i < deriver->count; i++) {
+            uint64_t distance = deriver->digesters[i].what.digests - deriver->at;
+            if (distance > 0 && distance < part) /* wraps for arrays that were passed */
+                part = distance;
+        }
+        for (uint64_t i = 0; i < deriver->count; i++)
+            fill(&deriver->digesters[i], deriver->at, bytes, part);
+        for (uint64_t i = 0; i < deriver->count; i++)
+            feed(&deriver->digesters[i], &deriver->fresh, deriver->at, bytes, part);
+        deriver->at += part;
+        bytes += part;
+        size -= part;
+    }
+}
