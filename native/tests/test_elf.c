@@ -172,6 +172,20 @@ static void test_regions_do_not_overlap(ds_arena *arena) {
     ds_image_free(&image);
 }
 
+/* What a segment has beyond its bytes lies behind them, not at an address that wrapped round. */
+static void test_a_segment_does_not_wrap(ds_arena *arena) {
+    builder b;
+    begin(&b, MACHINE_X86_64);
+    segment(&b, 1, 4, 0x400, 0x40, 0x60);
+    segment(&b, 1, 6, 0x500, UINT64_MAX - 0xfff, UINT64_MAX);
+    without_sections(&b);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    CHECK(image.regions.count == 2);
+    CHECK(image.regions.items[0].size == 0x40);
+    CHECK(image.regions.items[1].class_ == DS_REGION_NOBITS && image.regions.items[1].address == LOADED + 0x440);
+    ds_image_free(&image);
+}
+
 static void test_other_files_are_plain(ds_arena *arena) {
     static const struct {
         unsigned at, value;
@@ -643,6 +657,7 @@ int main(void) {
         return 1;
     test_regions_and_headers(arena);
     test_regions_do_not_overlap(arena);
+    test_a_segment_does_not_wrap(arena);
     test_other_files_are_plain(arena);
     test_tables_by_sections(arena);
     test_tables_by_dynamic_section_alone(arena);

@@ -313,10 +313,11 @@ static ds_status propose_segments(ds_elf *elf, const headers *h, ds_region_list 
                            .size = s.file_size,
                            .class_ = (s.flags & PF_X) != 0 ? DS_REGION_CODE : DS_REGION_DATA,
                        }));
-        if (s.memory_size > s.file_size && s.address <= DS_FILE_BASE - s.file_size)
+        ds_address behind;
+        if (s.memory_size > s.file_size && ds_add(s.address, s.file_size, &behind))
             DS_TRY(propose(elf, proposed,
                            (ds_region){
-                               .address = s.address + s.file_size,
+                               .address = behind,
                                .size = s.memory_size - s.file_size,
                                .class_ = DS_REGION_NOBITS,
                            }));
