@@ -15,6 +15,7 @@ from support.devices import (
     everything,
     live,
     new_device,
+    permit,
     simulated_disk,
     source,
 )
@@ -107,6 +108,16 @@ def test_T31_damage_never_lowers_a_floor(device: Device) -> None:
     assert reason_of(device.recover) == "E_DAMAGED"
     assert reason_of(lambda: device.install("macos-26.3.1-a", [source(bundle("a"))])) == "E_SEQ"
     assert device.status().floor == 2
+
+
+def test_T31_damage_forgets_open_nonces(device: Device) -> None:
+    a = bundle("a")
+    mine = permit(a, request=device.request())
+    segment = device.path / "journal/00000001"
+    data = segment.read_bytes()
+    segment.write_bytes(data[:100] + b"#" + data[101:])
+    assert reason_of(device.recover) == "E_DAMAGED"
+    assert reason_of(lambda: device.update([source(a, manifests=[mine])])) == "E_DEVICE"
 
 
 def test_T31_journal_gone(device: Device) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from deltaseal.device.recovery import classify
 from deltaseal.device.states import RECOVERY, Answer, Pointer, State
 from deltaseal.edge import HookResult
 from deltaseal.errors import DeltasealError
-from deltaseal.storage import PowerCut, SimulatedDisk
+from deltaseal.storage import File, PowerCut, SimulatedDisk
 from deltaseal.storage.simulated import Leaf
 
 ROOT = Path("/d")
@@ -175,3 +176,61 @@ def test_a_slot_without_a_record_is_only_believed_with_its_signed_manifest_and_b
         Device(ROOT, edge=World().edge(), disk=planted).recover()
         assert _shown(planted) == component("app", 0), path
         assert ledger_of(planted.snapshot()).state is State.BASELINE
+
+
+def test_a_staged_slot_that_changed_is_not_switched_to() -> None:
+    content = dict(stops()["fresh", State.STAGED])
+    content["d/slot-1/app/lib/engine.so"] = ("file", b"changed while the device was off", 0o644)
+    disk = SimulatedDisk(content)
+    device = Device(ROOT, edge=World().edge(), disk=disk)
+    with pytest.raises(DeltasealError) as caught:
+        device.update([source(bundle("a"))])
+    assert caught.value.reason == "E_DIGEST"
+    assert _shown(disk) == component("app", 0)
+    assert device.history()[-1].event == "slot-bad"
+    assert device.update([source(bundle("a"))]).letter == "a"
+
+
+def test_the_payload_is_durable_when_the_record_says_so() -> None:
+    content = stops()["fresh", State.STAGING]
+    route = bundle("a").manifest.components["app"].baseline_route
+    kept = content[f"d/fetch/{route.sha256}"][1]
+    assert hashlib.sha256(kept).hexdigest() == route.sha256  # type: ignore[arg-type]
+
+
+class KilledError(BaseException):
+    """The process is gone, the machine goes on."""
+
+
+class KillingDisk(SimulatedDisk):
+    """Kills the process instead of syncing the journal for the nth time; what was written stays visible."""
+
+    kill_at = -1
+
+    def sync(self, file: File) -> None:
+        """Sync, or die."""
+        if "journal/0" in getattr(file, "label", ""):
+            self.kill_at -= 1
+            if self.kill_at == 0:
+                raise KilledError
+        super().sync(file)
+
+
+def test_what_a_killed_process_left_visible_is_made_durable_before_it_is_acted_upon() -> None:
+    met = 0
+    for number in range(1, 12):
+        disk = KillingDisk(_start(letters="", hook=False).snapshot())
+        disk.kill_at = number
+        with contextlib.suppress(KilledError):
+            Device(ROOT, edge=World().edge(), disk=disk).update([source(bundle("a"))])
+        disk.kill_at = -1
+        seen = ledger_of(disk.snapshot()).state
+        if seen is not State.SWITCHING or disk.snapshot()["d/active"] != ("link", "baseline"):
+            continue
+        met += 1
+        disk.operations.clear()
+        Device(ROOT, edge=World().edge(), disk=disk).recover()
+        assert disk.operations.index("sync /d/journal/00000001") < disk.operations.index(
+            "symlink /d/.new-active"
+        )
+    assert met == 1

@@ -37,6 +37,7 @@ from deltaseal.storage import (
     replace_link,
     write_file,
 )
+from deltaseal.storage.recipes import temporary_name
 from deltaseal.trees import Names, scan
 from deltaseal.trust import Trust, UnverifiedDocument, strict_json
 
@@ -91,7 +92,7 @@ class Store:
     def __init__(self, disk: Disk, root: Dir, path: Path) -> None:
         self.disk = disk
         self.root = root
-        self.path = path  # without links, as the kernel names what processes map; for hooks, never for the disk
+        self.path = path  # without links, as the kernel names what processes map; not used for the disk
 
     @classmethod
     def open(cls, disk: Disk, path: Path) -> Store:
@@ -257,7 +258,7 @@ class Store:
         for holder in ("", JOURNAL, FETCH):
             with self.inside(holder) if holder else contextlib.nullcontext(self.root) as at:
                 for name in self.disk.names(at):
-                    if name.startswith(".") and name.endswith(".part"):
+                    if name.startswith(temporary_name("")):
                         self.disk.unlink(at, name)
 
     def clear_fetch(self, *, keep: frozenset[str] = frozenset()) -> None:

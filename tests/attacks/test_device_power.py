@@ -101,7 +101,7 @@ def test_T33_power_cut_at_every_change(name: str, keep: Keep) -> None:
 
 def _nothing_is_left_over(disk: SimulatedDisk) -> None:
     paths = [PurePosixPath(path) for path in disk.snapshot()]
-    assert not [path for path in paths if path.name.endswith(".part")]
+    assert not [path for path in paths if path.name.startswith(".new-")]
     slots = {path.parts[1] for path in paths if len(path.parts) > 1 and path.parts[1].startswith("slot-")}
     _, pointer = disk.snapshot()["d/active"]  # type: ignore[misc]
     assert slots <= {pointer}
