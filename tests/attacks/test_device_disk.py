@@ -254,6 +254,26 @@ def test_T34_full_disk_is_refused_before_the_first_byte() -> None:
     assert full.snapshot() == before
 
 
+def test_T34_the_disk_fills_up_while_staging() -> None:
+    disk = simulated_disk()
+    new_device(ROOT, World(), disk=disk)
+    full = SimulatedDisk(disk.snapshot(), capacity=10**9)
+    steps: list[str] = []
+
+    def fill(what: str, done: int, total: int) -> None:
+        if what == "stage" and not steps:
+            steps.append(what)
+            used = sum(len(leaf[1]) for leaf in full.snapshot().values() if leaf[0] == "file")
+            full.capacity = used + 100  # somebody else took the rest
+
+    device = Device(ROOT, edge=World().edge(), disk=full, progress=fill)
+    assert reason_of(lambda: device.update([source(bundle("a"))])) == "E_SPACE"
+    assert shown(full) == component("app", 0)
+    assert [(each.kind, each.reason) for each in device.status().problems] == [("retry", "E_SPACE")]
+    full.capacity = 10**9
+    assert device.update([source(bundle("a"))]).letter == "a"
+
+
 def test_T34_removal_works_on_a_full_disk() -> None:
     disk = simulated_disk()
     new_device(ROOT, World(), disk=disk).update([source(bundle("a"))])
