@@ -34,6 +34,7 @@ static ds_status read_image(ds_span file, bool plain, ds_arena *arena, ds_image 
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
     ds_image old_image, new_image;
     ds_blocks blocks;
+    ds_derivations derivations = {0};
     progress told = {options};
     ds_match_options match = {.rounds = options->rounds, .progress = tell_round, .context = &told};
     if (match.rounds == 0)
@@ -43,8 +44,13 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     DS_TRY(ds_match(&old_image, &new_image, &match, creation->arena, &blocks));
     if (!tell_round(&told, 1, 1))
         return DS_E_CANCELLED;
+    if (!options->plain)
+        DS_TRY(ds_derive_find(&new_image, creation->arena, &derivations));
+    DS_TRY(ds_derive_clip(&derivations, &blocks, creation->arena));
     creation->writer.arena = creation->arena;
-    DS_TRY(ds_walk_write(&old_image, &new_image, &blocks, &creation->writer, &creation->context, creation->arena));
+    DS_TRY(ds_walk_write(&old_image, &new_image, &derivations, &blocks, &creation->writer, &creation->context,
+                         creation->arena));
+    DS_VEC_FREE(creation->arena, &derivations.list);
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(&old_image);
     ds_image_free(&new_image);

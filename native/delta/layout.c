@@ -114,6 +114,44 @@ ds_status ds_regions_read(const ds_image *old_image, uint64_t new_size, ds_strea
     return clean == 0 ? DS_OK : DS_E_DELTA;
 }
 
+/* ---- derivations: where they stand, counted from the end of the new image ---- */
+
+ds_status ds_derivations_write(const ds_derivations *derivations, uint64_t new_size, ds_stream_writer *writer) {
+    DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, derivations->list.count));
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        const ds_derivation *d = &derivations->list.items[i];
+        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, new_size - d->digests));
+        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->covered));
+        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->digests - d->covered - d->limit));
+        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->page_bits));
+    }
+    return DS_OK;
+}
+
+ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena, ds_derivations *derivations) {
+    uint64_t count;
+    DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));
+    if (count > DS_DERIVATIONS_MAX)
+        return DS_E_LIMIT;
+    DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t from_end, covered, between, page_bits;
+        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &from_end));
+        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &covered));
+        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &between));
+        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &page_bits));
+        if (from_end > new_size || covered > new_size - from_end || between > new_size - from_end - covered ||
+            page_bits > DS_DERIVED_PAGE_BITS_MAX)
+            return DS_E_DELTA;
+        ds_derivation d = {.digests = new_size - from_end, .covered = covered, .page_bits = (unsigned)page_bits};
+        d.limit = d.digests - covered - between;
+        if (!ds_derivation_fits(derivations, &d, new_size))
+            return DS_E_DELTA;
+        derivations->list.items[derivations->list.count++] = d;
+    }
+    return DS_OK;
+}
+
 /* ---- blocks ---- */
 
 /* A place is one of the latest diagonals (move to front), or a distance from the end of the block before.

@@ -17,6 +17,8 @@ typedef struct coder {
     ds_stream_reader *reader; /* when reading */
     ds_sink sink;
     void *context;
+    const ds_derivations *derivations;
+    ds_deriver *deriver; /* when reading */
     uint8_t *output; /* OUTPUT bytes; when writing, scratch for predicted bytes */
     uint64_t filled;
     uint64_t until[DS_STREAM_COUNT]; /* reading: clean items before the next event of a stream of gaps */
@@ -57,10 +59,12 @@ static ds_status code_number(coder *c, ds_stream stream, uint64_t *value) {
 /* ---- output ---- */
 
 static ds_status flush(coder *c) {
-    if (c->writer == NULL && c->filled > 0 && !c->sink(c->context, c->output, c->filled))
-        return DS_E_CANCELLED;
+    uint64_t size = c->filled;
     c->filled = 0;
-    return DS_OK;
+    if (c->writer != NULL || size == 0)
+        return DS_OK;
+    ds_deriver_pass(c->deriver, c->output, size);
+    return c->sink(c->context, c->output, size) ? DS_OK : DS_E_CANCELLED;
 }
 
 /* Room for the next `size` bytes of the new image, at most CHUNK. */
@@ -77,13 +81,16 @@ static ds_status make_room(coder *c, uint64_t size, uint8_t **bytes) {
 static ds_status walk_literal(coder *c, const ds_layout *layout, ds_offset at, ds_offset end) {
     while (at < end) {
         ds_offset stop;
+        bool derived;
         ds_stream stream = ds_layout_is_code(layout, at, &stop) ? DS_STREAM_CODE : DS_STREAM_DATA;
-        stop = stop < end ? stop : end;
+        stop = ds_derived_run(c->derivations, at, stop < end ? stop : end, &derived);
         while (at < stop) {
             uint64_t size = stop - at < CHUNK ? stop - at : CHUNK;
             uint8_t *bytes;
             DS_TRY(make_room(c, size, &bytes));
-            if (c->writer != NULL)
+            if (derived)
+                memset(bytes, 0, size);
+            else if (c->writer != NULL)
                 DS_TRY(ds_write_bytes(c->writer, stream, c->new_bytes + at, size));
             else
                 DS_TRY(ds_read_bytes(c->reader, stream, bytes, size));
@@ -239,11 +246,13 @@ static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds
     return DS_OK;
 }
 
-ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
+ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_derivations *derivations,
+                        const ds_blocks *blocks,
                         ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena) {
-    coder c = {.writer = writer, .new_bytes = new_image->file.data};
+    coder c = {.writer = writer, .new_bytes = new_image->file.data, .derivations = derivations};
     ds_layout layout;
     DS_TRY(ds_regions_write(old_image, new_image, writer));
+    DS_TRY(ds_derivations_write(derivations, new_image->file.size, writer));
     DS_TRY(ds_blocks_write(blocks, writer));
     DS_TRY(ds_layout_build(&layout, new_image->regions.items, new_image->regions.count, arena));
     DS_TRY(ds_context_collect(old_image->file, new_image->file.size, &layout, blocks, arena, context_bytes));
@@ -259,7 +268,11 @@ ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_co
     ds_blocks blocks = {0};
     ds_layout layout;
     ds_bytes prefix = {0};
+    ds_derivations derivations = {0};
     DS_TRY(ds_regions_read(old_image, new_size, reader, arena, &regions));
+    DS_TRY(ds_derivations_read(new_size, reader, arena, &derivations));
+    DS_TRY(ds_deriver_open(&c.deriver, &derivations, arena));
+    c.derivations = &derivations;
     DS_TRY(ds_blocks_read(old_image->file.size, new_size, reader, arena, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     if (has_context) {
@@ -273,6 +286,8 @@ ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_co
     DS_VEC_FREE(arena, &blocks.list);
     DS_VEC_FREE(arena, &regions.list);
     DS_VEC_FREE(arena, &prefix);
+    ds_deriver_close(c.deriver);
+    DS_VEC_FREE(arena, &derivations.list);
     /* An event that lies behind the last item would never have happened. */
     if (c.until[DS_STREAM_RESIDUAL_GAPS] != UINT64_MAX || c.until[DS_STREAM_REF_GAPS] != UINT64_MAX)
         return DS_E_DELTA;

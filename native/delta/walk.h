@@ -1,9 +1,9 @@
 /* The walk: the one order in which a delta's decisions are made, the same when it is written and when it
  * is applied (docs/spec/delta-format.md, "The walk").
  *
- * 1. layout   the regions of the new image, as differences from the old ones
+ * 1. layout   the regions of the new image, as differences from the old ones; what of it is derived
  * 2. blocks   all of them, since the address map must be known before the first prediction
- * 3. along the new image, for each block: the literal bytes before it; then its copied bytes, with the
+ * 3. along the new image, for each block: the bytes before it, literal or derived; then its copied bytes, with the
  *    references of the old bytes predicted and put, then corrected byte by byte.
  */
 #ifndef DS_WALK_H
@@ -12,10 +12,12 @@
 #include "codec/streams.h"
 #include "delta/context.h"
 #include "image/image.h"
+#include "predict/derive.h"
 #include "predict/predict.h"
 
 /* Write the decisions that turn old into new, given the blocks; and the context of its code literals. */
-ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
+ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_derivations *derivations,
+                        const ds_blocks *blocks,
                         ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena);
 
 /* Read them, and hand the new image to the sink. `has_context`: code literals stand behind their context. */

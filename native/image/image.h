@@ -44,6 +44,7 @@ typedef struct ds_region {
     ds_address address;
     uint64_t size;
     uint8_t class_; /* ds_region_class */
+    uint8_t words;  /* code in aligned words of four bytes; steers matching, never sent */
 } ds_region;
 
 /* Reference kinds. `place` is the address of the field's first byte; `aux` is

@@ -17,6 +17,7 @@
 #define REACH_AFTER 192 /* ... to so many after */
 #define HOME_LENGTH 64
 #define FAR_DISTANCE 4096
+#define WORD_SIZE 4 /* code in words starts at multiples of it in the file too: linkers align sections */
 
 #define BIT 64
 #define PRICE_EQUAL 1
@@ -26,13 +27,15 @@
 #define PRICE_FAR (16 * BIT)
 
 /* What a new byte is, which decides its prices. */
-enum { DATA_BYTE, CODE_BYTE, REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE, REF8_BYTE, BYTE_CLASSES };
+enum { DATA_BYTE, CODE_BYTE, WORD_BYTE, WORD_REF_BYTE, REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE, REF8_BYTE, BYTE_CLASSES };
 
 static const uint16_t price_miss[BYTE_CLASSES] = {
-    [DATA_BYTE] = 9 * BIT,      [CODE_BYTE] = 9 * BIT,      [REF1_BYTE] = 14 * BIT,    [REF2_BYTE] = 14 * BIT / 2,
+    [DATA_BYTE] = 9 * BIT,      [CODE_BYTE] = 9 * BIT,      [WORD_BYTE] = 7 * BIT,
+    [WORD_REF_BYTE] = 14 * BIT / 4, [REF1_BYTE] = 14 * BIT,    [REF2_BYTE] = 14 * BIT / 2,
     [REF3_BYTE] = 14 * BIT / 3, [REF4_BYTE] = 14 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
 static const uint16_t price_literal[BYTE_CLASSES] = {
-    [DATA_BYTE] = 7 * BIT,      [CODE_BYTE] = 26 * BIT / 10, [REF1_BYTE] = 5 * BIT,     [REF2_BYTE] = 10 * BIT / 2,
+    [DATA_BYTE] = 7 * BIT,      [CODE_BYTE] = 26 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
+    [WORD_REF_BYTE] = 10 * BIT / 4, [REF1_BYTE] = 5 * BIT,     [REF2_BYTE] = 10 * BIT / 2,
     [REF3_BYTE] = 10 * BIT / 3, [REF4_BYTE] = 10 * BIT / 4,  [REF8_BYTE] = 10 * BIT / 8};
 
 #define NO_NODE UINT32_MAX
@@ -80,11 +83,13 @@ static ds_status classify(chooser *c) {
         return DS_E_MEMORY;
     for (uint64_t i = 0; i < image->regions.count; i++)
         if (image->regions.items[i].class_ == DS_REGION_CODE)
-            memset(c->classes + image->regions.items[i].offset, CODE_BYTE, image->regions.items[i].size);
+            memset(c->classes + image->regions.items[i].offset, image->regions.items[i].words ? WORD_BYTE : CODE_BYTE,
+                   image->regions.items[i].size);
     static const uint8_t by_length[9] = {0, REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE, REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
     for (uint64_t i = 0; i < image->refs.count; i++) {
         unsigned length = ds_ref_length(ds_ref_kind_of(&image->refs.items[i]));
-        memset(c->classes + image->refs.items[i].offset, by_length[length], length);
+        uint8_t *classes = c->classes + image->refs.items[i].offset;
+        memset(classes, *classes == WORD_BYTE ? WORD_REF_BYTE : by_length[length], length);
     }
     return DS_OK;
 }
@@ -211,9 +216,11 @@ static void enter_from(chooser *c, unsigned i, unsigned from, uint64_t at, uint6
     s->node[i] = NO_NODE;
 }
 
-/* Let every state be entered from the best one where that is cheaper. */
+/* Let every state be entered from the best one where that is cheaper. An instruction word is never cut. */
 static void relax(chooser *c, uint64_t at) {
     states *s = &c->live;
+    if (at % WORD_SIZE != 0 && (c->classes[at] == WORD_BYTE || c->classes[at] == WORD_REF_BYTE))
+        return;
     uint64_t best = s->cost[c->best];
     for (unsigned i = 0; i < s->count; i++)
         if (best + s->price[i] < s->cost[i])

@@ -94,9 +94,11 @@ static ds_status sweep_region(ds_image *image, ds_sweep sweep, const ds_region *
 ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const uint8_t *functions, ds_offset first) {
     ds_sweep sweep = arch == DS_ARCH_X86_64 ? ds_x86_64_sweep : ds_aarch64_sweep;
     for (uint64_t i = 0; i < image->regions.count; i++) {
-        const ds_region *region = &image->regions.items[i];
-        if (region->class_ == DS_REGION_CODE && (region->address & DS_SPACE_MASK) == space)
-            DS_TRY(sweep_region(image, sweep, region, functions, first));
+        ds_region *region = &image->regions.items[i];
+        if (region->class_ != DS_REGION_CODE || (region->address & DS_SPACE_MASK) != space)
+            continue;
+        region->words = arch == DS_ARCH_AARCH64;
+        DS_TRY(sweep_region(image, sweep, region, functions, first));
     }
     return DS_OK;
 }
