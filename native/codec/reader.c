@@ -16,6 +16,7 @@
 #define WINDOWS_MAX ((uint64_t)32 << 20)
 #define JOINED_MAX ((uint64_t)4 << 20)
 #define PIECE ((uint64_t)128 << 10)
+#define DICTIONARY_ID_FLAG 3 /* of a frame header's first byte; an id of 0 is none to libzstd, but not to us */
 
 typedef struct source {
     const uint8_t *next, *end; /* bytes at hand */
@@ -56,7 +57,7 @@ static ds_status check_frame(ds_span frame, uint64_t raw_size, uint64_t *windows
     ZSTD_frameHeader header;
     if (ZSTD_getFrameHeader_advanced(&header, frame.data, frame.size, ZSTD_f_zstd1_magicless) != 0)
         return DS_E_DELTA;
-    if (header.dictID != 0 || header.checksumFlag != 0)
+    if ((frame.data[0] & DICTIONARY_ID_FLAG) != 0 || header.checksumFlag != 0)
         return DS_E_DELTA;
     if (header.frameContentSize != ZSTD_CONTENTSIZE_UNKNOWN && header.frameContentSize != raw_size)
         return DS_E_DELTA;

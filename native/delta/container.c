@@ -17,20 +17,27 @@ static const uint8_t magic[4] = {0xd5, 'd', 's', '\n'};
 
 /* ---- writing ---- */
 
+/* Writes what fits; `full` says that something did not. */
 typedef struct pen {
-    uint8_t *at;
+    uint8_t *at, *end;
+    bool full;
 } pen;
 
-static void put_byte(pen *p, uint64_t byte) {
-    *p->at++ = (uint8_t)byte;
-}
-
 static void put_bytes(pen *p, const uint8_t *bytes, size_t size) {
+    p->full |= (size_t)(p->end - p->at) < size;
+    if (p->full)
+        return;
     memcpy(p->at, bytes, size);
     p->at += size;
 }
 
+static void put_byte(pen *p, uint64_t byte) {
+    put_bytes(p, &(uint8_t){(uint8_t)byte}, 1);
+}
+
+/* In a header a number has at most 63 bits. */
 static void put_number(pen *p, uint64_t value) {
+    p->full |= value >> 63 != 0;
     for (; value >= 0x80; value >>= 7)
         put_byte(p, value | 0x80);
     put_byte(p, value);
@@ -64,13 +71,15 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
 
 size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     uint8_t rest[DS_HEADER_MAX];
-    pen p = {rest};
+    pen p = {rest, rest + sizeof rest, false};
+    if (info->frame_count > DS_STREAM_COUNT)
+        return 0;
     put_after_total(&p, info);
     uint64_t rest_size = (uint64_t)(p.at - rest), frames = 0;
     for (unsigned f = 0; f < info->frame_count; f++)
         if (info->frame_sizes[f] >> 62 != 0 || !ds_add(frames, info->frame_sizes[f], &frames))
             return 0;
-    p.at = header;
+    p = (pen){header, header + DS_HEADER_MAX, p.full};
     put_bytes(&p, magic, sizeof magic);
     put_byte(&p, REVISION);
     put_byte(&p, (info->has_digests ? FLAG_DIGESTS : 0) | (info->plain ? FLAG_PLAIN : 0) |
@@ -85,6 +94,8 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     } while (length_of_number(total) > length++);
     put_number(&p, total);
     put_bytes(&p, rest, rest_size);
+    if (p.full)
+        return 0;
     info->revision = REVISION;
     info->total_size = total;
     info->header_size = (uint64_t)(p.at - header);

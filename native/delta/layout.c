@@ -73,7 +73,7 @@ ds_status ds_regions_write(const ds_image *old_image, const ds_image *new_image,
 }
 
 static ds_status check_region(const ds_region *region, uint64_t new_size) {
-    if (region->class_ > DS_REGION_NOBITS || region->size == 0)
+    if (region->size == 0)
         return DS_E_DELTA;
     if (region->address + region->size < region->address)
         return DS_E_DELTA;
@@ -100,6 +100,8 @@ ds_status ds_regions_read(const ds_image *old_image, uint64_t new_size, ds_strea
                 DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &fields[f]));
                 fields[f] = ds_unzigzag(fields[f]);
             }
+            if (region.class_ + fields[0] > DS_REGION_NOBITS)
+                return DS_E_DELTA;
             region.class_ = (uint8_t)(region.class_ + fields[0]);
             region.offset += fields[1];
             region.address += fields[2];

@@ -10,6 +10,7 @@
 
 #define CHUNK ((uint64_t)32 << 10) /* copied bytes looked at together */
 #define OUTPUT ((uint64_t)256 << 10)
+#define NO_EVENT UINT64_MAX /* in a stream of gaps: all further items are clean */
 
 typedef struct coder {
     ds_stream_writer *writer; /* when writing */
@@ -27,10 +28,12 @@ typedef struct coder {
 /* ---- decisions ---- */
 
 static ds_status load_gap(coder *c, ds_stream stream) {
-    if (!ds_stream_at_end(c->reader, stream))
-        return ds_read_number(c->reader, stream, &c->until[stream]);
-    c->until[stream] = UINT64_MAX;
-    return DS_OK;
+    if (ds_stream_at_end(c->reader, stream)) {
+        c->until[stream] = NO_EVENT;
+        return DS_OK;
+    }
+    DS_TRY(ds_read_number(c->reader, stream, &c->until[stream]));
+    return c->until[stream] == NO_EVENT ? DS_E_DELTA : DS_OK;
 }
 
 /* How many of the next `limit` items are clean, *run, before one that is not (or the limit). */
@@ -44,7 +47,7 @@ static inline ds_status code_run(coder *c, ds_stream stream, uint64_t limit, uin
         return ds_write_number(c->writer, stream, gap);
     }
     if (c->until[stream] >= limit) {
-        c->until[stream] -= c->until[stream] == UINT64_MAX ? 0 : limit;
+        c->until[stream] -= c->until[stream] == NO_EVENT ? 0 : limit;
         *run = limit;
         return DS_OK;
     }
@@ -274,6 +277,8 @@ ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_co
     DS_TRY(ds_deriver_open(&c.deriver, &derivations, arena));
     c.derivations = &derivations;
     DS_TRY(ds_blocks_read(old_image->file.size, new_size, reader, arena, &blocks));
+    if (!ds_derive_is_clear(&derivations, &blocks))
+        return DS_E_DELTA;
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     if (has_context) {
         DS_TRY(ds_context_collect(old_image->file, new_size, &layout, &blocks, arena, &prefix));
@@ -289,7 +294,7 @@ ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_co
     ds_deriver_close(c.deriver);
     DS_VEC_FREE(arena, &derivations.list);
     /* An event that lies behind the last item would never have happened. */
-    if (c.until[DS_STREAM_RESIDUAL_GAPS] != UINT64_MAX || c.until[DS_STREAM_REF_GAPS] != UINT64_MAX)
+    if (c.until[DS_STREAM_RESIDUAL_GAPS] != NO_EVENT || c.until[DS_STREAM_REF_GAPS] != NO_EVENT)
         return DS_E_DELTA;
     return ds_stream_reader_finish(reader);
 }

@@ -44,6 +44,9 @@ ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivati
 /* Makes the blocks leave derived bytes alone. */
 ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, ds_arena *arena);
 
+/* Whether the blocks do. */
+bool ds_derive_is_clear(const ds_derivations *derivations, const ds_blocks *blocks);
+
 /* End of the longest stretch from `at` up to `end` of which all bytes are derived, or none. */
 ds_offset ds_derived_run(const ds_derivations *derivations, ds_offset at, ds_offset end, bool *derived);
 

@@ -37,7 +37,7 @@ bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, ui
         if (derivation_end(&before->list.items[i]) > d->digests)
             return false;
     }
-    return work / DS_DERIVED_WORK <= new_size;
+    return (work + DS_DERIVED_WORK - 1) / DS_DERIVED_WORK <= new_size;
 }
 
 /* Whether the digests are what they would be computed to. */
@@ -149,6 +149,16 @@ ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, d
     DS_VEC_FREE(arena, &blocks->list);
     *blocks = clipped;
     return DS_OK;
+}
+
+bool ds_derive_is_clear(const ds_derivations *derivations, const ds_blocks *blocks) {
+    for (uint64_t i = 0; i < blocks->list.count; i++) {
+        bool derived;
+        ds_offset end = blocks->list.items[i].new_offset + blocks->list.items[i].length;
+        if (ds_derived_run(derivations, blocks->list.items[i].new_offset, end, &derived) != end || derived)
+            return false;
+    }
+    return true;
 }
 
 /* --- making them ------------------------------------------------------------------------- */
