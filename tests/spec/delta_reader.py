@@ -15,7 +15,9 @@ import zstandard
 MASK = 2**64 - 1
 B = 2**55
 
-LAYOUT, GAPS, LENGTHS, PLACES, CODE, DATA, RESIDUAL_GAPS, RESIDUALS, REFERENCE_GAPS, REFERENCE_FIXES = range(10)
+LAYOUT, GAPS, LENGTHS, PLACES, CODE, DATA, RESIDUAL_GAPS, RESIDUALS, REFERENCE_GAPS, REFERENCE_FIXES = range(
+    10
+)
 STREAMS = 10
 DATA_CLASS, CODE_CLASS, NO_BYTES = range(3)
 
@@ -139,7 +141,9 @@ def decompress(stored: bytes, size: int, context: bytes) -> bytes:
     """Exactly ``size`` bytes from exactly all of ``stored``."""
     _, content = read_frame_header(stored)
     damaged(content not in (None, size), "content size")
-    prefix = zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
+    prefix = (
+        zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
+    )
     decoder = zstandard.ZstdDecompressor(
         dict_data=prefix, format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=2**25
     ).decompressobj()
@@ -233,7 +237,11 @@ class OldImage:
 def region_of_offset(regions: list[Region], offset: int) -> Region | None:
     decides: Region | None = None
     for region in regions:
-        if region.has_bytes and region.offset <= offset and (decides is None or decides.offset <= region.offset):
+        if (
+            region.has_bytes
+            and region.offset <= offset
+            and (decides is None or decides.offset <= region.offset)
+        ):
             decides = region
     return decides if decides is not None and offset < decides.offset + decides.size else None
 
@@ -256,8 +264,7 @@ def byte_named(regions: list[Region], address: int, size: int) -> tuple[int, boo
 # Layout
 
 
-def read_layout(stream: Reader, old: list[Region], new_size: int) -> tuple[list[Region], int]:
-    """The new regions and the number of blocks."""
+def read_regions(stream: Reader, old: list[Region], new_size: int) -> list[Region]:
     count = (len(old) + stream.signed()) & MASK
     over(count > 4096, "regions")
     regions: list[Region] = []
@@ -267,11 +274,14 @@ def read_layout(stream: Reader, old: list[Region], new_size: int) -> tuple[list[
         for _ in range(run):
             _add_region(regions, predict_region(old, regions), new_size)
         if len(regions) == count:
-            return regions, stream.number()
+            return regions
         guess = predict_region(old, regions)
         kind, offset, address, size = (stream.signed() for _ in range(4))
         region = Region(
-            guess.offset + offset & MASK, guess.address + address & MASK, guess.size + size & MASK, guess.kind + kind
+            guess.offset + offset & MASK,
+            guess.address + address & MASK,
+            guess.size + size & MASK,
+            guess.kind + kind,
         )
         _add_region(regions, region, new_size)
         run = stream.number()
@@ -306,6 +316,44 @@ def _round_up(value: int, bits: int) -> int:
     return -(-value >> bits) << bits
 
 
+# Derivations
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Digests at ``start`` of the pages of new bytes ``first`` to ``last``."""
+
+    start: int
+    first: int
+    last: int
+    page: int
+
+    @property
+    def end(self) -> int:
+        return self.start + 32 * -(-(self.last - self.first) // self.page)
+
+    def digests(self, new: bytes) -> bytes:
+        pages = range(self.first, self.last, self.page)
+        return b"".join(hashlib.sha256(new[at : min(at + self.page, self.last)]).digest() for at in pages)
+
+
+def read_derivations(stream: Reader, new_size: int) -> list[Derivation]:
+    count = stream.number()
+    over(count > 64, "derivations")
+    derivations: list[Derivation] = []
+    for _ in range(count):
+        start = new_size - stream.number()
+        first = stream.number()
+        last = start - stream.number()
+        bits = stream.number()
+        damaged(start < 0 or last <= first or not 12 <= bits <= 16, "derivation")
+        derivations.append(Derivation(start, first, last, 1 << bits))
+        damaged(derivations[-1].end > new_size, "derivation outside the new image")
+        damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
+    damaged(sum(d.last - d.first for d in derivations) > 4 * new_size, "derivations cover too much")
+    return derivations
+
+
 # Blocks
 
 
@@ -316,7 +364,8 @@ class Block:
     length: int
 
 
-def read_blocks(streams: Streams, count: int, old_size: int, new_size: int) -> list[Block]:
+def read_blocks(streams: Streams, derivations: list[Derivation], old_size: int, new_size: int) -> list[Block]:
+    count = streams[LAYOUT].number()
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
     blocks: list[Block] = []
     latest = [0] * 8
@@ -339,6 +388,8 @@ def read_blocks(streams: Streams, count: int, old_size: int, new_size: int) -> l
         diagonal = old - new
         rank = latest.index(diagonal) if diagonal in latest else 7
         latest = [diagonal, *latest[:rank], *latest[rank + 1 :]]
+        derived = any(d.start < new + length and new < d.end for d in derivations)
+        damaged(derived, "block over derived bytes")
         blocks.append(Block(new, old, length))
         new_end, old_end = new + length, old + length
     return blocks
@@ -396,7 +447,10 @@ class AddressMap:
         if not self._pieces:
             return address
         at = bisect_right(self._starts, o) - 1
-        below, above = self._pieces[at] if at >= 0 else None, self._pieces[at + 1] if at + 1 < len(self._pieces) else None
+        below, above = (
+            self._pieces[at] if at >= 0 else None,
+            self._pieces[at + 1] if at + 1 < len(self._pieces) else None,
+        )
         if below is not None and o < below[1]:
             m, block = o, below[2]
         elif below is not None and (above is None or o - (below[1] - 1) <= above[0] - o):
@@ -584,7 +638,9 @@ KINDS: dict[str, Kind] = {
     "INDEX32": _word(4, lambda t, place, aux, base: (t - base & MASK) // 24),
     "RELR64": _word(8, lambda t, place, aux, base: t - (place & 255 << 56)),
     **{
-        f"ULEB{n}": Kind(n, int.from_bytes(b"\x7f" * n, "little"), lambda t, place, aux, base: t - base, _sevens)
+        f"ULEB{n}": Kind(
+            n, int.from_bytes(b"\x7f" * n, "little"), lambda t, place, aux, base: t - base, _sevens
+        )
         for n in (1, 2, 3, 4)
     },
     **{
@@ -602,8 +658,12 @@ KINDS: dict[str, Kind] = {
     "CHAIN36": Kind(5, _bits(0, 35), lambda t, place, aux, base: t - base, straight),
     "CHAIN43": Kind(6, _bits(0, 42), lambda t, place, aux, base: t - base, straight),
     "CHAIN32": _word(4, lambda t, place, aux, base: t - base),
-    "NEXT12": Kind(2, _bits(3, 14), lambda t, place, aux, base: _next(t, place - 6, aux, 4), lambda n: n << 3),
-    "NEXT11": Kind(2, _bits(3, 13), lambda t, place, aux, base: _next(t, place - 6, aux, 8), lambda n: n << 3),
+    "NEXT12": Kind(
+        2, _bits(3, 14), lambda t, place, aux, base: _next(t, place - 6, aux, 4), lambda n: n << 3
+    ),
+    "NEXT11": Kind(
+        2, _bits(3, 13), lambda t, place, aux, base: _next(t, place - 6, aux, 8), lambda n: n << 3
+    ),
     "BASE24": _word(3, lambda t, place, aux, base: t - base),
     "INDEX32_4": _word(4, lambda t, place, aux, base: _difference(t - base) // 4),
     "INDEX32_16": _word(4, lambda t, place, aux, base: (t - base & MASK) // 16),
@@ -650,33 +710,57 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     streams = Streams(delta, header)
-    regions, count = read_layout(streams[LAYOUT], known.regions, header.new_size)
-    blocks = read_blocks(streams, count, len(old), header.new_size)
+    regions = read_regions(streams[LAYOUT], known.regions, header.new_size)
+    derivations = read_derivations(streams[LAYOUT], header.new_size)
+    blocks = read_blocks(streams, derivations, len(old), header.new_size)
     streams.give_context(context_of(old, blocks, regions, header.new_size) if header.context else b"")
-    new = _walk(old, known, streams, blocks, regions, header.new_size)
+    new = _walk(old, known, streams, blocks, Filling(streams, regions, derivations), header.new_size)
     streams.check_ends()
     if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
         raise Refused("E_DIGEST", "the result is not the new image")
     return new
 
 
+class Filling:
+    """The bytes of gaps: literals, each from the stream of its region's class, and derived bytes."""
+
+    def __init__(self, streams: Streams, regions: list[Region], derivations: list[Derivation]) -> None:
+        self.streams, self.regions, self.derivations = streams, regions, derivations
+        loaded = [(r.offset, r.offset + r.size) for r in regions if r.has_bytes]
+        derived = [(d.start, d.end) for d in derivations]
+        self._edges = sorted({edge for pair in loaded + derived for edge in pair})
+
+    def fill(self, out: bytearray, end: int) -> None:
+        """Up to the new offset ``end``, cut where stream or derivation may change."""
+        while len(out) < end:
+            derivation = next((d for d in self.derivations if d.start == len(out)), None)
+            if derivation is not None:
+                out += derivation.digests(bytes(out))
+                continue
+            later = bisect_right(self._edges, len(out))
+            stop = min(end, self._edges[later]) if later < len(self._edges) else end
+            region = region_of_offset(self.regions, len(out))
+            code = region is not None and region.kind == CODE_CLASS
+            out += self.streams[CODE if code else DATA].take(stop - len(out))
+
+
 def _walk(
-    old: bytes, image: OldImage, streams: Streams, blocks: list[Block], regions: list[Region], new_size: int
+    old: bytes, image: OldImage, streams: Streams, blocks: list[Block], filling: Filling, new_size: int
 ) -> bytes:
     out = bytearray()
-    prediction = Prediction(image, len(old), blocks, regions)
+    prediction = Prediction(image, len(old), blocks, filling.regions)
     wrong_bytes, wrong_references = Gaps(streams[RESIDUAL_GAPS]), Gaps(streams[REFERENCE_GAPS])
     offsets = [reference.offset for reference in image.references]
     for number, block in enumerate(blocks):
-        _literals(out, block.new, streams, regions)
+        filling.fill(out, block.new)
         out += old[block.old : block.old + block.length]
         references = _inside(image.references, offsets, block)
         wrong = set(wrong_references.wrong(len(references)))
         for index, reference in enumerate(references):
-            _settle(out, reference, block, number, prediction, streams if index in wrong else None, regions)
+            _settle(out, reference, block, number, prediction, streams if index in wrong else None)
         for at in wrong_bytes.wrong(block.length):
             out[block.new + at] = out[block.new + at] + streams[RESIDUALS].take(1)[0] & 255
-    _literals(out, new_size, streams, regions)
+    filling.fill(out, new_size)
     wrong_bytes.check_end()
     wrong_references.check_end()
     return bytes(out)
@@ -695,25 +779,13 @@ def _settle(
     number: int,
     prediction: Prediction,
     fixes: Streams | None,
-    regions: list[Region],
 ) -> None:
     at = reference.offset - block.old + block.new
     kind = KINDS[reference.kind]
-    place = address_of(regions, at)
+    place = address_of(prediction.map.new_regions, at)
     base = prediction.target(reference.kind, reference.base, number) if reference.kind in BASED else 0
     target = prediction.target(reference.kind, reference.target, number)
     if fixes is not None:
         target = target + fixes[REFERENCE_FIXES].signed() & MASK
     put(out, at, kind, kind.number(target, place, reference.aux, base))
     prediction.learn(reference.target, target, fixes is not None)
-
-
-def _literals(out: bytearray, end: int, streams: Streams, regions: list[Region]) -> None:
-    """Up to the new offset ``end``, each from the stream of its region's class; cut where that may change."""
-    edges = sorted({edge for r in regions if r.has_bytes for edge in (r.offset, r.offset + r.size)})
-    while len(out) < end:
-        later = bisect_right(edges, len(out))
-        stop = min(end, edges[later]) if later < len(edges) else end
-        region = region_of_offset(regions, len(out))
-        code = region is not None and region.kind == CODE_CLASS
-        out += streams[CODE if code else DATA].take(stop - len(out))

@@ -17,7 +17,9 @@ _CLASSES = {"data": 0, "code": 1, "nobits": 2}
 
 def old_image(path: Path) -> OldImage:
     """Regions and references of the image in a file."""
-    dump = subprocess.run([driver("dump_image"), path, "regions", "refs"], capture_output=True, check=True, text=True)
+    dump = subprocess.run(
+        [driver("dump_image"), path, "regions", "refs"], capture_output=True, check=True, text=True
+    )
     image = OldImage()
     for line in dump.stdout.splitlines():
         what, *rest = line.split()
@@ -52,7 +54,10 @@ def library_source(functions: int, *, changed: int = 0, seed: int = 1) -> str:
     for n in range(functions):
         callees = [draw.randrange(functions) for _ in range(3)]
         a, b = draw.randrange(4096), draw.randrange(1 << 20)
-        cases = "".join(f"case {k}: x ^= zeroed[{(a + 5 * k) % 4096}] + {b + k * k}; break;" for k in range(draw.choice([0, 7])))
+        cases = "".join(
+            f"case {k}: x ^= zeroed[{(a + 5 * k) % 4096}] + {b + k * k}; break;"
+            for k in range(draw.choice([0, 7]))
+        )
         extra = f"if (x > {b}) x -= added_{picks.index(n)}(x / 3);" if n in picks else ""
         lines.append(
             f"int f{n}(int x) {{ zeroed[{a}] += x; switch (x) {{ {cases} default: x++; }} {extra}"
