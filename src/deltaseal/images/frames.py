@@ -15,7 +15,7 @@ import zstandard
 from deltaseal import _core
 
 _LEVEL = 22
-_JOINED_MAX = 1 << 20  # raw bytes of streams that may share a frame; the reader's limit is four times this
+_JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining saves nothing and costs time
 _WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
 _WINDOW_LOG_MIN = 10
 
