@@ -163,7 +163,7 @@ void ds_stream_reader_close(ds_stream_reader *reader) {
 
 /* Decode the next piece; called only when none is at hand. */
 static ds_status refill(source *s) {
-    if (s->left == 0)
+    if (s->left == 0 || s->frame_ended)
         return DS_E_DELTA;
     ZSTD_outBuffer output = {s->piece, s->left < PIECE ? s->left : PIECE, 0};
     while (output.pos == 0) {
