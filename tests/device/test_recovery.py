@@ -147,6 +147,14 @@ def _leads(content: Disk, pointer: str | None) -> str | None:
     return pointer if f"d/{pointer}" in content else None
 
 
+def test_what_was_being_written_is_removed() -> None:
+    content = dict(stops()["second", State.ACTIVE])
+    left = ("d/.new-active", "d/.new-reserve", "d/journal/.new-00000009", "d/fetch/.new-x")
+    disk = SimulatedDisk({**content, **{path: ("file", b"half", 0o644) for path in left}})
+    Device(ROOT, edge=World().edge(), disk=disk).recover()
+    assert not [path for path in left if path in disk.snapshot()]
+
+
 def test_a_trial_that_is_cut_off_too_often_is_rolled_back_and_held() -> None:
     disk = SimulatedDisk(stops()["second", State.TRIAL])
     device = Device(ROOT, edge=World().edge(), disk=disk)
