@@ -16,6 +16,7 @@ from deltaseal import _core
 
 _LEVEL = 22
 _JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining saves nothing and costs time
+_HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
 _WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
 _WINDOW_LOG_MIN = 10
 
@@ -62,8 +63,13 @@ def _cost(frames: Sequence[Frame]) -> int:
 
 
 def _apart(streams: Sequence[bytes | memoryview], first: int, last: int) -> list[Frame]:
-    """A frame for each of the streams ``first`` to ``last``; empty ones go with the one before."""
-    starts = [first] + [i for i in range(first + 1, last + 1) if len(streams[i])]
+    """A frame for each of the streams ``first`` to ``last``; empty ones go with the one before.
+
+    But never with one so large that a reader would not hold it: a frame of several streams is held whole.
+    """
+    starts = [first] + [
+        i for i in range(first + 1, last + 1) if len(streams[i]) or len(streams[i - 1]) > _HELD_MAX
+    ]
     ends = [start - 1 for start in starts[1:]] + [last]
     return [make_frame(streams, a, b) for a, b in zip(starts, ends, strict=True)]
 
