@@ -210,10 +210,11 @@ def a_publisher(images: Images, folder: Path, edge: deltaseal.Edge) -> deltaseal
     for bundle in built.bundles.values():
         sizes = {route.kind: route.size for route in bundle.manifest.components["app"].routes}
         row(bundle.manifest.id, bundle.manifest.base_build, *(size(sizes[kind]) for kind in ROUTES))
-    say(f"\nMade in {seconds(taken)}, {len(files)} files in {folder / 'published'}: the bases, the catalogues and a device")
-    say("manifest for each model are there too. The same input gives the same bytes, up to the signatures.")
+    published = folder / "published"
+    say(f"\nMade in {seconds(taken)}: {len(files)} files in {published}, with the bases, the catalogues and")
+    say("a device manifest for each model. The same input gives the same bytes, up to the signatures.")
     same_by_hand(f"deltaseal manifest scenario {SCENARIO} --tree mac {images.tree('mac') / 'app'} ...")
-    offline_proof(folder / "published" / "macos-26.3.1-a.bundle", folder / "published" / "trust.json", today)
+    offline_proof(published / "macos-26.3.1-a.bundle", published / "trust.json", today)
     return built
 
 
@@ -288,7 +289,8 @@ def show(status: Status, whole: int, taken: Sequence[float]) -> None:
     say(f"    now runs   {status.name}, build {status.build}: {status.state.lower()}")
     for fix in applied.fixes:
         say(f"    fixed      {fix['cve']} in {fix['title']}: {fix['impact']}")
-    say(f"    it cost    {size(applied.fetched)} of download, for a component of {size(whole)}; {seconds(taken)}\n")
+    cost = f"{size(applied.fetched)} of download, for a component of {size(whole)}"
+    say(f"    it cost    {cost}; {seconds(taken)}\n")
 
 
 def personal(world: World) -> None:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from deltaseal.errors import DeltasealError
     from deltaseal.manifest import Scenario
     from deltaseal.repo import DirectorySource
-    from deltaseal.trust import PrivateKey, Role, Trust
+    from deltaseal.storage import write_output
+    from deltaseal.trust import PrivateKey, Role, Trust, UnverifiedDocument
     from deltaseal.verbs.deltas import apply, diff
     from deltaseal.verbs.inspection import inspect
     from deltaseal.verbs.proof import verify
@@ -58,6 +59,7 @@ __all__ = [
     "Role",
     "Scenario",
     "Trust",
+    "UnverifiedDocument",
     "__version__",
     "apply",
     "build",
@@ -71,6 +73,7 @@ __all__ = [
     "save_keys",
     "system_edge",
     "verify",
+    "write_output",
 ]
 
 # Where each name lives: its module, and its name there.
@@ -88,6 +91,7 @@ _HOMES = {
     "Role": ("deltaseal.trust", "Role"),
     "Scenario": ("deltaseal.manifest", "Scenario"),
     "Trust": ("deltaseal.trust", "Trust"),
+    "UnverifiedDocument": ("deltaseal.trust", "UnverifiedDocument"),
     "apply": ("deltaseal.verbs.deltas", "apply"),
     "build": ("deltaseal.bundle", "build"),
     "build_scenario": ("deltaseal.bundle", "build_scenario"),
@@ -100,6 +104,7 @@ _HOMES = {
     "save_keys": ("deltaseal.bundle", "save_keys"),
     "system_edge": ("deltaseal.edge", "system_edge"),
     "verify": ("deltaseal.verbs.proof", "verify"),
+    "write_output": ("deltaseal.storage", "write_output"),
 }
 
 

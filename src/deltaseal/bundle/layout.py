@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,20 @@ class Bundle:
     def size(self) -> int:
         """The size of the file, bytes."""
         return HEAD_BYTES + len(self.document.to_bytes()) + sum(one.size() for one in self.payloads)
+
+    def check_payloads(self) -> None:
+        """Read every payload; ``DigestError`` for the first that is not what the manifest names."""
+        for (sha256, _), payload in zip(self.manifest.payloads(), self.payloads, strict=True):
+            hasher = hashlib.sha256()
+            for piece in chunks(payload):
+                hasher.update(piece)
+            if hasher.hexdigest() != sha256:
+                raise DigestError(
+                    f"a payload is not what the manifest names: expected SHA-256 {sha256}, "
+                    f"found {hasher.hexdigest()}",
+                    expected=sha256,
+                    found=hasher.hexdigest(),
+                )
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes of the file, in pieces."""

@@ -156,9 +156,11 @@ def sign(
     output: Path,
     force: bool,
 ) -> None:
-    """Add signatures to BUNDLE. The bundle digest stays the same."""
+    """Add signatures to BUNDLE, if its payloads are what it says. The bundle digest stays the same."""
     signers = signers_of(keys, commands, passphrase_file)
-    _write(app, _open(bundle_file).signed(signers), output, [bundle_file, *keys], force)
+    unsigned = _open(bundle_file)
+    unsigned.check_payloads()
+    _write(app, unsigned.signed(signers), output, [bundle_file, *keys], force)
 
 
 @bundle.command("take-signatures")

@@ -18,6 +18,8 @@ from deltaseal.errors import DeltasealError
 __all__ = ["main", "run"]
 
 _USAGE, _BUG = 2, 1
+_STDOUT = 1
+_COMPLETING = "_DELTASEAL_COMPLETE"  # set by the completion scripts
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,7 +40,7 @@ def main() -> NoReturn:
     except _EndedBySignal as ended:
         _die_of(ended.args[0])
     except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         _die_of(signal.SIGPIPE)
     sys.exit(code)
 
@@ -58,6 +60,10 @@ def run(arguments: Sequence[str], app: App | None = None) -> int:
         return _misused(error, app)
     except click.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as ended:
+        if ended.code == 1 and _COMPLETING not in os.environ:  # what click makes of a closed output
+            raise BrokenPipeError from ended
+        raise
     except BrokenPipeError:
         raise
     except OSError as error:

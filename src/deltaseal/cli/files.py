@@ -130,21 +130,23 @@ def _tree(claims: Claims) -> Iterator[str]:
 
 
 def _document(claims: Claims) -> Iterator[str]:
-    yield from _nested(claims, 0)
+    yield from _nested(claims, "")
 
 
-def _nested(values: Claims, depth: int) -> Iterator[str]:
-    pad = "  " * depth
+def _nested(values: Claims, pad: str) -> Iterator[str]:
+    width = max(map(len, values), default=0)
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield f"{pad}{name}"
-            yield from _nested(value, depth + 1)
+            yield f"{pad}{name}:"
+            yield from _nested(value, pad + "  ")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{pad}{name}:"
             for item in value:
-                yield f"{pad}{name}"
-                yield from _nested(item, depth + 1)
+                first, *rest = _nested(item, "")
+                yield f"{pad}  - {first}"
+                yield from (f"{pad}    {line}" for line in rest)
         else:
-            yield f"{pad}{name:<{max(2, 14 - 2 * depth)}}  {_plain(name, value)}"
+            yield f"{pad}{name:<{width}}  {_plain(name, value)}"
 
 
 def _plain(name: str, value: Any) -> str:

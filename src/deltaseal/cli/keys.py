@@ -65,11 +65,11 @@ def public(app: App, key: Path, output: Path | None, passphrase_file: Path | Non
     from deltaseal.trust import strict_json
 
     found = load_private(key, passphrase_file).public
-    line = strict_json.dumps(found.to_json()) + b"\n"
+    line = strict_json.dumps(found.to_json()).decode() + "\n"
     if output is None:
         click.echo(line, nl=False)
         return
-    write_output(output, [line], force, inputs=[key])
+    write_output(output, [line.encode()], force, inputs=[key])
     app.say(f"{output}: public {found.algorithm} key {found.fingerprint.hex()}")
 
 

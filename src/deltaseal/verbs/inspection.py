@@ -130,7 +130,7 @@ def _json(path: Path) -> Inspection:
         return Inspection("trust", {"expires": trust.expires, "epoch": trust.epoch, "roles": roles})
     if values.get("kind") == "deltaseal/request":
         Request.loads(data)
-        return Inspection("request", {name: value for name, value in values.items() if name != "kind"})
+        return Inspection("request", {"body": values})
     if set(values) == {"algorithm", "public"}:
         return Inspection("public key", _public(PublicKey.from_json(values)))
     raise DocumentTypeError(

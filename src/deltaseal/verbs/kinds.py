@@ -76,10 +76,14 @@ def is_directory(path: Path) -> bool:
 
 def begin_of(path: Path) -> bytes:
     """The first bytes of a file. Raises ``UsageError`` for a directory or nothing."""
-    if is_directory(path):
-        raise UsageError(f"{str(path)!r} is a directory", hint="name a file", path=str(path))
+    _check_file(path)
     with FileSource(path) as source:
         return source.read_at(0, min(source.size(), _HEAD_BYTES))
+
+
+def _check_file(path: Path) -> None:
+    if is_directory(path):
+        raise UsageError(f"{str(path)!r} is a directory", hint="name a file", path=str(path))
 
 
 def kind_of(path: Path) -> Kind:
@@ -104,7 +108,8 @@ def kind_of(path: Path) -> Kind:
 
 
 def read_whole(path: Path, *, limit: int = SMALL) -> bytes:
-    """A small file, whole. Raises ``LimitError`` for one of more than ``limit`` bytes."""
+    """A small file, whole. Raises ``LimitError`` over ``limit`` bytes, ``UsageError`` for no file."""
+    _check_file(path)
     with FileSource(path) as source:
         if source.size() > limit:
             raise LimitError(

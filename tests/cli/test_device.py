@@ -1,0 +1,183 @@
+"""``device``: what people see of a device."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.command import deltaseal, must, snapshot
+
+from .conftest import create
+
+DEVICE = ("--store", "device")
+OFFERS = ("--source", "offers")
+
+
+def test_a_new_device_is_on_its_baseline(here: Path) -> None:
+    ran = must("device", "status", *DEVICE)
+    assert ran.out.splitlines()[:3] == [
+        "macOS 26.3.1",
+        "  build       25D2128",
+        "  state       BASELINE: no improvement is applied",
+    ]
+    assert ran.err == ""
+
+
+def test_an_update_shows_what_it_fixed_and_cost(here: Path) -> None:
+    ran = must("device", "update", *DEVICE, *OFFERS)
+    lines = ran.out.splitlines()
+    assert lines[0] == "macOS 26.3.1 (a)"
+    assert lines[1] == "  build       25D771280a on base 25D2128"
+    assert lines[2].startswith("  state       ACTIVE: macos-26.3.1-a since 2026-12-23 ")
+    assert "  fixed       CVE-2026-20643 in WebKit (component app)" in lines
+    assert any(line.startswith("  downloaded  ") for line in lines)
+    assert "  health      not checked" in lines
+    assert "up to date" not in ran.out
+    assert snapshot(Path("device/active/app")) == snapshot(Path("tree-fixed/app"))
+
+
+def test_the_store_may_come_from_the_environment(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DELTASEAL_STORE", "device")
+    assert must("device", "status").out == must("device", "status", *DEVICE).out
+
+
+def test_nothing_to_do_is_no_failure(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    again = must("device", "update", *DEVICE, *OFFERS)
+    assert (again.out, again.err) == ("", "nothing to do: macOS 26.3.1 (a) is applied already\n")
+    asked = deltaseal("device", "update", *DEVICE, *OFFERS, "--exit-code", "--json")
+    assert asked.code == 3
+    assert asked.json["nothing"]["sentence"] == "macOS 26.3.1 (a) is applied already"
+    Path("none").mkdir()
+    assert deltaseal("device", "update", *DEVICE, "--source", "none", "--exit-code").code == 3
+
+
+def test_removal_and_a_person_who_applies_again(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    removed = must("device", "remove", *DEVICE)
+    assert removed.out.startswith("macOS 26.3.1\n")
+    assert snapshot(Path("device/active/app")) == snapshot(Path("tree/app"))
+    held = deltaseal("device", "update", *DEVICE, *OFFERS, "--json")
+    assert held.code == held.json["error"]["exit_code"] == 20
+    assert held.json["error"]["facts"]["why"] == "removed"
+    assert held.err.startswith("deltaseal: E_HELD: macos-26.3.1-a was removed by a person")
+    installed = must("device", "install", "macos-26.3.1-a", *DEVICE, *OFFERS)
+    assert "asked for by uid" in installed.out
+    assert must("device", "remove", *DEVICE).code == 0
+    assert deltaseal("device", "remove", *DEVICE, "--exit-code").code == 3
+
+
+def test_history_tells_it_all_oldest_first(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    lines = must("device", "history", *DEVICE).out.splitlines()
+    assert lines[0].endswith("BASELINE      created on macos 26.3.1 build 25D2128")
+    assert lines[-1].endswith("macos-26.3.1-a is active; health: not checked")
+    entries = must("device", "history", *DEVICE, "--json").json["entries"]
+    assert [entry["n"] for entry in entries] == sorted(entry["n"] for entry in entries)
+    assert len(entries) == len(lines)
+
+
+def test_status_as_json_has_what_tools_compare(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    values = must("device", "status", *DEVICE, "--json").json
+    assert (values["format"], values["numeric"], values["letter"]) == (1, "26.3.1.1", "a")
+    assert values["outstanding"] is False
+
+
+def test_verify_finds_a_changed_byte_and_changes_nothing(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    sound = must("device", "verify", *DEVICE)
+    assert sound.out == "device: every byte is as the device's record says\n"
+    image = Path("device/active/app/lib/engine.so")
+    data = bytearray(image.read_bytes())
+    data[100] ^= 1
+    image.write_bytes(data)
+    before = snapshot(here)
+    ran = deltaseal("device", "verify", *DEVICE)
+    assert ran.code == 28
+    assert ran.out.startswith("E_DAMAGED: live app differs from the device's record: expected ")
+    findings = deltaseal("device", "verify", *DEVICE, "--json").json
+    assert findings["good"] is False
+    assert findings["findings"][0]["what"] == "live app"
+    assert snapshot(here) == before
+    assert deltaseal("device", "recover", *DEVICE).code == 28
+    assert snapshot(Path("device/active/app")) == snapshot(Path("tree/app"))
+
+
+def test_T09_a_device_of_other_bytes_says_so_and_takes_nothing(here: Path) -> None:
+    arguments = create("strange")
+    arguments[arguments.index("tree")] = "tree-fixed"
+    made = must(*arguments)
+    assert "other bytes app: these are not the bytes of the signed base" in made.out
+    ran = deltaseal("device", "update", "--store", "strange", *OFFERS, "--json")
+    assert ran.code == 13
+    assert ran.json["error"]["facts"]["step"] == "base digests"
+
+
+def test_T38_a_broken_bundle_is_refused_and_nothing_changes(here: Path) -> None:
+    data = bytearray(Path("offers/a.bundle").read_bytes())
+    first = must("inspect", "a.bundle", "--json").json["body"]["components"]["app"]["routes"]
+    data[len(data) - sum(route["size"] for route in first) + 10] ^= 1
+    Path("offers/a.bundle").write_bytes(data)
+    ran = deltaseal("device", "update", *DEVICE, *OFFERS)
+    assert ran.code == 16
+    assert must("device", "status", *DEVICE).out.startswith("macOS 26.3.1\n")
+    assert snapshot(Path("device/active/app")) == snapshot(Path("tree/app"))
+
+
+def test_an_offer_that_is_cut_is_named_and_left_out(here: Path) -> None:
+    Path("offers/cut.bundle").write_bytes(Path("a.bundle").read_bytes()[:1000])
+    ran = must("device", "update", *DEVICE, *OFFERS)
+    assert ran.err.startswith("deltaseal: offers/cut.bundle is left out: ")
+    assert ran.out.startswith("macOS 26.3.1 (a)\n")
+
+
+def test_a_personalised_manifest_works_once(here: Path) -> None:
+    online = ("--key", "online.ed25519.pem", "--key", "online.ml-dsa-65.pem")
+    Path("mine").mkdir()
+    for name in ("a.bundle", "macos.catalogue"):
+        shutil.copy(f"offers/{name}", "mine")
+    issue = ("manifest", "issue", "a.bundle", "--trust", "trust.json", "--request", "request.json")
+    must(*issue, *online, "-o", "mine/mine.manifest")
+    must("device", "update", *DEVICE, "--source", "mine")
+    must("device", "remove", *DEVICE)
+    again = deltaseal("device", "install", "macos-26.3.1-a", *DEVICE, "--source", "mine")
+    assert again.code == 12
+    assert "its nonce is spent" in again.err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["status"],
+        ["history"],
+        ["verify"],
+        ["remove"],
+        ["recover"],
+        ["update", *OFFERS],
+        ["request", "-o", "r"],
+    ],
+)
+@pytest.mark.parametrize("store", ["nothing", "tree", "old"])
+def test_a_store_that_is_none(here: Path, verb: list[str], store: str) -> None:
+    before = snapshot(here)
+    ran = deltaseal("device", *verb, "--store", store)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"'{store}'" in ran.err
+    assert snapshot(here) == before
+
+
+def test_an_unknown_improvement_is_wrong_usage(here: Path) -> None:
+    ran = deltaseal("device", "install", "macos-9-z", *DEVICE, *OFFERS)
+    assert ran.code == 2
+    assert "no source offers macos-9-z" in ran.err
+
+
+def test_two_at_once_are_one_too_many(here: Path) -> None:
+    from deltaseal.storage import RealDisk
+
+    disk = RealDisk()
+    with disk.open_root(Path("device")) as root, disk.lock(root, "lock"):
+        assert deltaseal("device", "update", *DEVICE, *OFFERS).code == 23
+        assert must("device", "status", *DEVICE).code == 0

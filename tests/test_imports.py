@@ -1,0 +1,97 @@
+"""What importing and starting may load: nothing before it is used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import deltaseal
+from deltaseal.verbs import kinds
+
+HEAVY = ("cryptography", "cffi", "zstandard", "rich", "rich_click", "tuf", "email", "urllib.request", "http")
+
+# What `import deltaseal` may load of the package itself.
+AT_IMPORT = {"deltaseal", "deltaseal._version"}
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    """Every module that a new process has loaded after ``code``."""
+    script = f"import sys, json\n{code}\njson.dump(sorted(sys.modules), sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def heavy(modules: set[str]) -> set[str]:
+    return {name for name in HEAVY if name in modules}
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    loaded = loaded_by("import deltaseal")
+    assert {name for name in loaded if name.partition(".")[0] == "deltaseal"} == AT_IMPORT
+    assert not heavy(loaded)
+    assert "click" not in loaded
+
+
+RUN = "from deltaseal.cli.entry import run\nassert run(sys.argv[1:]) == 0"
+
+
+def test_the_version_needs_no_room() -> None:
+    loaded = loaded_by(RUN, "--version")
+    assert not heavy(loaded)
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("deltaseal.")}
+    assert rooms == {"_version", "cli", "errors"}
+
+
+def test_plain_help_needs_no_room() -> None:
+    assert not heavy(loaded_by(RUN, "--help"))
+
+
+def test_applying_a_delta_needs_no_keys_and_no_dress(tmp_path: Path) -> None:
+    old, new, delta = (tmp_path / name for name in ("old", "new", "delta"))
+    old.write_bytes(b"old" * 1000)
+    new.write_bytes(b"new" * 1000)
+    deltaseal.diff(old, new, delta)
+    loaded = loaded_by(RUN, "apply", str(old), str(delta), "-o", str(tmp_path / "out"))
+    assert not heavy(loaded) & {"cryptography", "rich", "rich_click", "tuf", "email", "http"}
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("deltaseal.")}
+    assert not rooms & {"trust", "manifest", "bundle", "device", "repo", "report", "lab"}
+
+
+@pytest.mark.parametrize("name", deltaseal.__all__)
+def test_every_exported_name_is_there(name: str) -> None:
+    assert getattr(deltaseal, name) is not None
+    assert name in dir(deltaseal)
+
+
+def test_what_is_not_exported_is_not_there() -> None:
+    assert not hasattr(deltaseal, "no_such_verb")
+
+
+def test_the_exported_names_are_the_lazy_ones() -> None:
+    assert set(deltaseal.__all__) == {*deltaseal._HOMES, "__version__"}
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert deltaseal.__version__ == metadata.version("deltaseal")
+
+
+def test_the_kinds_know_the_magic_numbers_of_the_rooms() -> None:
+    from deltaseal import bundle, images, trees
+    from deltaseal.trust import documents
+
+    by_kind = {kind: magic for magic, kind in kinds.MAGICS.items()}
+    assert by_kind["tree delta"] == trees.MAGIC
+    assert by_kind["bundle"] == bundle.MAGIC
+    assert by_kind["signed document"] == documents.MAGIC
+    assert images.is_image_delta(by_kind["image delta"])
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (Path(deltaseal.__file__).parent / "py.typed").exists()
