@@ -87,9 +87,13 @@ typedef enum ds_ref_kind {
     DS_REF_NEXT12,     /* distance to the next chained pointer, in bits 3..14 of the last two bytes of its word,
                           times 4; 0 where that lies in another page of 1 << aux bytes */
     DS_REF_NEXT11,     /* the same in bits 3..13, times 8 (arm64e) */
-    DS_REF_BASE24,     /* u24: target = base + field; functions and records in __unwind_info */
+    DS_REF_BASE24,     /* u24: target = base + field; records that __unwind_info names */
+    DS_REF_PAGE24,     /* u24: the same, base = the first target of a page of such fields: the prediction
+                          follows it from field to field, since pages are cut anew in each image */
     DS_REF_INDEX32_4,  /* u32: target = base + 4 * field */
     DS_REF_INDEX32_16, /* u32: target = base + 16 * field; index of a Mach-O symbol */
+    DS_REF_COUNT32_4,  /* u32: target = base + 4 * field - 1; the last byte of so many entries */
+    DS_REF_COUNT32_16, /* the same for entries of 16 bytes */
     DS_REF_INDEX24_4,  /* u24: target = base + 4 * field; ordinal of a chained import */
     DS_REF_NAME23,     /* upper 23 bits: target = base + number; name of a chained import */
     DS_REF_KINDS,

@@ -5,6 +5,9 @@
  * A signature is a list of blobs; each of type CodeDirectory holds a digest for every page of the bytes
  * from the start of the slice to its code limit, which lies before the signature.
  *
+ * A signature that replaces a longer one may leave the end of that behind itself: digests of pages of the
+ * same bytes, of OLD_PAGE_BITS, at any byte. Where two stand one after the other, they are derived too.
+ *
  * Invariant: a deriver never holds more than the digests of the arrays it is to fill.
  */
 #include "predict/derive.h"
@@ -17,6 +20,10 @@ enum { HAS_LONG_LIMIT = 0x20300, LONG_LIMIT_AT = 56 };
 
 /* Blobs of one signature that are looked at. */
 #define BLOBS_MAX 32
+/* Pages of the signatures that linkers write. */
+#define OLD_PAGE_BITS 12
+/* Fewer digests in a row are cheaper to send. */
+#define RUN_MIN 2
 
 /* --- finding ----------------------------------------------------------------------------- */
 
@@ -84,6 +91,64 @@ static ds_status add(ds_derivations *all, const ds_derivation *d, uint64_t new_s
     return DS_OK;
 }
 
+/* Digests of the pages of the covered bytes, one after the other. */
+static ds_status digest_pages(ds_span covered, ds_arena *arena, uint8_t **out) {
+    uint64_t page = (uint64_t)1 << OLD_PAGE_BITS;
+    uint8_t *digest = *out = ds_arena_alloc(arena, (covered.size / page + 1) * DS_DIGEST_SIZE);
+    if (digest == NULL)
+        return DS_E_MEMORY;
+    for (uint64_t at = 0; at < covered.size; at += page, digest += DS_DIGEST_SIZE)
+        ds_sha256(covered.data + at, covered.size - at < page ? covered.size - at : page, digest);
+    return DS_OK;
+}
+
+/* How many digests at the start of `left` are those of the pages from `first` on. */
+static uint64_t equal_digests(ds_span left, const uint8_t *pages, uint64_t first, uint64_t page_count) {
+    uint64_t run = 0;
+    while (first + run < page_count && ds_within(run * DS_DIGEST_SIZE, DS_DIGEST_SIZE, left.size) &&
+           memcmp(left.data + run * DS_DIGEST_SIZE, pages + (first + run) * DS_DIGEST_SIZE, DS_DIGEST_SIZE) == 0)
+        run++;
+    return run;
+}
+
+/* Where in the tail digests begin, and of which page; false when nothing is found. */
+static bool align_tail(ds_span tail, const uint8_t *pages, uint64_t page_count, uint64_t *skip, uint64_t *first) {
+    for (*skip = 0; *skip < DS_DIGEST_SIZE && *skip < tail.size; ++*skip)
+        for (*first = 0; *first + RUN_MIN <= page_count; ++*first)
+            if (equal_digests((ds_span){tail.data + *skip, tail.size - *skip}, pages, *first, page_count) >= RUN_MIN)
+                return true;
+    return false;
+}
+
+/* What an older signature left between `end` and the end of the signature, of the same covered bytes. */
+static ds_status find_tail(const ds_image *image, const ds_signature *signature, ds_offset end, uint64_t limit,
+                           ds_arena *arena, ds_derivations *found) {
+    ds_span file = image->file;
+    ds_span tail = {file.data + end, signature->offset + signature->size - end};
+    uint64_t page = (uint64_t)1 << OLD_PAGE_BITS, count = limit / page + (limit % page != 0), skip, first;
+    uint8_t *pages;
+    if (tail.size < RUN_MIN * DS_DIGEST_SIZE)
+        return DS_OK;
+    DS_TRY(digest_pages((ds_span){file.data + signature->covered, limit}, arena, &pages));
+    ds_status status = DS_OK;
+    bool aligned = align_tail(tail, pages, count, &skip, &first);
+    while (aligned && status == DS_OK && first < count && ds_within(skip, DS_DIGEST_SIZE, tail.size)) {
+        uint64_t run = equal_digests((ds_span){tail.data + skip, tail.size - skip}, pages, first, count);
+        uint64_t left = limit - first * page;
+        ds_derivation d = {.digests = end + skip,
+                           .covered = signature->covered + first * page,
+                           .limit = run * page < left ? run * page : left,
+                           .page_bits = OLD_PAGE_BITS};
+        if (run >= RUN_MIN && found->list.count < DS_DERIVATIONS_MAX)
+            status = add(found, &d, file.size, arena);
+        run += run == 0; /* a page that was changed since */
+        skip += run * DS_DIGEST_SIZE;
+        first += run;
+    }
+    ds_arena_free(arena, pages);
+    return status;
+}
+
 static ds_status find_in(const ds_image *image, const ds_signature *signature, ds_arena *arena, ds_derivations *found) {
     const uint8_t *p = image->file.data + signature->offset;
     if (signature->size < SUPER_HEADER || ds_load32_be(p) != (uint32_t)SUPER_BLOB)
@@ -91,12 +156,19 @@ static ds_status find_in(const ds_image *image, const ds_signature *signature, d
     uint64_t blobs = ds_load32_be(p + 8);
     if (blobs > BLOBS_MAX || !ds_within(SUPER_HEADER, blobs * SUPER_ENTRY, signature->size))
         return DS_OK;
+    uint64_t limit = 0;
     for (uint64_t i = 0; i < blobs && found->list.count < DS_DERIVATIONS_MAX; i++) {
         ds_derivation d;
-        if (read_directory(image->file, signature, signature->offset + ds_load32_be(p + SUPER_HEADER + i * SUPER_ENTRY + 4), &d))
-            DS_TRY(add(found, &d, image->file.size, arena));
+        ds_offset at = signature->offset + ds_load32_be(p + SUPER_HEADER + i * SUPER_ENTRY + 4);
+        if (!read_directory(image->file, signature, at, &d))
+            continue;
+        limit = d.limit;
+        DS_TRY(add(found, &d, image->file.size, arena));
     }
-    return DS_OK;
+    uint64_t size = ds_load32_be(p + 4);
+    if (size > signature->size || !ds_within(signature->covered, limit, signature->offset))
+        return DS_OK;
+    return find_tail(image, signature, signature->offset + size, limit, arena, found);
 }
 
 ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivations *out) {

@@ -2,6 +2,7 @@
 #include "predict/predict.h"
 
 #define LESSON_BITS_MIN 8
+#define PAGE_STEP 12 /* a longer way between two PAGE24 fields leads into another page */
 #define LESSON_PROBES 32 /* a lesson that finds no place within this many is not kept */
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
@@ -64,6 +65,10 @@ static bool is_local(ds_ref_kind kind) {
     }
 }
 
+static bool is_distance(ds_ref_kind kind) {
+    return kind >= DS_REF_ULEB1 && kind <= DS_REF_ULEB4;
+}
+
 static bool moves_with(const ds_predictor *predictor, uint64_t block, ds_offset target, ds_address *moved) {
     if (block >= predictor->block_count)
         return false;
@@ -96,12 +101,19 @@ ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint6
     if (ds_ref_is_based(p.kind) && p.aux < predictor->old_image->bases.count)
         p.base = predict_target(predictor, p.kind, predictor->old_image->bases.items[p.aux], block);
     p.target = predict_target(predictor, p.kind, ref->target, block);
+    if (p.kind == DS_REF_PAGE24)
+        p.base = p.place - predictor->page_place <= PAGE_STEP ? predictor->page_base : p.target;
     return p;
 }
 
 ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual, bool corrected) {
+    if (prediction->kind == DS_REF_PAGE24) {
+        predictor->page_place = prediction->place;
+        predictor->page_base = prediction->base + (prediction->target - actual);
+        return DS_OK;
+    }
     ds_map_see(predictor->map, prediction->old_target, actual);
-    if (!corrected || prediction->old_target == 0)
+    if (!corrected || prediction->old_target == 0 || is_distance(prediction->kind))
         return DS_OK;
     if (predictor->lesson_count >= (UINT64_C(1) << predictor->lesson_bits) / 2)
         DS_TRY(grow_lessons(predictor));

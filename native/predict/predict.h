@@ -6,6 +6,10 @@
  *     with that block.
  *  2. A target that was corrected before goes where the last correction said.
  *  3. Else the address map decides.
+ *  4. Bases are mapped like targets. The base of a PAGE24 reference is that of the last one, if that stands
+ *     at most PAGE_STEP before; else a page begins, and its base is the predicted target. A correction says
+ *     that the base was wrong, not the target.
+ *  5. ULEB128 distances teach nothing: when one is corrected, its base may have been wrong.
  */
 #ifndef DS_PREDICT_H
 #define DS_PREDICT_H
@@ -25,6 +29,7 @@ typedef struct ds_predictor {
     ds_lesson *lessons;
     unsigned lesson_bits;
     uint64_t lesson_count;
+    ds_address page_place, page_base; /* of the last PAGE24 reference */
     ds_arena *arena;
 } ds_predictor;
 

@@ -554,6 +554,12 @@ class Prediction:
         self.map = AddressMap(old, old_size, blocks, new_regions)
         self.old, self.old_size, self.blocks = old, old_size, blocks
         self.lessons = Lessons()
+        self.page_place = self.page_base = 0
+
+    def base(self, reference: Reference, place: int, target: int, block: int) -> int:
+        if reference.kind == "PAGE24":
+            return self.page_base if (place - self.page_place & MASK) <= 12 else target
+        return self.target(reference.kind, reference.base, block) if reference.kind in BASED else 0
 
     def target(self, kind: str, t: int, block: int) -> int:
         named = byte_named(self.old.regions, t, self.old_size) if kind in LOCAL else None
@@ -665,12 +671,16 @@ KINDS: dict[str, Kind] = {
         2, _bits(3, 13), lambda t, place, aux, base: _next(t, place - 6, aux, 8), lambda n: n << 3
     ),
     "BASE24": _word(3, lambda t, place, aux, base: t - base),
+    "PAGE24": _word(3, lambda t, place, aux, base: t - base),
     "INDEX32_4": _word(4, lambda t, place, aux, base: _difference(t - base) // 4),
     "INDEX32_16": _word(4, lambda t, place, aux, base: (t - base & MASK) // 16),
+    "COUNT32_4": _word(4, lambda t, place, aux, base: _difference(t - base + 1) // 4),
+    "COUNT32_16": _word(4, lambda t, place, aux, base: (t - base + 1 & MASK) // 16),
     "INDEX24_4": _word(3, lambda t, place, aux, base: _difference(t - base) // 4),
     "NAME23": Kind(4, _bits(9, 31), lambda t, place, aux, base: t - base, lambda n: n << 9),
 }
-BASED = {name for name in KINDS if name.startswith(("BASE", "SIZE", "INDEX", "ULEB", "CHAIN", "NAME"))}
+_BASED = ("BASE", "SIZE", "INDEX", "COUNT", "ULEB", "CHAIN", "NAME")
+BASED = {name for name in KINDS if name.startswith(_BASED)}
 
 
 def put(data: bytearray, at: int, kind: Kind, number: int) -> None:
@@ -783,9 +793,13 @@ def _settle(
     at = reference.offset - block.old + block.new
     kind = KINDS[reference.kind]
     place = address_of(prediction.map.new_regions, at)
-    base = prediction.target(reference.kind, reference.base, number) if reference.kind in BASED else 0
-    target = prediction.target(reference.kind, reference.target, number)
+    expected = target = prediction.target(reference.kind, reference.target, number)
+    base = prediction.base(reference, place, target, number)
     if fixes is not None:
         target = target + fixes[REFERENCE_FIXES].signed() & MASK
     put(out, at, kind, kind.number(target, place, reference.aux, base))
-    prediction.learn(reference.target, target, fixes is not None)
+    if reference.kind == "PAGE24":
+        prediction.page_place, prediction.page_base = place, base + expected - target & MASK
+    else:
+        teaches = reference.kind not in ("ULEB1", "ULEB2", "ULEB3", "ULEB4")
+        prediction.learn(reference.target, target, teaches and fixes is not None)

@@ -151,11 +151,15 @@ static const table_row table_rows[] = {
     {LC_LINKER_OPTIMIZATION_HINT, 8, MACHO_TABLES, 1},
 };
 
+/* Addressed as bytes of the file, like the fields of load commands that name tables: what is learnt from
+ * those holds for all that counts from the table. */
 static ds_extent named_table(const ds_macho *macho, const command *c, const table_row *row) {
     const uint8_t *field = macho->image->file.data + c->at + row->at;
-    return row->command == c->number && c->size >= row->at + 8u
-               ? extent_at(macho, ds_load32(field), (uint64_t)ds_load32(field + 4) * row->entry)
-               : (ds_extent){0};
+    if (row->command != c->number || c->size < row->at + 8u)
+        return (ds_extent){0};
+    ds_extent table = extent_at(macho, ds_load32(field), (uint64_t)ds_load32(field + 4) * row->entry);
+    table.address = DS_FILE_BASE + table.offset;
+    return table;
 }
 
 /* Notes the tables; of two commands that name one the first counts. */
@@ -306,7 +310,7 @@ static ds_status segment_refs(ds_macho *macho, const command *c) {
     return DS_OK;
 }
 
-/* Numbers of entries: the first that is no longer meant, counted from `first`. */
+/* An index or a number of entries of a table, from byte `first` of it. */
 static ds_status count_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_macho_table table, uint64_t first) {
     const ds_macho_origin *origin = &macho->tables[table];
     uint32_t base;
@@ -321,9 +325,9 @@ static ds_status symbol_counts(ds_macho *macho, const command *c) {
     for (unsigned at = 8; at < 32; at += 8) { /* local, defined, undefined: first and number */
         uint64_t first = (uint64_t)ds_load32(p + at) * MACHO_SYMBOL_SIZE;
         DS_TRY(count_field(macho, c->at + at, DS_REF_INDEX32_16, TABLE_SYMBOLS, 0));
-        DS_TRY(count_field(macho, c->at + at + 4, DS_REF_INDEX32_16, TABLE_SYMBOLS, first));
+        DS_TRY(count_field(macho, c->at + at + 4, DS_REF_COUNT32_16, TABLE_SYMBOLS, first));
     }
-    return count_field(macho, c->at + 60, DS_REF_INDEX32_4, TABLE_INDIRECT, 0);
+    return count_field(macho, c->at + 60, DS_REF_COUNT32_4, TABLE_INDIRECT, 0);
 }
 
 /* Offset of the program counter in LC_UNIXTHREAD of each architecture. */
@@ -345,7 +349,7 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
     case LC_SEGMENT_64:
         return c->size >= SEGMENT_SIZE ? segment_refs(macho, c) : DS_OK;
     case LC_SYMTAB:
-        return c->size >= 24 ? count_field(macho, c->at + 12, DS_REF_INDEX32_16, TABLE_SYMBOLS, 0) : DS_OK;
+        return c->size >= 24 ? count_field(macho, c->at + 12, DS_REF_COUNT32_16, TABLE_SYMBOLS, 0) : DS_OK;
     case LC_DYSYMTAB:
         return c->size >= 80 ? symbol_counts(macho, c) : DS_OK;
     case LC_MAIN:

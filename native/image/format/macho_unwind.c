@@ -63,7 +63,7 @@ static ds_status read_compressed(unwind_info *u, uint64_t page, uint64_t entries
     DS_TRY(read_encodings(u, page + encodings, encoding_count, 4));
     DS_TRY(ds_image_add_base(u->macho->image, u->macho->header + first, &base));
     for (uint64_t i = 0; i < count; i++) {
-        DS_TRY(field(u, at + 4 * i, DS_REF_BASE24, base));
+        DS_TRY(field(u, at + 4 * i, DS_REF_PAGE24, base));
         ds_macho_function(u->macho, u->macho->header + first + (load_at(u, at + 4 * i) & 0xffffff));
     }
     return DS_OK;
