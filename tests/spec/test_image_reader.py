@@ -1,0 +1,204 @@
+"""The core's reading of old images against the second reader, which knows the pages alone."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from native.images import CORPUS, SEEDS
+from spec.delta_reader import OldImage, Region
+from spec.image_reader import parse
+from spec.image_reader_model import Building
+from spec.image_reader_unwind import Function, read_exceptions
+from support.made_images import (
+    AARCH64,
+    ALLOC,
+    CODE,
+    PROGBITS,
+    RELA,
+    X86_64,
+    Piece,
+    chance_image,
+    damaged,
+    elf,
+)
+from support.old_images import library_source, old_image
+
+SEED_FILES = sorted(path for path in SEEDS.iterdir() if path.suffix == ".so" or path.name == "fixed")
+PAIRS = [
+    "libpng",
+    "expat",
+    "libssl",
+    "libarchive",
+    "curl",
+    "sshd",
+    "libc",
+    "curl-arm64",
+    "glib-arm64",
+    "libc-arm64",
+]
+
+THROWS = """
+#include <stdexcept>
+#include <string>
+struct Guard { ~Guard() noexcept(false); };
+extern int risky(const std::string &);
+template <class T> int run(T x) {
+    Guard guard;
+    try { return risky(std::to_string(x)); }
+    catch (const std::runtime_error &e) { return e.what()[0]; }
+    catch (const std::logic_error &) { throw std::runtime_error("again"); }
+    catch (...) { return -1; }
+}
+int a() { return run(1); }
+int b() { return run(2.0); }
+int c() noexcept { return run(3L); }
+"""
+BUILDS = {
+    "plain": ["-O2", "-s"],
+    "unoptimised": ["-O0", "-g"],
+    "small": ["-Os", "-s", "-Wl,--hash-style=both,-z,lazy"],
+    "guarded": ["-O2", "-fcf-protection=full", "-Wl,-z,lazy,-z,ibtplt"],
+    "vectors": ["-O3", "-march=skylake-avx512", "-ffast-math"],
+    "packed": ["-O2", "-Wl,-z,pack-relative-relocs,--hash-style=gnu"],
+    "old-hash": ["-O1", "-Wl,--hash-style=sysv,-z,now"],
+    "throws": ["-xc++", "-O2"],
+    "throws-small": ["-xc++", "-Os", "-fno-plt", "-s"],
+}
+
+
+def differences(expected: OldImage, got: OldImage) -> list[object]:
+    """Empty when regions and references are the same, in the same order."""
+    if got.regions != expected.regions:
+        return [expected.regions, got.regions]
+    if got.references == expected.references:
+        return []
+    missing = set(expected.references) - set(got.references)
+    return ["missing", *list(missing)[:5], "more", *list(set(got.references) - set(expected.references))[:5]]
+
+
+def check(image: bytes, path: Path) -> None:
+    path.write_bytes(image)
+    assert differences(old_image(path), parse(image)) == []
+
+
+def without_sections(image: bytes) -> bytes:
+    bare = bytearray(image)
+    struct.pack_into("<Q", bare, 40, 0)
+    struct.pack_into("<HHH", bare, 58, 0, 0, 0)
+    return bytes(bare)
+
+
+@pytest.mark.parametrize("path", SEED_FILES, ids=lambda path: path.name)
+def test_seeds(path: Path) -> None:
+    assert differences(old_image(path), parse(path.read_bytes())) == []
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_what_a_compiler_makes(name: str, tmp_path: Path) -> None:
+    library = tmp_path / "library.so"
+    options = BUILDS[name]
+    source = THROWS if "-xc++" in options else library_source(60)
+    language = [] if "-xc++" in options else ["-xc"]
+    command = ["gcc", "-shared", "-fPIC", "-nostdlib", *options, *language, "-", "-o", str(library)]
+    subprocess.run(command, input=source.encode(), check=True)
+    image = library.read_bytes()
+    assert parse(image).references
+    check(image, tmp_path / "whole")
+    check(without_sections(image), tmp_path / "bare")
+
+
+def test_an_executable(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    command = ["gcc", "-xc", "-", "-O2", "-no-pie", "-o", str(program)]
+    source = (
+        library_source(20) + "void foreign(int *x) { *x = 0; } int main(int n, char **v) { return f1(n); }"
+    )
+    subprocess.run(command, input=source.encode(), check=True)
+    check(program.read_bytes(), tmp_path / "image")
+
+
+def test_code_of_chance(tmp_path: Path) -> None:
+    for seed in range(40):
+        check(chance_image(seed), tmp_path / "image")
+
+
+def test_damaged_images(tmp_path: Path) -> None:
+    images = [path.read_bytes() for path in SEED_FILES]
+    for seed in range(150):
+        check(damaged(images[seed % len(images)], seed), tmp_path / "image")
+
+
+def test_what_is_no_image() -> None:
+    assert parse(b"") == OldImage() == parse(b"\x7fELF\x02\x01" + bytes(100))
+
+
+# The worked examples of the pages: references of the code or table alone, as (offset, kind, aux, target).
+
+
+def found(image: bytes, start: int, end: int, path: Path) -> list[tuple[int, str, int, int]]:
+    check(image, path)
+    return [(r.offset, r.kind, r.aux, r.target) for r in parse(image).references if start <= r.offset < end]
+
+
+def test_example_of_elf(tmp_path: Path) -> None:
+    entry = struct.pack("<QQQ", 0x3DF0, 8, 0x1130)
+    pieces = [
+        Piece(RELA, ALLOC, 0x3A8, 0x3A8, entry),
+        Piece(PROGBITS, ALLOC, 0x3DF0, 0x2DF0, struct.pack("<3Q", 0x1130, 0, 0)),
+    ]
+    assert found(elf(X86_64, pieces), 0x3A8, 0x2E08, tmp_path / "image") == [
+        (0x3A8, "ABS64", 0, 0x3DF0),
+        (0x3B8, "ABS64", 0, 0x1130),
+        (0x2DF0, "ABS64", 0, 0x1130),
+    ]
+
+
+def test_example_of_unwind() -> None:
+    table = bytes.fromhex("FF9B11 0109 02030000 0804900101 0100 00FAFFFF")
+    image = Building(bytes(0xE00) + table)
+    image.choose([Region(0xE00, 0x10E00, len(table), 0)])
+    read_exceptions(image, [Function(0x104B0, 0x10E00)])
+    assert [(r.offset, r.kind, r.target) for r in image.added] == [
+        (0xE05, "ULEB1", 0x104B2),
+        (0xE06, "ULEB_SIZE1", 0x104B4),
+        (0xE09, "ULEB1", 0x104B8),
+        (0xE0A, "ULEB_SIZE1", 0x104BB),
+        (0xE0B, "ULEB2", 0x10540),
+        (0xE10, "PREL32", 0x10810),
+    ]
+
+
+def test_example_of_x86_64(tmp_path: Path) -> None:
+    code = bytes.fromhex("488D15F90F0000 486304BA 4801D0 C3 90")
+    words = struct.pack("<4i", -0xFF2, -0xFF1, 0, 0)
+    pieces = [Piece(PROGBITS, CODE, 0x1000, 0x400, code), Piece(PROGBITS, ALLOC, 0x2000, 0x500, words)]
+    references = found(elf(X86_64, pieces), 0x400, 0x510, tmp_path / "image")
+    assert references[0] == (0x403, "REL32", 0, 0x2000)
+    assert [(at, kind, target) for at, kind, _, target in references[1:]] == [
+        (0x500, "BASE32", 0x100E),
+        (0x504, "BASE32", 0x100F),
+    ]
+
+
+def test_example_of_aarch64(tmp_path: Path) -> None:
+    code = bytes.fromhex("810000B0 20400091 220C40F9 FDFFFF97 230440F9")
+    pieces = [
+        Piece(PROGBITS, CODE, 0x10000, 0x400, code),
+        Piece(PROGBITS, ALLOC, 0x20000, 0x500, bytes(0x2000)),
+    ]
+    assert found(elf(AARCH64, pieces), 0x400, 0x500, tmp_path / "image") == [
+        (0x400, "ADRP", 0, 0x21010),
+        (0x404, "LO12", 0, 0x21010),
+        (0x408, "LO12", 3, 0x21018),
+        (0x40C, "B26", 0, 0x10000),
+    ]
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("pair", PAIRS)
+def test_real_images(pair: str) -> None:
+    path = CORPUS / pair / "old"
+    assert differences(old_image(path), parse(path.read_bytes())) == []
