@@ -228,9 +228,10 @@ static ds_status walk_block(coder *c, ds_predictor *predictor, uint64_t number) 
 
 static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds_layout *layout, const ds_blocks *blocks,
                       ds_arena *arena) {
-    ds_map map;
+    ds_map map = {.arena = arena};
     ds_predictor predictor;
-    DS_TRY(ds_map_build(&map, old_image, layout, blocks->list.items, blocks->list.count, arena));
+    if (old_image->refs.count > 0)
+        DS_TRY(ds_map_build(&map, old_image, layout, blocks->list.items, blocks->list.count, arena));
     DS_TRY(ds_predictor_open(&predictor, old_image, &map, blocks->list.items, blocks->list.count, arena));
     c->output = ds_arena_alloc(arena, OUTPUT);
     if (c->output == NULL)

@@ -2,25 +2,29 @@
  * the diagonals of the last matches, then the index, nearest candidates first. */
 #include "match/index.h"
 
-#define RECENT 4         /* diagonals tried before the index */
-#define RECENT_MIN 32    /* equal bytes that make such a match without a look at the index */
-#define CANDIDATES 32    /* of a bucket, at most */
-#define SEED_MIN 8       /* shorter matches are noise */
-#define JUMP_MIN 32      /* a match this long is jumped over */
-#define HOME_MIN 64      /* a match this long says where "here" is */
-#define BARREN_LIMIT 4096 /* after this many new bytes without a seed, only every ... */
-#define BARREN_STRIDE 8   /* ... so many anchors are looked up: foreign input stays cheap */
+#define RECENT 4              /* diagonals tried before the index */
+#define RECENT_MIN 32         /* equal bytes that make such a match without a look at the index */
+#define CANDIDATES 32         /* of a bucket, at most */
+#define CANDIDATES_FEW 4      /* of a bucket, where many were in vain: crowded buckets stay cheap ... */
+#define CANDIDATES_PER_BYTE 2 /* ... that is, where more than this for each new byte were looked at */
+#define SEED_MIN 8            /* shorter matches are noise */
+#define JUMP_MIN 32           /* a match this long is jumped over */
+#define HOME_MIN 64           /* a match this long says where "here" is */
+#define BARREN_LIMIT 4096     /* after this many new bytes without a seed, only every ... */
+#define BARREN_STRIDE 8       /* ... so many anchors are looked up: foreign input stays cheap */
 
 typedef struct search {
     const ds_index *index;
     const ds_side *old_side, *new_side;
     int64_t recent[RECENT];
     int64_t home;
+    uint64_t looked_at; /* candidates so far */
 } search;
 
 static uint64_t match_length(const ds_side *old_side, uint64_t old_at, const ds_side *new_side, uint64_t new_at) {
     const uint8_t *a = old_side->bytes + old_at, *b = new_side->bytes + new_at;
-    uint64_t limit = old_side->size - old_at < new_side->size - new_at ? old_side->size - old_at : new_side->size - new_at;
+    uint64_t limit =
+        old_side->size - old_at < new_side->size - new_at ? old_side->size - old_at : new_side->size - new_at;
     uint64_t length = 0;
     while (length + 8 <= limit) {
         uint64_t difference = ds_load64(a + length) ^ ds_load64(b + length);
@@ -46,8 +50,8 @@ static void remember(search *s, int64_t diagonal) {
     s->recent[0] = diagonal;
 }
 
-/* The longest of the CANDIDATES nearest to the home diagonal; of equal length the nearest. */
-static ds_seed look_up(const search *s, uint64_t new_at) {
+/* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
+static ds_seed look_up(search *s, uint64_t new_at) {
     ds_seed best = {.new_offset = (uint32_t)new_at};
     uint64_t bucket = ds_hash_at(s->new_side->bytes + new_at, s->index->bits);
     const uint32_t *positions = s->index->positions;
@@ -66,10 +70,12 @@ static ds_seed look_up(const search *s, uint64_t new_at) {
             high = middle;
     }
     uint64_t down = low, up = low;
-    for (unsigned i = 0; i < CANDIDATES && (down > first || up < last); i++) {
+    unsigned most = s->looked_at < new_at * CANDIDATES_PER_BYTE ? CANDIDATES : CANDIDATES_FEW;
+    for (unsigned i = 0; i < most && (down > first || up < last); i++) {
         bool take_up = down == first || (up < last && positions[up] - wanted <= wanted - positions[down - 1]);
         uint64_t old_at = take_up ? positions[up++] : positions[--down];
         uint64_t length = match_length(s->old_side, old_at, s->new_side, new_at);
+        s->looked_at++;
         if (length > best.length) {
             best.length = (uint32_t)length;
             best.diagonal = (int64_t)(old_at - new_at);
