@@ -156,42 +156,65 @@ ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_ar
 
 /* ---- blocks ---- */
 
-/* A place is one of the latest diagonals (move to front), or a distance from the end of the block before.
- * Codes: 0 the latest diagonal, 1 the old bytes go on where the block before ended, 2.. older diagonals,
- * from PLACE_FAR on a zigzag distance from that end. */
-#define RECENT 8
-#define PLACE_CONTINUES 1
-#define PLACE_FAR (RECENT + 1)
+/* A place is one of the latest diagonals, or the old end of one of the latest blocks (a stretch goes on where it
+ * was left for a moment), or a distance from the end of the block before. Both lists are moved to front.
+ * Codes: 0 the latest diagonal, 1 the latest end, then the older diagonals, the older ends, and from PLACE_FAR
+ * on a zigzag distance. A place that has several codes takes the first. */
+#define DIAGONALS 8
+#define ENDS 16
+#define PLACE_DIAGONALS 2 /* the code of diagonal 1 */
+#define PLACE_ENDS (PLACE_DIAGONALS + DIAGONALS - 1)
+#define PLACE_FAR (PLACE_ENDS + ENDS - 1)
 
 typedef struct places {
-    uint64_t diagonals[RECENT]; /* old offset - new offset, latest first */
-    ds_offset new_end, old_end;
+    uint64_t diagonals[DIAGONALS]; /* old offset - new offset, latest first */
+    ds_offset ends[ENDS];          /* old ends of blocks, latest first */
+    ds_offset new_end;
 } places;
 
-static void settle_place(places *p, unsigned rank, const ds_block *block) {
-    uint64_t diagonal = block->old_offset - block->new_offset;
-    unsigned from = rank < RECENT ? rank : RECENT - 1;
-    memmove(p->diagonals + 1, p->diagonals, from * sizeof *p->diagonals);
-    p->diagonals[0] = diagonal;
-    p->new_end = block->new_offset + block->length;
-    p->old_end = block->old_offset + block->length;
-}
-
-static unsigned rank_of(const places *p, uint64_t diagonal) {
+/* Rank of `value` among the first `count` of a list; `count` where it is not. */
+static unsigned rank_of(const uint64_t *list, unsigned count, uint64_t value) {
     unsigned rank = 0;
-    while (rank < RECENT && p->diagonals[rank] != diagonal)
+    while (rank < count && list[rank] != value)
         rank++;
     return rank;
 }
 
-static uint64_t place_code(const places *p, const ds_block *block, unsigned rank) {
-    if (rank == 0)
-        return 0;
-    if (block->old_offset == p->old_end)
-        return PLACE_CONTINUES;
-    if (rank < RECENT)
-        return rank + 1;
-    return PLACE_FAR + ds_zigzag(block->old_offset - p->old_end);
+/* The entry at `rank` goes (the last, where there is none), `value` comes in front. */
+static void push(uint64_t *list, unsigned count, unsigned rank, uint64_t value) {
+    memmove(list + 1, list, (rank < count ? rank : count - 1) * sizeof *list);
+    list[0] = value;
+}
+
+static void settle_place(places *p, const ds_block *block) {
+    uint64_t diagonal = block->old_offset - block->new_offset;
+    push(p->diagonals, DIAGONALS, rank_of(p->diagonals, DIAGONALS, diagonal), diagonal);
+    push(p->ends, ENDS, rank_of(p->ends, ENDS, block->old_offset), block->old_offset + block->length);
+    p->new_end = block->new_offset + block->length;
+}
+
+static uint64_t place_code(const places *p, const ds_block *block) {
+    unsigned diagonal = rank_of(p->diagonals, DIAGONALS, block->old_offset - block->new_offset);
+    unsigned end = rank_of(p->ends, ENDS, block->old_offset);
+    if (diagonal == 0 || end == 0)
+        return diagonal == 0 ? 0 : 1;
+    if (diagonal < DIAGONALS)
+        return PLACE_DIAGONALS + diagonal - 1;
+    if (end < ENDS)
+        return PLACE_ENDS + end - 1;
+    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[0]);
+}
+
+static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) {
+    if (code == 0)
+        return new_offset + p->diagonals[0];
+    if (code == 1)
+        return p->ends[0];
+    if (code < PLACE_ENDS)
+        return new_offset + p->diagonals[code - PLACE_DIAGONALS + 1];
+    if (code < PLACE_FAR)
+        return p->ends[code - PLACE_ENDS + 1];
+    return p->ends[0] + ds_unzigzag(code - PLACE_FAR);
 }
 
 ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer) {
@@ -199,11 +222,10 @@ ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer) {
     DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, blocks->list.count));
     for (uint64_t i = 0; i < blocks->list.count; i++) {
         const ds_block *block = &blocks->list.items[i];
-        unsigned rank = rank_of(&p, block->old_offset - block->new_offset);
         DS_TRY(ds_write_number(writer, DS_STREAM_GAPS, block->new_offset - p.new_end));
-        DS_TRY(ds_write_number(writer, DS_STREAM_PLACES, place_code(&p, block, rank)));
+        DS_TRY(ds_write_number(writer, DS_STREAM_PLACES, place_code(&p, block)));
         DS_TRY(ds_write_number(writer, DS_STREAM_LENGTHS, block->length - 1));
-        settle_place(&p, rank, block);
+        settle_place(&p, block);
     }
     return DS_OK;
 }
@@ -216,15 +238,10 @@ static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_
     if (!ds_add(p->new_end, gap, &block->new_offset) || !ds_add(length, 1, &block->length) ||
         !ds_within(block->new_offset, block->length, new_size))
         return DS_E_DELTA;
-    if (place == PLACE_CONTINUES)
-        block->old_offset = p->old_end;
-    else if (place < PLACE_FAR)
-        block->old_offset = block->new_offset + p->diagonals[place == 0 ? 0 : place - 1];
-    else
-        block->old_offset = p->old_end + ds_unzigzag(place - PLACE_FAR);
+    block->old_offset = place_of(p, place, block->new_offset);
     if (!ds_within(block->old_offset, block->length, old_size))
         return DS_E_DELTA;
-    settle_place(p, rank_of(p, block->old_offset - block->new_offset), block);
+    settle_place(p, block);
     return DS_OK;
 }
 

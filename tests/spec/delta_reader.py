@@ -364,34 +364,40 @@ class Block:
     length: int
 
 
+def to_front(latest: list[int], replaced: int, value: int) -> None:
+    del latest[latest.index(replaced) if replaced in latest else -1]
+    latest.insert(0, value)
+
+
 def read_blocks(streams: Streams, derivations: list[Derivation], old_size: int, new_size: int) -> list[Block]:
     count = streams[LAYOUT].number()
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
     blocks: list[Block] = []
-    latest = [0] * 8
-    new_end = old_end = 0
+    diagonals, ends = [0] * 8, [0] * 16
+    new_end = 0
     for _ in range(count):
         new = new_end + streams[GAPS].number()
         length = streams[LENGTHS].number() + 1
         damaged(new + length > new_size, "block outside the new image")
         place = streams[PLACES].number()
         if place == 0:
-            old = new + latest[0]
+            old = new + diagonals[0]
         elif place == 1:
-            old = old_end
+            old = ends[0]
         elif place <= 8:
-            old = new + latest[place - 1]
+            old = new + diagonals[place - 1]
+        elif place <= 23:
+            old = ends[place - 8]
         else:
-            old = old_end + zigzag(place - 9)
+            old = ends[0] + zigzag(place - 24)
         old &= MASK
         damaged(old + length > old_size, "block outside the old image")
-        diagonal = old - new
-        rank = latest.index(diagonal) if diagonal in latest else 7
-        latest = [diagonal, *latest[:rank], *latest[rank + 1 :]]
+        to_front(diagonals, old - new, old - new)
+        to_front(ends, old, old + length)
         derived = any(d.start < new + length and new < d.end for d in derivations)
         damaged(derived, "block over derived bytes")
         blocks.append(Block(new, old, length))
-        new_end, old_end = new + length, old + length
+        new_end = new + length
     return blocks
 
 
