@@ -225,7 +225,7 @@ def test_T34_T35_every_operation_fails_once(number: int, reasons: set[str]) -> N
     disk = simulated_disk()
     new_device(ROOT, World(), disk=disk)
     told = set()
-    for at, failing in failures(disk, number, step=3):
+    for at, failing in failures(disk, number, step=5):
         device = Device(ROOT, edge=World().edge(), disk=failing)
         try:
             device.update([source(bundle("a"))])

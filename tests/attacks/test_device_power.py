@@ -110,10 +110,10 @@ def _nothing_is_left_over(disk: SimulatedDisk) -> None:
 def test_T33_power_cut_during_recovery_is_answered_by_recovery() -> None:
     world = World()
     for number, found in cuts(at_rest(world), update, world, "durable"):
-        if number % 7:
-            continue  # every seventh is enough for the second cut
+        if number % 11:
+            continue  # every eleventh is enough for the second cut
         for second, again in cuts(found, update, world, "durable"):
-            if second % 5:
+            if second % 7:
                 continue
             device = Device(ROOT, edge=world.edge(), disk=again)
             with contextlib.suppress(NothingToDo):
