@@ -489,8 +489,23 @@ def fresh(folder: Path) -> None:
         (folder / name).mkdir(exist_ok=True)
 
 
+def run(folder: Path, edge: deltaseal.Edge, *, offline: bool) -> None:
+    """Run all five steps in a folder; whatever day the edge's clock says is the release day."""
+    with stopwatch() as taken:
+        fresh(folder)
+        say("deltaseal: small signed binary improvements, shown in five steps.")
+        images = get_images(folder / "trees", folder / "downloads", offline=offline, say=say)
+        one_delta(images, folder / "deltas")
+        world = World(folder, images, a_publisher(images, folder, edge), edge)
+        fleet = devices(world)
+        removal(world, fleet[MACBOOK])
+        damage(world, fleet[NEO])
+    title(f"Done in {taken[0]:.0f} s")
+    say(f"Everything is in {folder}{os.sep} to be looked at: try `deltaseal inspect` on any file of it.")
+
+
 def main() -> None:
-    """Run all five steps."""
+    """Run the demonstration from the command line."""
     parser = argparse.ArgumentParser(
         description="The whole path, from two versions to a removable improvement."
     )
@@ -499,23 +514,11 @@ def main() -> None:
     )
     parser.add_argument("--offline", action="store_true", help="take the compiled library, ask no network")
     given = parser.parse_args()
-    folder: Path = given.into
-    edge = deltaseal.system_edge()
-    with stopwatch() as taken:
-        fresh(folder)
-        say("deltaseal: small signed binary improvements, shown in five steps.")
-        images = get_images(folder / "trees", folder / "downloads", offline=given.offline, say=say)
-        one_delta(images, folder / "deltas")
-        world = World(folder, images, a_publisher(images, folder, edge), edge)
-        fleet = devices(world)
-        removal(world, fleet[MACBOOK])
-        damage(world, fleet[NEO])
-    title(f"Done in {taken[0]:.0f} s")
-    say(f"Everything is in {folder}{os.sep}: try `deltaseal inspect` on its files.")
+    try:
+        run(given.into, deltaseal.system_edge(), offline=given.offline)
+    except DeltasealError as error:
+        raise SystemExit(f"{error.reason}: {error.sentence} ({error.hint})") from error
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DeltasealError as error:
-        raise SystemExit(f"{error.reason}: {error.sentence} {error.hint}".strip()) from error
+    main()

@@ -56,7 +56,8 @@ PERSONAL: tuple[Word, ...] = ("--key", shaped(ONLINE[1]), "--key", shaped(ONLINE
 TRUST: tuple[Word, ...] = ("--trust", shaped("trust.json"))  # pinned: nothing says what it must be
 OUT: tuple[Word, ...] = ("-o", "out")
 STORE: tuple[Word, ...] = ("--store", "device")
-RELEASED = "--id macos-26.3.1-a --letter a --build 25D771280a --sequence 1 --activation relaunch".split()
+RELEASED = ("--id", "macos-26.3.1-a", "--letter", "a", "--build", "25D771280a", "--sequence", "1")
+RELAUNCH = ("--activation", "relaunch")
 
 COMMANDS: dict[str, tuple[Word, ...]] = {
     "diff": ("diff", any_file("old"), any_file("new"), *OUT),
@@ -79,6 +80,7 @@ COMMANDS: dict[str, tuple[Word, ...]] = {
             exact("macos.base"),
             *TRUST,
             *RELEASED,
+            *RELAUNCH,
             "--fixes",
             shaped("fixes.toml"),
         ),
