@@ -1,8 +1,6 @@
 /* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
 #include "image/image.h"
 
-#include "image/format/format.h"
-
 ds_status ds_image_add_region(ds_image *image, ds_region region) {
     if (region.size == 0 || image->regions.count == DS_REGIONS_MAX || region.address + region.size < region.address)
         return DS_OK;
@@ -148,24 +146,6 @@ bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offse
         return false;
     *offset = region->offset + (address - region->address);
     return true;
-}
-
-ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out) {
-    *out = (ds_image){.file = file, .arena = arena};
-    if (file.size > DS_IMAGE_LIMIT)
-        return DS_OK;
-    out->starts = ds_arena_alloc(arena, file.size / 8 + 1);
-    if (out->starts == NULL)
-        return DS_E_MEMORY;
-    bool claimed = false;
-    DS_TRY(ds_elf_parse(out, 0, file.size, 0, &claimed));
-    if (!claimed)
-        DS_TRY(ds_macho_parse(out, 0, file.size, 0, &claimed));
-    if (!claimed) {
-        ds_arena_free(arena, out->starts);
-        out->starts = NULL;
-    }
-    return ds_image_settle(out);
 }
 
 void ds_image_free(ds_image *image) {
