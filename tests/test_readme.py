@@ -1,0 +1,28 @@
+"""The README begins as it must, and its figures are those of the committed table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_it_begins_with_the_two_commands() -> None:
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.strip()]
+    assert lines[0] == "# deltaseal"
+    assert lines[1].split()[:2] == ["./dev", "demo"]
+    assert lines[2].split()[:2] == ["./dev", "test"]
+
+
+def test_its_figures_are_those_of_the_table() -> None:
+    # Where this fails: .venv/bin/python benchmarks/figures
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "figures"), "--show"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    text = (ROOT / "README.md").read_text()
+    assert f"<!-- figures: begin -->\n{made}<!-- figures: end -->" in text
