@@ -50,6 +50,11 @@ static void remember(search *s, int64_t diagonal) {
     s->recent[0] = diagonal;
 }
 
+/* Where crowded buckets cost more than they should: fewer candidates, fewer anchors. */
+static bool is_crowded(const search *s, uint64_t new_at) {
+    return s->looked_at >= new_at * CANDIDATES_PER_BYTE;
+}
+
 /* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
 static ds_seed look_up(search *s, uint64_t new_at) {
     ds_seed best = {.new_offset = (uint32_t)new_at};
@@ -70,7 +75,7 @@ static ds_seed look_up(search *s, uint64_t new_at) {
             high = middle;
     }
     uint64_t down = low, up = low;
-    unsigned most = s->looked_at < new_at * CANDIDATES_PER_BYTE ? CANDIDATES : CANDIDATES_FEW;
+    unsigned most = is_crowded(s, new_at) ? CANDIDATES_FEW : CANDIDATES;
     for (unsigned i = 0; i < most && (down > first || up < last); i++) {
         bool take_up = down == first || (up < last && positions[up] - wanted <= wanted - positions[down - 1]);
         uint64_t old_at = take_up ? positions[up++] : positions[--down];
@@ -122,7 +127,7 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
             at += seed.length;
             last_seed = at;
         } else
-            at++;
+            at += is_crowded(&s, at) ? seed.length / 2 : 1;
     }
     return DS_OK;
 }
