@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -14,7 +16,7 @@ def test_a_delta_of_images_gives_the_new_one_back(here: Path) -> None:
     made = must("diff", "old", "new", "-o", "d")
     size = Path("d").stat().st_size
     assert made.out == ""
-    share = f"{100 * size / 20_004:.1f} %"
+    share = f"{100 * size / 20_004:.2g} %"
     assert made.err == f"d: {size:,} bytes, {share} of the new image's 20,004; applied and compared\n"
     applied = must("apply", "old", "d", "-o", "n")
     digest = hashlib.sha256(Path("new").read_bytes()).hexdigest()
@@ -56,6 +58,20 @@ def test_each_way_of_making_gives_the_new_image_back(here: Path, options: list[s
     must("diff", "old", "new", "-o", "d", *options)
     must("apply", "old", "d", "-o", "n")
     assert Path("n").read_bytes() == Path("new").read_bytes()
+
+
+def test_on_a_full_disk_nothing_is_left(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = snapshot(here)
+    with monkeypatch.context() as patch:
+        patch.setattr("deltaseal.storage.real.os.write", full)
+        made = deltaseal("diff", "old", "new", "-o", "d", "--effort", "fast")
+        applied = deltaseal("apply", "tree", "tree.delta", "-o", "n")
+    assert (made.code, applied.code) == (21, 21)
+    assert "No space left on device" in made.err
+    assert snapshot(here) == before
 
 
 def test_threads_change_no_byte(here: Path) -> None:

@@ -174,6 +174,22 @@ def test_an_unknown_improvement_is_wrong_usage(here: Path) -> None:
     assert "no source offers macos-9-z" in ran.err
 
 
+def test_interrupted_it_will_resume(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deltaseal.device.install.fetch_payload", interrupt)
+        ran = deltaseal("device", "update", *DEVICE, *OFFERS)
+    assert ran.code == 26
+    assert ran.err == (
+        "deltaseal: WILL_RESUME: interrupted; what was begun goes on with the next run "
+        "(hint: run the same command again)\n"
+    )
+    assert "on its way  macos-26.3.1-a (downloading, " in must("device", "status", *DEVICE).out
+    assert must("device", "update", *DEVICE, *OFFERS).out.startswith("macOS 26.3.1 (a)\n")
+
+
 def test_two_at_once_are_one_too_many(here: Path) -> None:
     from deltaseal.storage import RealDisk
 

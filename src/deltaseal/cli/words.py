@@ -13,8 +13,11 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """``part`` in percent of ``whole``."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    """``part`` in percent of ``whole``: ``12.3 %``, and two digits of what is less than one."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
 def moment(seconds: int) -> str:

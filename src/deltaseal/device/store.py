@@ -100,7 +100,11 @@ class Store:
         try:
             root = disk.open_root(path)
         except (MissingError, WrongKindError) as error:
-            raise UsageError(f"{str(path)!r} is not the folder of a device", path=str(path)) from error
+            raise UsageError(
+                f"{str(path)!r} is not the folder of a device",
+                hint="name it with --store, or make one with `deltaseal device create`",
+                path=str(path),
+            ) from error
         if not exists(disk, root, "device.json"):
             root.close()
             raise UsageError(
