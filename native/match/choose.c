@@ -13,6 +13,9 @@
 #include "match/match.h"
 
 #define LIVE 24
+#define LIVE_POOR 4       /* the same, when the credit is used up */
+#define CREDIT_A_BYTE 6   /* visits to states that each new byte earns: look-alikes without end stay cheap, */
+#define CREDIT_MAX (1 << 20) /* while changed code may use what unchanged code has earned */
 #define REACH_BEFORE 96 /* a seed's diagonal is live from so many bytes before it ... */
 #define REACH_AFTER 192 /* ... to so many after */
 #define HOME_LENGTH 64
@@ -69,6 +72,8 @@ typedef struct chooser {
     uint8_t *classes;
     states live;
     unsigned best;
+    uint64_t credit;
+    uint64_t earned;    /* new offset up to which credit was given */
     uint32_t home_from; /* new offset from which the best state is its own home */
     node *nodes;
     uint32_t node_count, node_capacity;
@@ -252,6 +257,15 @@ static bool has_old_byte(const chooser *c, int64_t diagonal, uint64_t at) {
     return at + (uint64_t)diagonal < c->old_side->size;
 }
 
+static void drop_worst(chooser *c, uint64_t at) {
+    states *s = &c->live;
+    unsigned worst = 1;
+    for (unsigned i = 2; i < s->count; i++)
+        if (s->cost[i] > s->cost[worst])
+            worst = i;
+    drop(c, worst, at);
+}
+
 static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
     states *s = &c->live;
     for (unsigned i = 1; i < s->count; i++)
@@ -260,13 +274,8 @@ static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
                 s->until[i] = (uint32_t)until;
             return;
         }
-    if (s->count == LIVE + 1) {
-        unsigned worst = 1;
-        for (unsigned i = 2; i < s->count; i++)
-            if (s->cost[i] > s->cost[worst])
-                worst = i;
-        drop(c, worst, at);
-    }
+    while (s->count > (c->credit > 0 ? LIVE : LIVE_POOR))
+        drop_worst(c, at);
     unsigned i = s->count++;
     s->cost[i] = NO_COST;
     s->old_bytes[i] = c->old_side->bytes + diagonal;
@@ -319,6 +328,7 @@ static void pay(chooser *c, uint64_t at) {
     uint8_t byte = c->new_side->bytes[at];
     unsigned class_ = c->classes[at];
     uint64_t miss = price_miss[class_];
+    c->credit -= s->count < c->credit ? s->count : c->credit;
     s->cost[0] += price_literal[class_];
     uint64_t least = s->cost[0];
     unsigned best = 0;
@@ -398,7 +408,7 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
 
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
                            ds_arena *arena) {
-    chooser c = {.old_side = old_side, .new_side = new_side, .arena = arena, .live = {.count = 1}};
+    chooser c = {.old_side = old_side, .new_side = new_side, .arena = arena, .live = {.count = 1}, .credit = CREDIT_MAX};
     DS_TRY(classify(&c));
     DS_TRY(grow_nodes(&c, NODES_MIN));
     c.live.diagonal[0] = LITERAL;
@@ -407,6 +417,9 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
     uint64_t at = 0, next = 0;
     while (at < new_side->size) {
         DS_TRY(make_room(&c));
+        c.credit += (at - c.earned) * CREDIT_A_BYTE;
+        c.credit = c.credit < CREDIT_MAX ? c.credit : CREDIT_MAX;
+        c.earned = at;
         bool changed = drop_dead(&c, at);
         if (let_in(&c, seeds, &next, at) || changed || at == 0)
             choose_best(&c, at);
