@@ -1,6 +1,3 @@
-"""The version of the program; a test holds it against the package's metadata.
-
-A constant, since asking the metadata costs more time than all the rest of ``deltaseal --version``.
-"""
+"""The version of the program: the one place, which the build reads too."""
 
 __version__ = "0.1.0"
