@@ -65,6 +65,11 @@ enum {
 /* Slices of a universal file at most. Less than 45, so that Java class files, which begin alike, are none. */
 #define SLICE_LIMIT 32
 
+/* Load commands, and sections, of a slice at most; what follows them is left alone. Real files have less than
+ * 300 of each; the limits keep look-ups by offset, which are linear in regions, cheap. */
+#define COMMAND_LIMIT 4096
+#define SECTION_LIMIT 4096
+
 /* --- shared with the other files --------------------------------------------------------- */
 
 ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base) {
@@ -96,20 +101,21 @@ void ds_macho_function(ds_macho *macho, ds_address address) {
 typedef struct command {
     ds_offset at;
     uint32_t number, size; /* number without LC_REQUIRED */
+    unsigned index;
 } command;
 
 static ds_offset commands_end(const ds_macho *macho) {
     return macho->start + MACHO_HEADER_SIZE + ds_load32(macho->image->file.data + macho->start + 20);
 }
 
-/* The command at `at`, wholly inside the table; false at the end. */
-static bool command_at(const ds_macho *macho, ds_offset at, command *out) {
+/* The command after `c`, or the first for one of zeros; wholly inside the table. False at the end. */
+static bool next_command(const ds_macho *macho, command *c) {
     const uint8_t *data = macho->image->file.data;
-    ds_offset end = commands_end(macho);
-    if (!ds_within(at, COMMAND_SIZE, end))
+    ds_offset at = c->at == 0 ? macho->start + MACHO_HEADER_SIZE : c->at + c->size, end = commands_end(macho);
+    if (c->index == COMMAND_LIMIT || !ds_within(at, COMMAND_SIZE, end))
         return false;
-    *out = (command){at, ds_load32(data + at) & ~LC_REQUIRED, ds_load32(data + at + 4)};
-    return out->size >= COMMAND_SIZE && out->size % 4 == 0 && ds_within(at, out->size, end);
+    *c = (command){at, ds_load32(data + at) & ~LC_REQUIRED, ds_load32(data + at + 4), c->index + 1};
+    return c->size >= COMMAND_SIZE && c->size % 4 == 0 && ds_within(at, c->size, end);
 }
 
 /* Bytes of the slice as a table: where a region begins with it, at most up to that region's end. */
@@ -164,8 +170,8 @@ static ds_extent named_table(const ds_macho *macho, const command *c, const tabl
 
 /* Notes the tables; of two commands that name one the first counts. */
 static ds_status find_tables(ds_macho *macho) {
-    command c;
-    for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size) {
+    command c = {0};
+    while (next_command(macho, &c)) {
         for (uint64_t i = 0; i < DS_COUNT(table_rows); i++) {
             ds_extent table = named_table(macho, &c, &table_rows[i]);
             if (table.size == 0 || table_rows[i].table == MACHO_TABLES)
@@ -220,6 +226,8 @@ static ds_status read_section(ds_macho *macho, layout *l, const uint8_t *p) {
     memcpy(section.segment, p + 16, 16);
     if (class_ != DS_REGION_NOBITS && ds_within(offset, size, macho->size))
         section.bytes = (ds_extent){macho->start + offset, 0, size};
+    if (macho->sections.count == SECTION_LIMIT)
+        return DS_OK;
     DS_TRY(DS_VEC_RESERVE(macho->image->arena, &macho->sections, macho->sections.count + 1));
     macho->sections.items[macho->sections.count++] = section;
     return propose(macho, l, offset, address, size, class_);
@@ -255,8 +263,8 @@ static ds_status read_segment(ds_macho *macho, layout *l, const command *c) {
 }
 
 static ds_status propose_regions(ds_macho *macho, layout *l) {
-    command c;
-    for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size)
+    command c = {0};
+    while (next_command(macho, &c))
         if (c.number == LC_SEGMENT_64 && c.size >= SEGMENT_SIZE)
             DS_TRY(read_segment(macho, l, &c));
     return DS_OK;
@@ -370,11 +378,11 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
 /* Only the first of a slice signs it. */
 static ds_status find_signature(ds_macho *macho) {
     ds_image *image = macho->image;
-    command c;
-    for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size) {
+    command c = {0};
+    while (next_command(macho, &c)) {
         if (c.number != LC_CODE_SIGNATURE || c.size < 16)
             continue;
-        uint64_t offset = ds_load32(image->file.data + at + 8), size = ds_load32(image->file.data + at + 12);
+        uint64_t offset = ds_load32(image->file.data + c.at + 8), size = ds_load32(image->file.data + c.at + 12);
         if (!ds_within(offset, size, macho->size))
             return DS_OK;
         DS_TRY(DS_VEC_RESERVE(image->arena, &image->signatures, image->signatures.count + 1));
@@ -386,8 +394,8 @@ static ds_status find_signature(ds_macho *macho) {
 }
 
 static ds_status commands_refs(ds_macho *macho) {
-    command c;
-    for (ds_offset at = macho->start + MACHO_HEADER_SIZE; command_at(macho, at, &c); at += c.size)
+    command c = {0};
+    while (next_command(macho, &c))
         DS_TRY(command_refs(macho, &c));
     return DS_OK;
 }
@@ -396,7 +404,7 @@ static ds_status commands_refs(ds_macho *macho) {
 
 /* Stubs of one size each are functions. */
 static ds_status read_stubs(ds_macho *macho, const ds_macho_section *section) {
-    if (section->reserved2 == 0)
+    if (section->reserved2 == 0 || !ds_macho_charge(macho, section->bytes.size))
         return DS_OK;
     for (uint64_t at = 0; at < section->bytes.size; at += section->reserved2)
         ds_macho_function(macho, section->bytes.address + at);

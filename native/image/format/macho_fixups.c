@@ -93,6 +93,8 @@ static ds_status read_segment_chains(chains *c, const ds_macho_segment *segment,
         return DS_OK;
     if (page_size < MACHO_POINTER_SIZE || (page_size & (page_size - 1)) != 0)
         return DS_OK;
+    if (!ds_macho_charge(c->macho, 2 * pages))
+        return DS_OK;
     c->form = &pointer_forms[format];
     c->page_bits = (uint32_t)__builtin_ctz(page_size);
     c->next_kind = c->form->stride == 4 && c->form->next_bits == 12   ? DS_REF_NEXT12

@@ -156,11 +156,10 @@ static ds_status read_node(trie *t, uint64_t node) {
     if (at == end)
         return DS_OK;
     for (unsigned children = t->data[at++]; children > 0; children--) {
-        if (!ds_macho_charge(t->macho, 1))
-            return DS_OK;
+        ds_offset name = at;
         while (at < end && t->data[at] != 0)
             at++;
-        if (at == end)
+        if (at == end || !ds_macho_charge(t->macho, at + 1 - name))
             return DS_OK;
         at++;
         uint64_t child = ds_read_uleb(t->data, at, end, &bytes);
