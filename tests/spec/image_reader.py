@@ -4,7 +4,7 @@ deltaseal, slow and plain. What it gives is what the second decoder of deltas ta
 
 from __future__ import annotations
 
-from spec import image_reader_elf
+from spec import image_reader_elf, image_reader_macho
 from spec.delta_reader import OldImage as Image
 from spec.image_reader_model import Building
 
@@ -13,8 +13,11 @@ LARGEST = 0xFFFF0000
 
 def parse(data: bytes) -> Image:
     """Regions by address, references by offset; none of either for what is no image."""
-    if len(data) <= LARGEST and image_reader_elf.claims(data):
-        image = Building(data)
+    if len(data) > LARGEST:
+        return Image()
+    image = Building(data)
+    if image_reader_elf.claims(data):
         image_reader_elf.read_elf(image)
-        return image.settle()
-    return Image()
+    else:
+        image_reader_macho.read_macho(image)
+    return image.settle()

@@ -10,7 +10,8 @@ import pytest
 from native.images import CORPUS, SEEDS
 from spec.delta_reader import OldImage, Region
 from spec.image_reader import parse
-from spec.image_reader_model import Building
+from spec.image_reader_macho import Macho
+from spec.image_reader_model import B, Building, Table
 from spec.image_reader_unwind import Function, read_exceptions
 from support.made_images import (
     AARCH64,
@@ -24,21 +25,16 @@ from support.made_images import (
     damaged,
     elf,
 )
+from support.made_macho import ARM64, BASE, macho, universal
+from support.made_macho import X86_64 as X86_64_CPU
 from support.old_images import library_source, old_image
 
-SEED_FILES = sorted(path for path in SEEDS.iterdir() if path.suffix == ".so" or path.name == "fixed")
-PAIRS = [
-    "libpng",
-    "expat",
-    "libssl",
-    "libarchive",
-    "curl",
-    "sshd",
-    "libc",
-    "curl-arm64",
-    "glib-arm64",
-    "libc-arm64",
-]
+SEED_FILES = sorted(
+    path for path in SEEDS.iterdir() if path.suffix in (".so", ".dylib") or path.name == "fixed"
+)
+CPUS = [X86_64_CPU, ARM64]
+PAIRS = ["libpng", "expat", "libssl", "libarchive", "curl", "sshd", "libc"]
+PAIRS += ["curl-arm64", "glib-arm64", "libc-arm64", "rollup", "numpy-umath", "lxml-x86_64", "lxml"]
 
 THROWS = """
 #include <stdexcept>
@@ -125,14 +121,50 @@ def test_code_of_chance(tmp_path: Path) -> None:
         check(chance_image(seed), tmp_path / "image")
 
 
+def macho_image(seed: int) -> bytes:
+    """Slices of all kinds, at times two in one file."""
+    image = macho(seed, CPUS[seed % 2])
+    return image if seed % 4 else universal([image, macho(seed + 1, CPUS[seed // 4 % 2])], wide=seed % 8 == 0)
+
+
+def test_macho_by_hand(tmp_path: Path) -> None:
+    kinds: set[str] = set()
+    for seed in range(40):
+        image = macho_image(seed)
+        check(image, tmp_path / "image")
+        kinds |= {reference.kind for reference in parse(image).references}
+    assert {
+        "CHAIN36",
+        "CHAIN43",
+        "CHAIN32",
+        "NEXT12",
+        "NEXT11",
+        "INDEX24_4",
+        "NAME23",
+        "PAGE24",
+        "BASE24",
+    } <= kinds
+
+
+def test_damaged_machos(tmp_path: Path) -> None:
+    for seed in range(150):
+        check(damaged(macho_image(seed), seed, front=1600), tmp_path / "image")
+
+
 def test_damaged_images(tmp_path: Path) -> None:
-    images = [path.read_bytes() for path in SEED_FILES]
+    images = [path.read_bytes() for path in SEED_FILES if path.suffix != ".dylib"]
     for seed in range(150):
         check(damaged(images[seed % len(images)], seed), tmp_path / "image")
 
 
 def test_what_is_no_image() -> None:
     assert parse(b"") == OldImage() == parse(b"\x7fELF\x02\x01" + bytes(100))
+
+
+def test_universal_files_have_limits(tmp_path: Path) -> None:
+    image = macho(3, X86_64_CPU)
+    check(universal([image] * 33, wide=False), tmp_path / "image")
+    assert parse(universal([image] * 33, wide=False)) == OldImage()
 
 
 # The worked examples of the pages: references of the code or table alone, as (offset, kind, aux, target).
@@ -168,6 +200,17 @@ def test_example_of_unwind() -> None:
         (0xE0A, "ULEB_SIZE1", 0x104BB),
         (0xE0B, "ULEB2", 0x10540),
         (0xE10, "PREL32", 0x10810),
+    ]
+
+
+def test_example_of_macho() -> None:
+    image = Building(bytes(0x8000) + bytes.fromhex("80203400"))
+    slice_ = Macho(image, 0, 0x8004, 0)
+    slice_.header_address = BASE
+    slice_.read_function_starts(Table(0x8000, B + 0x8000, 4))
+    assert [(r.offset, r.kind, r.base, r.target) for r in image.added] == [
+        (0x8000, "ULEB2", 0x100000000, 0x100001000),
+        (0x8002, "ULEB1", 0x100001000, 0x100001034),
     ]
 
 

@@ -151,13 +151,13 @@ _VALUES = [0, 1, 0xFF, 0x7F, 0xFFFF, 0xFFFFFFFF, 2**64 - 1, 2**63]
 _STEPS = [1, -1, 8, -8, 16, 64, -4096, 4096]
 
 
-def damaged(image: bytes, seed: int) -> bytes:
+def damaged(image: bytes, seed: int, *, front: int = 400) -> bytes:
     """A copy with a few fields changed, moved or filled by chance, at times cut."""
     draw = random.Random(seed)
     data = bytearray(image)
     for _ in range(draw.randint(1, 6)):
         width = draw.choice([1, 2, 4, 8])
-        at = draw.randrange(draw.choice([400, len(data) - 8]))
+        at = draw.randrange(draw.choice([front, len(data) - 8]))
         was, pick = int.from_bytes(data[at : at + width], "little"), draw.random()
         if pick < 0.7:
             chance = draw.choice([*_VALUES, len(data), draw.getrandbits(64)])
