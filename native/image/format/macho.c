@@ -78,6 +78,10 @@ ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, 
     return zero ? DS_OK : ds_macho_field(macho, offset, kind, base);
 }
 
+bool ds_macho_has_place(const ds_macho *macho, ds_offset offset) {
+    return (ds_image_address(macho->image, offset) & DS_SPACE_MASK) == macho->space;
+}
+
 ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, uint32_t base) {
     if (bytes == 0 || bytes > 4)
         return DS_OK;
@@ -537,7 +541,8 @@ static ds_status read_slice(ds_macho *macho) {
     DS_TRY(ds_image_add_base(image, macho->space, &macho->space_base));
     DS_TRY(find_tables(macho));
     DS_TRY(find_signature(macho));
-    DS_TRY(commands_refs(macho));
+    if (ds_macho_has_place(macho, macho->start))
+        DS_TRY(commands_refs(macho));
     DS_TRY(read_tables(macho));
     DS_TRY(read_sections(macho));
     for (uint64_t i = 0; i < macho->unwind.count; i++)

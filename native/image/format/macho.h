@@ -81,11 +81,14 @@ static inline bool ds_macho_charge(ds_macho *macho, uint64_t size) {
     return true;
 }
 
-/* A field whose kind does not count from its place, or from its space alone. */
+/* A field whose kind does not count from its place; one that counts from the space (ABS64) only where its
+ * place is known to have the slice's. */
 static inline ds_status ds_macho_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base) {
     return ds_add_field_at(macho->image, offset, macho->space, kind, base);
 }
-/* The same, unless the field (of 4 or 8 bytes, inside the file) is zero. */
+/* Whether the byte has an address in the slice's space: all places do but those that no region covers. */
+bool ds_macho_has_place(const ds_macho *macho, ds_offset offset);
+/* The same as ds_macho_field, unless the field (of 4 or 8 bytes, inside the file) is zero. */
 ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base);
 /* A ULEB128 number of `bytes` bytes that stands for base + number; longer than 4: left alone. */
 ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, uint32_t base);

@@ -196,7 +196,11 @@ static ds_status rebase_words(opcodes *o, uint64_t count, uint64_t skip) {
             o->bad = true;
             return DS_OK;
         }
-        DS_TRY(ds_macho_field(o->macho, o->segment->offset + o->in_segment, DS_REF_ABS64, 0));
+        ds_offset at = o->segment->offset + o->in_segment;
+        const ds_region *region = ds_image_region(o->macho->image, o->segment->address + o->in_segment);
+        if (region != NULL && region->class_ != DS_REGION_NOBITS &&
+            at - region->offset == o->segment->address + o->in_segment - region->address)
+            DS_TRY(ds_macho_field(o->macho, at, DS_REF_ABS64, 0));
         o->in_segment += MACHO_POINTER_SIZE + skip;
     }
     return DS_OK;

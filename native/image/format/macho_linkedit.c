@@ -15,6 +15,8 @@ enum { N_STAB = 0xe0, N_TYPE = 0x0e, N_SECT = 0x0e };
 
 ds_status ds_macho_symbols(ds_macho *macho, ds_extent table) {
     const ds_macho_origin *strings = &macho->tables[TABLE_STRINGS];
+    if (!ds_macho_has_place(macho, table.offset))
+        return DS_OK;
     for (uint64_t i = 0; i < table.size / MACHO_SYMBOL_SIZE; i++) {
         ds_offset at = table.offset + i * MACHO_SYMBOL_SIZE;
         const uint8_t *symbol = macho->image->file.data + at;
