@@ -1,4 +1,6 @@
-"""Makes the golden deltas anew: `./dev golden`. With ``--images`` the images too, which needs gcc for x86-64.
+"""Makes the golden deltas and the fuzz seeds of deltas anew: `./dev golden`.
+
+With ``--images`` the golden images too, which needs gcc for x86-64.
 
 For each pair in ``golden/``: NAME.old, NAME.new, NAME.delta, and NAME.streams, a line for each raw stream
 (number, size, SHA-256), so that a changed decision shows in a diff. Goldens change only with the format's
@@ -12,9 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.image_delta import Block, Delta, Frame, rle_frame
+from support.image_delta import plain as plain_delta
+
 from deltaseal import _core, images
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests/spec/golden"
+SEED_MAX = 2048
 PAIRS = ("plain", "x86-64")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 
@@ -41,7 +50,48 @@ def make_images() -> None:
     )
 
 
+def make_seeds() -> None:
+    """Deltas of the fuzz target's old images, raw and as they are compressed, and a few that are refused."""
+    folder, sources = ROOT / "native/fuzz/seeds/delta", ROOT / "native/fuzz/seeds/image"
+    words = bytes((n * n >> 5) & 255 for n in range(4096))
+    lazy, arm64, classic = (
+        (sources / name).read_bytes() for name in ("lazy.so", "arm64.so", "classic.dylib")
+    )
+    pairs = {
+        "words": (words, words[1000:2000] + b"literals" + words[:900].replace(b"\7", b"\x08")),
+        "words-equal": (words, words),
+        "lazy": (lazy, lazy[:700] + bytes(16) + lazy[700:2000].replace(b"\x48", b"\x49")),
+        "lazy-equal": (lazy, lazy),
+        "lazy-to-another": (lazy, (sources / "throws.so").read_bytes()),
+        "arm64": (arm64, arm64[:300] + bytes(8) + arm64[300:]),
+        "classic": (classic, classic[:9000] + bytes(64) + classic[9000:12000]),
+        "classic-signed": (classic, (sources / "classic.dylib").read_bytes()[:-40] + bytes(40)),
+    }
+    for path in folder.iterdir():
+        path.unlink()
+    for name, (old, new) in pairs.items():
+        delta = images.diff_bytes(old, new, digests=False)
+        plain = images.inspect(delta).header.plain
+        creation = _core.create(old, new, memory_bytes=1 << 30, plain=plain)
+        raw = [bytes(creation.stream(number)) for number in range(_core.STREAM_COUNT)]
+        flags = 2 if plain else 0
+        joined = Delta(old, len(new), dict(enumerate(raw)), flags=flags)
+        if len(bytes(joined)) < SEED_MAX:
+            (folder / f"good-{name}").write_bytes(bytes(joined))
+        if len(delta) < SEED_MAX and delta != bytes(joined):
+            (folder / f"good-{name}-zstd").write_bytes(delta)
+    good = plain_delta(words, 20, [Block(0, 5, 0), Block(5, 10, 24)], data=b"12345")
+    (folder / "good-by-hand").write_bytes(bytes(good))
+    (folder / "bad-length").write_bytes(bytes(plain_delta(words, 20, [Block(0, 21, 0)])))
+    (folder / "bad-empty").write_bytes(b"")
+    (folder / "bad-literals").write_bytes(bytes(plain_delta(words, 20, [Block(0, 5, 0)], data=b"12345")))
+    (folder / "bad-bomb").write_bytes(
+        bytes(Delta(b"", 1 << 20, {}, [Frame(0, rle_frame(1 << 22, window_log=17), False)], {5: 1 << 22}))
+    )
+
+
 def main() -> None:
+    make_seeds()
     if "--images" in sys.argv[1:]:
         make_images()
     for name in PAIRS:

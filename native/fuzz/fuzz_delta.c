@@ -1,0 +1,117 @@
+/* Any bytes as a delta: ds_apply must end with a status, inside its limits, and give what it promised.
+ *
+ * The old image is the one of some fixed ones that has the size which the delta states: no bytes, words, small
+ * images of both formats. The total length is set right, since no fuzzer would guess it. The seeds carry no
+ * digests, so that only the decoder stands in the way; `./dev golden` makes them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+
+#define OUTPUT_LIMIT ((uint64_t)1 << 20)
+#define MEMORY_LIMIT ((uint64_t)1 << 27)
+#define TOTAL_AT 9 /* of the number in the header that is set right */
+#define NUMBER_MAX 10
+#define WORDS 4096
+
+static const char *const image_names[] = {"lazy.so", "arm64.so", "classic.dylib"};
+#define IMAGES DS_COUNT(image_names)
+
+/* Old images, read once: words at the front, no bytes behind. */
+static uint8_t words[WORDS];
+static uint8_t *images[IMAGES];
+static ds_span olds[IMAGES + 2];
+
+static ds_span read_image(const char *name, uint8_t **bytes) {
+    char path[1024];
+    const char *here = __FILE__, *end = strrchr(here, '/');
+    snprintf(path, sizeof path, "%.*s/seeds/image/%s", (int)(end - here), here, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
+        abort();
+    long size = ftell(file);
+    rewind(file);
+    *bytes = malloc((size_t)size);
+    if (*bytes == NULL || fread(*bytes, 1, (size_t)size, file) != (size_t)size)
+        abort();
+    fclose(file);
+    return (ds_span){*bytes, (uint64_t)size};
+}
+
+static void read_images(void) {
+    for (unsigned i = 0; i < WORDS; i++)
+        words[i] = (uint8_t)(i * i >> 5);
+    olds[0] = (ds_span){words, WORDS};
+    for (unsigned i = 0; i < IMAGES; i++)
+        olds[i + 1] = read_image(image_names[i], &images[i]);
+}
+
+/* A copy with the total length set; NULL where the delta ends before it. */
+static uint8_t *fit(const uint8_t *data, size_t size, size_t *fitted) {
+    size_t behind = TOTAL_AT;
+    while (behind < size && behind < TOTAL_AT + NUMBER_MAX - 1 && data[behind] >= 0x80)
+        behind++;
+    if (behind++ >= size)
+        return NULL;
+    uint8_t *copy = malloc(size + NUMBER_MAX);
+    if (copy == NULL)
+        return NULL;
+    size_t others = TOTAL_AT + size - behind, length = 1;
+    while ((others + length) >> 7 * length != 0)
+        length++;
+    *fitted = others + length;
+    memcpy(copy, data, TOTAL_AT);
+    for (size_t i = 0; i < length; i++)
+        copy[TOTAL_AT + i] = (uint8_t)((*fitted >> 7 * i & 0x7f) | (i + 1 < length ? 0x80 : 0));
+    memcpy(copy + TOTAL_AT + length, data + behind, size - behind);
+    return copy;
+}
+
+typedef struct received {
+    uint64_t bytes, sum;
+} received;
+
+static bool receive(void *context, const uint8_t *data, size_t size) {
+    received *r = context;
+    for (size_t i = 0; i < size; i++)
+        r->sum += data[i]; /* all of it must be there */
+    r->bytes += size;
+    return true;
+}
+
+static ds_status apply(ds_span delta, const ds_delta_info *info) {
+    static const ds_limits limits = {OUTPUT_LIMIT, MEMORY_LIMIT};
+    for (size_t i = 0; i < DS_COUNT(olds); i++) {
+        if (olds[i].size != info->old_size)
+            continue;
+        received r = {0};
+        ds_status status = ds_apply(olds[i].data, olds[i].size, delta.data, delta.size, &limits, receive, &r);
+        if (status == DS_E_ARGUMENT || status == DS_E_CANCELLED || r.bytes > OUTPUT_LIMIT)
+            abort();
+        if (status == DS_OK && r.bytes != info->new_size)
+            abort();
+        return status;
+    }
+    return DS_E_OLD;
+}
+
+static ds_status fuzz_one(const uint8_t *data, size_t size) {
+    size_t fitted;
+    ds_delta_info info;
+    if (images[0] == NULL)
+        read_images();
+    uint8_t *delta = fit(data, size, &fitted);
+    ds_status status = delta == NULL ? DS_E_DELTA : ds_inspect(delta, fitted, &info);
+    if (status == DS_OK)
+        status = apply((ds_span){delta, fitted}, &info);
+    free(delta);
+    return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_one(data, size);
+    return 0;
+}

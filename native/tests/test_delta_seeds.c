@@ -1,0 +1,60 @@
+/* The seeds of the delta's fuzz target, replayed: all named good-… apply, all others are refused; and what a
+ * fuzzer would do to them first. */
+#include <dirent.h>
+
+#include "fuzz/fuzz_delta.c"
+#include "tests/check.h"
+
+#define SEED_MAX 4096
+#define SEEDS_MIN 12
+
+static uint64_t read_seed(const char *folder, const char *name, uint8_t *seed) {
+    char path[1400];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL);
+    if (file == NULL)
+        return 0;
+    uint64_t size = fread(seed, 1, SEED_MAX, file);
+    fclose(file);
+    CHECK(size < SEED_MAX);
+    return size;
+}
+
+/* Every byte in turn; whether what comes out is right is for other tests, which have digests. */
+static void change_bytes(uint8_t *seed, uint64_t size) {
+    static const uint8_t changes[] = {0x01, 0x80, 0xff};
+    for (uint64_t at = 0; at < size; at++)
+        for (unsigned i = 0; i < sizeof changes; i++) {
+            seed[at] ^= changes[i];
+            fuzz_one(seed, size);
+            seed[at] ^= changes[i];
+        }
+    for (uint64_t cut = 0; cut < size; cut++)
+        CHECK(fuzz_one(seed, cut) != DS_OK);
+}
+
+int main(void) {
+    char folder[1024];
+    const char *here = __FILE__, *end = strrchr(here, '/');
+    snprintf(folder, sizeof folder, "%.*s/../fuzz/seeds/delta", (int)(end - here), here);
+    DIR *seeds = opendir(folder);
+    CHECK(seeds != NULL);
+    if (seeds == NULL)
+        return checks_done();
+    unsigned count = 0;
+    for (struct dirent *entry; (entry = readdir(seeds)) != NULL;) {
+        uint8_t seed[SEED_MAX];
+        if (entry->d_name[0] == '.')
+            continue;
+        uint64_t size = read_seed(folder, entry->d_name, seed);
+        bool good = strncmp(entry->d_name, "good-", 5) == 0;
+        CHECK((fuzz_one(seed, size) == DS_OK) == good);
+        if (good)
+            change_bytes(seed, size);
+        count++;
+    }
+    closedir(seeds);
+    CHECK(count >= SEEDS_MIN);
+    return checks_done();
+}
