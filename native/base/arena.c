@@ -1,5 +1,6 @@
 /* ds_arena: malloc with a ceiling, and a list of what is live so that closing
- * frees everything. See base.h. */
+ * frees everything. Threads may share one. See base.h. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/base.h"
@@ -14,6 +15,7 @@ typedef union block_header {
 } block_header;
 
 struct ds_arena {
+    pthread_mutex_t lock; /* over the list and the counts */
     block_header head;
     uint64_t live, peak, ceiling;
 };
@@ -23,20 +25,25 @@ ds_arena *ds_arena_open(uint64_t ceiling) {
     if (arena == NULL)
         return NULL;
     arena->ceiling = ceiling;
+    pthread_mutex_init(&arena->lock, NULL);
     arena->head.link.previous = arena->head.link.next = &arena->head;
     return arena;
 }
 
-static void unlink_block(block_header *block) {
+static void unlink_block(ds_arena *arena, block_header *block) {
+    pthread_mutex_lock(&arena->lock);
     block->link.previous->link.next = block->link.next;
     block->link.next->link.previous = block->link.previous;
+    pthread_mutex_unlock(&arena->lock);
 }
 
 static void link_block(ds_arena *arena, block_header *block) {
+    pthread_mutex_lock(&arena->lock);
     block->link.previous = &arena->head;
     block->link.next = arena->head.link.next;
     block->link.next->link.previous = block;
     arena->head.link.next = block;
+    pthread_mutex_unlock(&arena->lock);
 }
 
 void ds_arena_close(ds_arena *arena) {
@@ -48,17 +55,28 @@ void ds_arena_close(ds_arena *arena) {
         free(block);
         block = next;
     }
+    pthread_mutex_destroy(&arena->lock);
     free(arena);
 }
 
 static bool admit(ds_arena *arena, uint64_t size) {
     uint64_t live;
-    if (!ds_add(arena->live, size, &live) || live > arena->ceiling || size > SIZE_MAX - sizeof(block_header))
+    if (size > SIZE_MAX - sizeof(block_header))
         return false;
-    arena->live = live;
-    if (live > arena->peak)
-        arena->peak = live;
-    return true;
+    pthread_mutex_lock(&arena->lock);
+    bool fits = ds_add(arena->live, size, &live) && live <= arena->ceiling;
+    if (fits) {
+        arena->live = live;
+        arena->peak = live > arena->peak ? live : arena->peak;
+    }
+    pthread_mutex_unlock(&arena->lock);
+    return fits;
+}
+
+static void release(ds_arena *arena, uint64_t size) {
+    pthread_mutex_lock(&arena->lock);
+    arena->live -= size;
+    pthread_mutex_unlock(&arena->lock);
 }
 
 void *ds_arena_alloc(ds_arena *arena, uint64_t size) {
@@ -66,7 +84,7 @@ void *ds_arena_alloc(ds_arena *arena, uint64_t size) {
         return NULL;
     block_header *block = calloc(1, sizeof *block + (size_t)size);
     if (block == NULL) {
-        arena->live -= size;
+        release(arena, size);
         return NULL;
     }
     block->link.size = size;
@@ -82,16 +100,16 @@ void *ds_arena_resize(ds_arena *arena, void *old, uint64_t size) {
     /* While realloc copies, both blocks are live; only the larger is counted. */
     if (size > before && !admit(arena, size - before))
         return NULL;
-    unlink_block(block);
+    unlink_block(arena, block);
     block_header *moved = realloc(block, sizeof *block + (size_t)size);
     if (moved == NULL) {
         if (size > before)
-            arena->live -= size - before;
+            release(arena, size - before);
         link_block(arena, block);
         return NULL;
     }
     if (size < before)
-        arena->live -= before - size;
+        release(arena, before - size);
     moved->link.size = size;
     link_block(arena, moved);
     return moved + 1;
@@ -101,8 +119,8 @@ void ds_arena_free(ds_arena *arena, void *old) {
     if (old == NULL)
         return;
     block_header *block = (block_header *)old - 1;
-    arena->live -= block->link.size;
-    unlink_block(block);
+    release(arena, block->link.size);
+    unlink_block(arena, block);
     free(block);
 }
 

@@ -1,6 +1,7 @@
 /* Creating: parse both images, match, walk; the streams are handed up raw. */
 #include <stdlib.h>
 
+#include "base/pool.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -11,7 +12,7 @@ struct ds_creation {
 };
 
 #define ROUNDS_SMALL 4
-#define ROUNDS_LARGE 2
+#define ROUNDS_LARGE 3
 #define LARGE_IMAGE ((uint64_t)20 << 20) /* rounds beyond the second cost more than they save */
 
 typedef struct progress {
@@ -31,36 +32,49 @@ static ds_status read_image(ds_span file, bool plain, ds_arena *arena, ds_image 
     return DS_OK;
 }
 
+typedef struct images {
+    ds_span files[2]; /* old, new */
+    ds_image images[2];
+    bool plain;
+    ds_arena *arena;
+} images;
+
+static ds_status read_side(void *context, uint64_t side) {
+    images *both = context;
+    return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
+}
+
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
-    ds_image old_image, new_image;
+    images both = {.files = {old_file, new_file}, .plain = options->plain, .arena = creation->arena};
+    ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     ds_derivations derivations = {0};
     progress told = {options};
-    ds_match_options match = {.rounds = options->rounds, .progress = tell_round, .context = &told};
+    ds_match_options match = {
+        .rounds = options->rounds, .threads = options->threads, .progress = tell_round, .context = &told};
     if (match.rounds == 0)
         match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
-    DS_TRY(read_image(old_file, options->plain, creation->arena, &old_image));
-    DS_TRY(read_image(new_file, options->plain, creation->arena, &new_image));
-    DS_TRY(ds_match(&old_image, &new_image, &match, creation->arena, &blocks));
+    DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
+    DS_TRY(ds_match(old_image, new_image, &match, creation->arena, &blocks));
     if (!tell_round(&told, 1, 1))
         return DS_E_CANCELLED;
     if (!options->plain)
-        DS_TRY(ds_derive_find(&new_image, creation->arena, &derivations));
+        DS_TRY(ds_derive_find(new_image, creation->arena, &derivations));
     DS_TRY(ds_derive_clip(&derivations, &blocks, creation->arena));
     creation->writer.arena = creation->arena;
-    DS_TRY(ds_walk_write(&old_image, &new_image, &derivations, &blocks, &creation->writer, &creation->context,
+    DS_TRY(ds_walk_write(old_image, new_image, &derivations, &blocks, &creation->writer, &creation->context,
                          creation->arena));
     DS_VEC_FREE(creation->arena, &derivations.list);
     DS_VEC_FREE(creation->arena, &blocks.list);
-    ds_image_free(&old_image);
-    ds_image_free(&new_image);
+    ds_image_free(old_image);
+    ds_image_free(new_image);
     return DS_OK;
 }
 
 ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
                     const ds_create_options *options, ds_creation **out) {
     *out = NULL;
-    if (options == NULL || options->rounds > 8)
+    if (options == NULL || options->rounds > 8 || options->threads == 0)
         return DS_E_ARGUMENT;
     if (old_size > DS_IMAGE_LIMIT || new_size > DS_IMAGE_LIMIT)
         return DS_E_LIMIT;

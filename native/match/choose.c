@@ -69,7 +69,8 @@ typedef struct states {
 
 typedef struct chooser {
     const ds_side *old_side, *new_side;
-    uint8_t *classes;
+    const uint8_t *classes;
+    ds_range range;
     states live;
     unsigned best;
     uint64_t credit;
@@ -81,20 +82,22 @@ typedef struct chooser {
     ds_arena *arena;
 } chooser;
 
-static ds_status classify(chooser *c) {
-    const ds_image *image = c->new_side->image;
-    c->classes = ds_arena_alloc(c->arena, c->new_side->size + 1);
-    if (c->classes == NULL)
+ds_status ds_prices_open(uint8_t **prices, const ds_image *new_image, ds_arena *arena) {
+    uint8_t *classes = ds_arena_alloc(arena, new_image->file.size + 1);
+    *prices = classes;
+    if (classes == NULL)
         return DS_E_MEMORY;
-    for (uint64_t i = 0; i < image->regions.count; i++)
-        if (image->regions.items[i].class_ == DS_REGION_CODE)
-            memset(c->classes + image->regions.items[i].offset, image->regions.items[i].words ? WORD_BYTE : CODE_BYTE,
-                   image->regions.items[i].size);
-    static const uint8_t by_length[9] = {0, REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE, REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        unsigned length = ds_ref_length(ds_ref_kind_of(&image->refs.items[i]));
-        uint8_t *classes = c->classes + image->refs.items[i].offset;
-        memset(classes, *classes == WORD_BYTE ? WORD_REF_BYTE : by_length[length], length);
+    for (uint64_t i = 0; i < new_image->regions.count; i++) {
+        const ds_region *region = &new_image->regions.items[i];
+        if (region->class_ == DS_REGION_CODE)
+            memset(classes + region->offset, region->words ? WORD_BYTE : CODE_BYTE, region->size);
+    }
+    static const uint8_t by_length[9] = {0,         REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE,
+                                         REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
+    for (uint64_t i = 0; i < new_image->refs.count; i++) {
+        unsigned length = ds_ref_length(ds_ref_kind_of(&new_image->refs.items[i]));
+        uint8_t *field = classes + new_image->refs.items[i].offset;
+        memset(field, *field == WORD_BYTE ? WORD_REF_BYTE : by_length[length], length);
     }
     return DS_OK;
 }
@@ -309,7 +312,7 @@ static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t a
 
 /* New offset up to which no state enters or dies. */
 static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t next) {
-    uint64_t stop = c->new_side->size;
+    uint64_t stop = c->range.to;
     for (unsigned i = 1; i < c->live.count; i++) {
         uint64_t end = c->old_side->size - (uint64_t)c->live.diagonal[i];
         stop = c->live.until[i] < stop ? c->live.until[i] : stop;
@@ -407,21 +410,27 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
 }
 
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           ds_arena *arena) {
-    chooser c = {.old_side = old_side, .new_side = new_side, .arena = arena, .live = {.count = 1}, .credit = CREDIT_MAX};
-    DS_TRY(classify(&c));
+                           const uint8_t *prices, ds_range range, ds_arena *arena) {
+    chooser c = {.old_side = old_side,
+                 .new_side = new_side,
+                 .classes = prices,
+                 .range = range,
+                 .live = {.count = 1},
+                 .credit = CREDIT_MAX,
+                 .earned = range.from,
+                 .arena = arena};
     DS_TRY(grow_nodes(&c, NODES_MIN));
     c.live.diagonal[0] = LITERAL;
     c.live.entry[0] = UINT32_MAX;
     c.live.parent[0] = c.live.node[0] = NO_NODE;
-    uint64_t at = 0, next = 0;
-    while (at < new_side->size) {
+    uint64_t at = range.from, next = 0;
+    while (at < range.to) {
         DS_TRY(make_room(&c));
         c.credit += (at - c.earned) * CREDIT_A_BYTE;
         c.credit = c.credit < CREDIT_MAX ? c.credit : CREDIT_MAX;
         c.earned = at;
         bool changed = drop_dead(&c, at);
-        if (let_in(&c, seeds, &next, at) || changed || at == 0)
+        if (let_in(&c, seeds, &next, at) || changed || at == range.from)
             choose_best(&c, at);
         uint64_t stop = quiet_until(&c, seeds, next);
         DS_TRY(run_quietly(&c, at, stop));
@@ -430,7 +439,6 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
     DS_TRY(make_room(&c));
     choose_best(&c, at);
     DS_TRY(trace(&c, blocks, at));
-    ds_arena_free(arena, c.classes);
     ds_arena_free(arena, c.nodes);
     ds_arena_free(arena, c.marks);
     return DS_OK;

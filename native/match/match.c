@@ -1,54 +1,111 @@
 /* The rounds of matching; see match.h. */
 #include "match/match.h"
 
-#include "match/index.h"
+#include "base/pool.h"
+
+#define RANGES_MAX 8
+#define RANGE_MIN ((uint64_t)2 << 20) /* a border costs a few bytes: small images have none */
 
 typedef struct matcher {
     ds_side old_side, new_side;
     ds_index index;
-    ds_seeds seeds;
+    uint8_t *prices;
+    ds_range ranges[RANGES_MAX];
+    ds_seeds seeds[RANGES_MAX];
+    ds_blocks found[RANGES_MAX];
+    unsigned range_count;
+    unsigned round, threads;
     ds_blocks *blocks;
     ds_arena *arena;
 } matcher;
 
+/* By size alone, never by the number of threads. */
+static void cut_ranges(matcher *m) {
+    uint64_t size = m->new_side.size, count = size / RANGE_MIN;
+    m->range_count = count < 1 ? 1 : count > RANGES_MAX ? RANGES_MAX : (unsigned)count;
+    uint64_t step = size / m->range_count & ~(uint64_t)15;
+    for (unsigned i = 0; i < m->range_count; i++)
+        m->ranges[i] = (ds_range){i * step, i + 1 == m->range_count ? size : (i + 1) * step};
+}
+
 /* The old side's labels change only between the first and the second round: two indexes serve all. */
-static ds_status label(matcher *m, unsigned round) {
-    if (round == 0) {
-        DS_TRY(ds_side_label_content(&m->old_side, m->arena));
-        DS_TRY(ds_side_label_content(&m->new_side, m->arena));
-    } else {
-        if (round == 1)
-            DS_TRY(ds_side_label_targets(&m->old_side, m->arena));
-        DS_TRY(ds_side_label_mapped(&m->new_side, m->old_side.image, m->blocks, m->arena));
-    }
-    if (round > 1)
+static ds_status label_old(matcher *m) {
+    if (m->round > 1)
         return DS_OK;
     ds_index_free(&m->index, m->arena);
+    DS_TRY(m->round == 0 ? ds_side_label_content(&m->old_side, m->arena) : ds_side_label_targets(&m->old_side, m->arena));
     return ds_index_build(&m->index, &m->old_side, m->arena);
 }
 
-static ds_status run_round(matcher *m, unsigned round) {
-    DS_TRY(label(m, round));
-    DS_TRY(ds_seeds_find(&m->seeds, &m->index, &m->old_side, &m->new_side, m->arena));
-    return ds_blocks_choose(m->blocks, &m->seeds, &m->old_side, &m->new_side, m->arena);
+static ds_status label_new(matcher *m) {
+    return m->round == 0 ? ds_side_label_content(&m->new_side, m->arena)
+                         : ds_side_label_mapped(&m->new_side, m->old_side.image, m->blocks, m->arena);
+}
+
+static ds_status label_side(void *context, uint64_t side) {
+    return side == 0 ? label_old(context) : label_new(context);
+}
+
+static ds_status match_range(void *context, uint64_t i) {
+    matcher *m = context;
+    DS_TRY(ds_seeds_find(&m->seeds[i], &m->index, &m->old_side, &m->new_side, m->ranges[i], m->arena));
+    return ds_blocks_choose(&m->found[i], &m->seeds[i], &m->old_side, &m->new_side, m->prices, m->ranges[i], m->arena);
+}
+
+/* One list; a block that goes on behind a border is one block. */
+static ds_status join_ranges(matcher *m) {
+    uint64_t count = 0;
+    for (unsigned i = 0; i < m->range_count; i++)
+        count += m->found[i].list.count;
+    DS_TRY(DS_VEC_RESERVE(m->arena, &m->blocks->list, count + 1));
+    ds_block *list = m->blocks->list.items;
+    count = 0;
+    for (unsigned i = 0; i < m->range_count; i++)
+        for (uint64_t b = 0; b < m->found[i].list.count; b++) {
+            ds_block block = m->found[i].list.items[b];
+            ds_block *before = count > 0 ? &list[count - 1] : NULL;
+            if (before != NULL && before->new_offset + before->length == block.new_offset &&
+                before->old_offset + before->length == block.old_offset)
+                before->length += block.length;
+            else
+                list[count++] = block;
+        }
+    m->blocks->list.count = count;
+    return DS_OK;
+}
+
+static ds_status run_round(matcher *m) {
+    DS_TRY(ds_pool_run(m->threads, 2, label_side, m));
+    DS_TRY(ds_pool_run(m->threads, m->range_count, match_range, m));
+    return join_ranges(m);
+}
+
+static void close_matcher(matcher *m) {
+    for (unsigned i = 0; i < m->range_count; i++) {
+        DS_VEC_FREE(m->arena, &m->seeds[i].list);
+        DS_VEC_FREE(m->arena, &m->found[i].list);
+    }
+    ds_arena_free(m->arena, m->prices);
+    ds_index_free(&m->index, m->arena);
+    ds_side_close(&m->old_side, m->arena);
+    ds_side_close(&m->new_side, m->arena);
 }
 
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options, ds_arena *arena,
                    ds_blocks *blocks) {
-    matcher m = {.blocks = blocks, .arena = arena};
+    matcher m = {.blocks = blocks, .arena = arena, .threads = options->threads};
     *blocks = (ds_blocks){0};
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
+    DS_TRY(ds_prices_open(&m.prices, new_image, arena));
+    cut_ranges(&m);
     /* Without references every round would say the same. */
     unsigned rounds = old_image->refs.count == 0 || new_image->refs.count == 0 ? 1 : options->rounds;
-    for (unsigned round = 0; round < rounds; round++) {
-        if (options->progress != NULL && !options->progress(options->context, round, rounds))
+    for (m.round = 0; m.round < rounds; m.round++) {
+        if (options->progress != NULL && !options->progress(options->context, m.round, rounds))
             return DS_E_CANCELLED;
-        DS_TRY(run_round(&m, round));
+        DS_TRY(run_round(&m));
     }
-    DS_VEC_FREE(arena, &m.seeds.list);
-    ds_index_free(&m.index, arena);
-    ds_side_close(&m.old_side, arena);
-    ds_side_close(&m.new_side, arena);
+    close_matcher(&m);
     return DS_OK;
 }

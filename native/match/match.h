@@ -2,7 +2,8 @@
  *
  * Rounds of: normalise both images (reference fields become labels, so that code which only moved is
  * equal), find seeds, choose the block list of least estimated cost by dynamic programming. The map of
- * one round's blocks gives the labels of the next. Nothing here is part of the format: any block list
+ * one round's blocks gives the labels of the next. The new image is cut into a few ranges by its size, each
+ * matched by itself, so that several threads can. Nothing here is part of the format: any block list
  * makes a valid delta.
  */
 #ifndef DS_MATCH_H
@@ -16,6 +17,7 @@ typedef bool (*ds_match_progress)(void *context, unsigned round, unsigned rounds
 
 typedef struct ds_match_options {
     unsigned rounds;
+    unsigned threads;
     ds_match_progress progress;
     void *context;
 } ds_match_options;
@@ -67,9 +69,17 @@ typedef struct ds_seeds {
     DS_VEC(ds_seed) list; /* ascending new_offset */
 } ds_seeds;
 
+/* A stretch of the new image that is matched by itself. */
+typedef struct ds_range {
+    uint64_t from, to;
+} ds_range;
+
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
-                        ds_arena *arena);
+                        ds_range range, ds_arena *arena);
+/* The blocks of a range; `prices` from ds_prices_open. */
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           ds_arena *arena);
+                           const uint8_t *prices, ds_range range, ds_arena *arena);
+/* What each byte of the new image is, as far as its price goes; freed by the caller. */
+ds_status ds_prices_open(uint8_t **prices, const ds_image *new_image, ds_arena *arena);
 
 #endif

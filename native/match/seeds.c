@@ -18,6 +18,7 @@ typedef struct search {
     const ds_side *old_side, *new_side;
     int64_t recent[RECENT];
     int64_t home;
+    uint64_t from;      /* where the range begins */
     uint64_t looked_at; /* candidates so far */
 } search;
 
@@ -52,7 +53,7 @@ static void remember(search *s, int64_t diagonal) {
 
 /* Where crowded buckets cost more than they should: fewer candidates, fewer anchors. */
 static bool is_crowded(const search *s, uint64_t new_at) {
-    return s->looked_at >= new_at * CANDIDATES_PER_BYTE;
+    return s->looked_at >= (new_at - s->from) * CANDIDATES_PER_BYTE;
 }
 
 /* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
@@ -99,11 +100,11 @@ static ds_seed seed_at(search *s, uint64_t new_at) {
 }
 
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
-                        ds_arena *arena) {
-    search s = {.index = index, .old_side = old_side, .new_side = new_side};
-    uint64_t at = 0, last_seed = 0, skip = 0;
+                        ds_range range, ds_arena *arena) {
+    search s = {.index = index, .old_side = old_side, .new_side = new_side, .from = range.from};
+    uint64_t at = range.from, last_seed = range.from, skip = 0;
     seeds->list.count = 0;
-    while (at + DS_HASH_BYTES <= new_side->size) {
+    while (at < range.to && at + DS_HASH_BYTES <= new_side->size) {
         if (!ds_bit(new_side->anchors, at)) {
             at++;
             continue;

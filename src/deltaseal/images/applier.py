@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltaseal import _core
-from deltaseal.errors import BaseMismatchError, DeltaError, DeltasealError, DigestError, LimitError, StorageError
+from deltaseal.errors import (
+    BaseMismatchError,
+    DeltaError,
+    DeltasealError,
+    DigestError,
+    LimitError,
+    StorageError,
+)
 from deltaseal.images.inspector import inspect
 from deltaseal.images.limits import Limits
 
@@ -55,6 +62,13 @@ def _descriptor(source: Input) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
 
 
 def _hash_descriptor(fd: int) -> tuple[int, bytes]:
@@ -99,13 +113,16 @@ def _failure(code: int, old_fd: int, delta: Buffer, limits: Limits) -> Deltaseal
         return LimitError("the delta asks for more than the limits allow", output_bytes=limits.output_bytes)
     if status is _core.Status.MEMORY:
         return LimitError(
-            f"applying needs more than {limits.memory_bytes:,} bytes of memory", memory_bytes=limits.memory_bytes
+            f"applying needs more than {limits.memory_bytes:,} bytes of memory",
+            memory_bytes=limits.memory_bytes,
         )
     if status is _core.Status.DIGEST:
         return DigestError("the delta was applied, but the result is not the new image it promises")
     if status is _core.Status.DELTA:
         return DeltaError("the delta is damaged, or was made for another revision of the format")
-    return StorageError("the confined applier could not start: its files cannot be mapped", status=status.name)
+    return StorageError(
+        "the confined applier could not start: its files cannot be mapped", status=status.name
+    )
 
 
 def _start(old_fd: int, delta_fd: int, size: int, limits: Limits, pipe: int) -> subprocess.Popen[bytes]:
@@ -148,10 +165,7 @@ def apply(
     """
     limits = limits or Limits()
     if isinstance(delta, Path):
-        try:
-            delta = delta.read_bytes()
-        except OSError as error:
-            raise StorageError(f"cannot read {delta}: {error.strerror}", path=str(delta)) from error
+        delta = _read(delta)
     header = inspect(delta).header
     if header.new_size > limits.output_bytes:
         raise LimitError(

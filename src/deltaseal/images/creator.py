@@ -27,7 +27,14 @@ def memory_ceiling(old_size: int, new_size: int) -> int:
 
 
 def _create(
-    old: Buffer, new: Buffer, *, rounds: int, threads: int, max_memory: int, plain: bool, progress: Callable[[int], bool] | None
+    old: Buffer,
+    new: Buffer,
+    *,
+    rounds: int,
+    threads: int,
+    max_memory: int,
+    plain: bool,
+    progress: Callable[[int], bool] | None,
 ) -> _core.Creation:
     try:
         return _core.create(
@@ -62,7 +69,9 @@ def _prove(old: Buffer, new: Buffer, delta: bytes) -> None:
         return same
 
     try:
-        _core.apply(old, delta, compare, output_bytes=len(new), memory_bytes=memory_ceiling(len(old), len(new)))
+        _core.apply(
+            old, delta, compare, output_bytes=len(new), memory_bytes=memory_ceiling(len(old), len(new))
+        )
     except _core.CoreError as error:
         raise DigestError(
             "the delta that was made does not give the new image back",
@@ -97,12 +106,19 @@ def diff_bytes(
 
     def attempt(plain: bool) -> bytes:
         creation = _create(
-            old, new, rounds=EFFORTS[effort], threads=threads, max_memory=ceiling, plain=plain, progress=progress
+            old,
+            new,
+            rounds=EFFORTS[effort],
+            threads=threads,
+            max_memory=ceiling,
+            plain=plain,
+            progress=progress,
         )
         streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]  # they live as long as it does
         return write_container(
             streams,
             context=creation.context(),
+            threads=threads,
             old_size=len(old),
             new_size=len(new),
             digests=pair,

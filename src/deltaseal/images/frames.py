@@ -8,14 +8,18 @@ alone, so that the applier can read them piece by piece.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import zstandard
 
 from deltaseal import _core
 
+Buffer = bytes | memoryview
+
 _LEVEL = 22
-_JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining saves nothing and costs time
+_JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining only costs time
 _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
 _WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
 _WINDOW_LOG_MIN = 10
@@ -46,87 +50,119 @@ def compress(data: bytes, context: bytes = b"") -> bytes:
         write_checksum=False,
         write_dict_id=False,
     )
-    prefix = zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
+    raw_content = zstandard.DICT_TYPE_RAWCONTENT
+    prefix = zstandard.ZstdCompressionDict(context, dict_type=raw_content) if context else None
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=prefix).compress(data)
 
 
-def make_frame(streams: Sequence[bytes | memoryview], first: int, last: int) -> Frame:
-    """Frame of the streams ``first`` to ``last`` inclusive."""
-    data = b"".join(streams[first : last + 1])
-    stored = compress(data) if data else b""
-    members = tuple(range(first, last + 1))
-    return Frame(members, stored, False) if data and len(stored) < len(data) else Frame(members, data, True)
+class Frames:
+    """Frames of consecutive streams, each compressed once, large ones on several threads."""
+
+    def __init__(self, streams: Sequence[Buffer], context: Buffer = b"", *, threads: int = 1) -> None:
+        self._streams = streams
+        self._context = context
+        self._made: dict[tuple[int, int], Frame] = {}
+        jobs = [(i, i) for i in range(len(streams)) if len(streams[i])]
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            behind = pool.submit(self._behind_context) if self.has_context else None
+            list(pool.map(lambda job: self.make(*job), self._needed(jobs)))
+            self.behind_context = behind.result() if behind else None
+
+    @property
+    def has_context(self) -> bool:
+        """Whether there is a context, and code for it to help with."""
+        return len(self._context) > 0 and len(self._streams[_core.CONTEXT_STREAM]) > 0
+
+    @property
+    def context_surely_helps(self) -> bool:
+        """With much code it always did: compressing it without its context too would be lost time."""
+        return self.has_context and len(self._streams[_core.CONTEXT_STREAM]) > _JOINED_MAX
+
+    def _needed(self, jobs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        skipped = (_core.CONTEXT_STREAM, _core.CONTEXT_STREAM) if self.context_surely_helps else None
+        return [job for job in jobs if job != skipped]
+
+    def _behind_context(self) -> Frame:
+        code = _core.CONTEXT_STREAM
+        return Frame((code,), compress(bytes(self._streams[code]), bytes(self._context)), False)
+
+    def make(self, first: int, last: int) -> Frame:
+        """Frame of the streams ``first`` to ``last`` inclusive."""
+        if (first, last) not in self._made:
+            data = b"".join(self._streams[first : last + 1])
+            stored = compress(data) if data else b""
+            raw = not data or len(stored) >= len(data)
+            self._made[first, last] = Frame(tuple(range(first, last + 1)), data if raw else stored, raw)
+        return self._made[first, last]
+
+    def size(self, first: int, last: int) -> int:
+        """Raw bytes of the streams ``first`` to ``last``."""
+        return sum(len(s) for s in self._streams[first : last + 1])
+
+    def apart(self, first: int, last: int) -> list[Frame]:
+        """A frame for each of the streams ``first`` to ``last``; empty ones go with the one before.
+
+        But never with one so large that a reader would not hold it: a frame of several streams is held whole.
+        """
+        starts = [first] + [
+            i for i in range(first + 1, last + 1) if self.size(i, i) or self.size(i - 1, i - 1) > _HELD_MAX
+        ]
+        ends = [start - 1 for start in starts[1:]] + [last]
+        return [self.make(a, b) for a, b in zip(starts, ends, strict=True)]
+
+    def lay(self, first: int, last: int) -> list[Frame]:
+        """The cheapest way found to lay the streams ``first`` to ``last`` into frames."""
+        laid = self.apart(first, last)
+        while (joined := self._join_best(laid)) is not None:
+            laid = joined
+        if self.size(first, last) > _JOINED_MAX:
+            return laid
+        return min([self.make(first, last)], laid, key=_cost)
+
+    def _join_best(self, laid: list[Frame]) -> list[Frame] | None:
+        """The two neighbours joined that gain most; None where no two do."""
+        best: tuple[int, list[Frame]] | None = None
+        for i, (a, b) in enumerate(pairwise(laid)):
+            first, last = a.streams[0], b.streams[-1]
+            if self.size(first, last) > _JOINED_MAX:
+                continue
+            joined = self.make(first, last)
+            gain = _cost([a, b]) - _cost([joined])
+            if gain > (best[0] if best else 0):
+                best = (gain, [*laid[:i], joined, *laid[i + 2 :]])
+        return best[1] if best else None
 
 
 def _cost(frames: Sequence[Frame]) -> int:
     return sum(len(frame.stored) + (2 if len(frame.stored) < 1 << 13 else 3) for frame in frames)
 
 
-def _apart(streams: Sequence[bytes | memoryview], first: int, last: int) -> list[Frame]:
-    """A frame for each of the streams ``first`` to ``last``; empty ones go with the one before.
-
-    But never with one so large that a reader would not hold it: a frame of several streams is held whole.
-    """
-    starts = [first] + [
-        i for i in range(first + 1, last + 1) if len(streams[i]) or len(streams[i - 1]) > _HELD_MAX
-    ]
-    ends = [start - 1 for start in starts[1:]] + [last]
-    return [make_frame(streams, a, b) for a, b in zip(starts, ends, strict=True)]
-
-
-def _join_neighbours(streams: Sequence[bytes | memoryview], frames: list[Frame]) -> list[Frame]:
-    """Join neighbours, best first, while that makes the whole smaller."""
-    sizes = [len(s) for s in streams]
-    gains: dict[tuple[int, int], tuple[int, Frame]] = {}
-    while len(frames) > 1:
-        best: tuple[int, int, Frame] | None = None
-        for i, (a, b) in enumerate(zip(frames, frames[1:], strict=False)):
-            first, last = a.streams[0], b.streams[-1]
-            if sum(sizes[first : last + 1]) > _JOINED_MAX:
-                continue
-            if (first, last) not in gains:
-                joined = make_frame(streams, first, last)
-                gains[first, last] = (_cost([a, b]) - _cost([joined]), joined)
-            gain, joined = gains[first, last]
-            if gain > 0 and (best is None or gain > best[0]):
-                best = (gain, i, joined)
-        if best is None:
-            return frames
-        _, i, joined = best
-        frames = [*frames[:i], joined, *frames[i + 2 :]]
-    return frames
-
-
-def _lay(streams: Sequence[bytes | memoryview], first: int, last: int) -> list[Frame]:
-    """The cheapest way found to lay the streams ``first`` to ``last`` into frames."""
-    apart = _join_neighbours(streams, _apart(streams, first, last))
-    if sum(len(s) for s in streams[first : last + 1]) > _JOINED_MAX:
-        return apart
-    return min([make_frame(streams, first, last)], apart, key=_cost)
-
-
-def choose_frames(streams: Sequence[bytes | memoryview], context: bytes | memoryview = b"") -> tuple[list[Frame], bool]:
+def choose_frames(
+    streams: Sequence[Buffer], context: Buffer = b"", *, threads: int = 1
+) -> tuple[list[Frame], bool]:
     """The cheapest frames found, and whether the one of code literals stands behind ``context``."""
-    without = _lay(streams, 0, len(streams) - 1)
-    code = _core.CONTEXT_STREAM
-    if not len(context) or not len(streams[code]):
-        return without, False
-    own = Frame((code,), compress(bytes(streams[code]), bytes(context)), False)
-    behind = [*_lay(streams, 0, code - 1), own, *_lay(streams, code + 1, len(streams) - 1)]
+    frames, code, last = Frames(streams, context, threads=threads), _core.CONTEXT_STREAM, len(streams) - 1
+    if frames.behind_context is None:
+        return frames.lay(0, last), False
+    behind = [*frames.lay(0, code - 1), frames.behind_context, *frames.lay(code + 1, last)]
+    if frames.context_surely_helps:
+        return behind, True
+    without = frames.lay(0, last)
     return (behind, True) if _cost(behind) < _cost(without) else (without, False)
 
 
 def write_container(
-    streams: Sequence[bytes | memoryview],
+    streams: Sequence[Buffer],
     *,
-    context: bytes | memoryview,
+    context: Buffer,
+    threads: int,
     old_size: int,
     new_size: int,
     digests: tuple[bytes, bytes] | None,
     plain: bool,
 ) -> bytes:
     """A whole delta: header, then frames."""
-    frames, has_context = choose_frames(streams, context)
+    frames, has_context = choose_frames(streams, context, threads=threads)
     frame_of = [index for index, frame in enumerate(frames) for _ in frame.streams]
     header = _core.DeltaHeader(
         zstd_version=ZSTD_VERSION,
