@@ -161,6 +161,9 @@ class Macho:
         if size <= 4:
             self.add(f"ULEB{size}", offset, number)
 
+    def has_place(self, offset: int) -> bool:
+        return self.image.address_of(offset) & SPACE == self.space
+
     def is_inside(self, offset: int, size: int) -> bool:
         return offset + size <= self.size
 
@@ -388,6 +391,8 @@ class Macho:
 
     def read_symbols(self, table: Table) -> None:
         image = self.image
+        if not self.has_place(table.offset):
+            return
         for at in range(table.offset, table.offset + table.size // 16 * 16, 16):
             kind, section = image.data[at + 4 : at + 6]
             value = self.space + image.u64(at + 8) & MASK
@@ -555,7 +560,8 @@ class Macho:
         self.file = image.note(B + self.start)
         self.zero = image.note(self.space)
         self.find_tables()
-        self.add_commands()
+        if self.has_place(self.start):
+            self.add_commands()
         readers: list[tuple[str, Callable[[Table], None]]] = [
             ("chained fixups", self.read_chained_fixups),
             ("rebase", self.read_rebase),
@@ -607,7 +613,10 @@ class Opcodes:
             segment = self.segment
             if segment is None or self.distance + 8 > segment.size or not self.macho.image.charge(8):
                 raise Bad
-            self.macho.add("ABS64", segment.offset + self.distance)
+            at, address = segment.offset + self.distance, segment.address + self.distance
+            region = self.macho.image.region_of(address)
+            if region and region.has_bytes and at - region.offset == address - region.address:
+                self.macho.add("ABS64", at)
             self.distance = self.distance + 8 + gap & MASK
 
     def rebase(self, opcode: int, m: int) -> None:

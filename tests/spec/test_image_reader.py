@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from native.images import CORPUS, SEEDS
-from spec.delta_reader import OldImage, Region
+from spec.delta_reader import OldImage, Region, decode
 from spec.image_reader import parse
 from spec.image_reader_macho import Macho
 from spec.image_reader_model import B, Building, Table
@@ -22,6 +22,7 @@ from support.made_images import (
     X86_64,
     Piece,
     chance_image,
+    crowded,
     damaged,
     elf,
 )
@@ -32,6 +33,7 @@ from support.old_images import library_source, old_image
 SEED_FILES = sorted(
     path for path in SEEDS.iterdir() if path.suffix in (".so", ".dylib") or path.name == "fixed"
 )
+GOLDEN = Path(__file__).parent / "golden"
 CPUS = [X86_64_CPU, ARM64]
 PAIRS = ["libpng", "expat", "libssl", "libarchive", "curl", "sshd", "libc"]
 PAIRS += ["curl-arm64", "glib-arm64", "libc-arm64", "rollup", "numpy-umath", "lxml-x86_64", "lxml"]
@@ -157,6 +159,32 @@ def test_damaged_images(tmp_path: Path) -> None:
         check(damaged(images[seed % len(images)], seed), tmp_path / "image")
 
 
+def test_tables_past_the_budget(tmp_path: Path) -> None:
+    for seed in range(60):
+        check(crowded(seed), tmp_path / "image")
+
+
+def test_regions_past_the_limit(tmp_path: Path) -> None:
+    image = elf(X86_64, [Piece(PROGBITS, ALLOC, 0x1000 + 2 * i, 64 + i, b"x") for i in range(4200)])
+    check(image, tmp_path / "image")
+    assert len(parse(image).regions) == 4096
+
+
+@pytest.mark.parametrize("count", [32, 33])
+def test_tables_ahead_past_the_limit(count: int, tmp_path: Path) -> None:
+    """Loads of so many tables that follow each other, of two entries each."""
+    tables, code = 11 * count + 8 & ~3, b""
+    for number in range(count):
+        lea = struct.pack("<i", tables + 8 * number - len(code) - 7)
+        code += bytes.fromhex("488D05") + lea + bytes.fromhex("48630480")
+    code += b"\x90" * (tables - len(code))
+    for at in range(tables, tables + 8 * count, 8):
+        code += struct.pack("<ii", 0 - at, 11 - at)
+    image = elf(X86_64, [Piece(PROGBITS, CODE, 0x100000, 64, code)])
+    check(image, tmp_path / "image")
+    assert sum(r.kind == "BASE32" and r.base != B for r in parse(image).references) == 64
+
+
 def test_what_is_no_image() -> None:
     assert parse(b"") == OldImage() == parse(b"\x7fELF\x02\x01" + bytes(100))
 
@@ -165,6 +193,11 @@ def test_universal_files_have_limits(tmp_path: Path) -> None:
     image = macho(3, X86_64_CPU)
     check(universal([image] * 33, wide=False), tmp_path / "image")
     assert parse(universal([image] * 33, wide=False)) == OldImage()
+
+
+def test_it_feeds_the_second_decoder() -> None:
+    old, delta, new = ((GOLDEN / f"x86-64.{part}").read_bytes() for part in ("old", "delta", "new"))
+    assert decode(old, delta, parse(old)) == new
 
 
 # The worked examples of the pages: references of the code or table alone, as (offset, kind, aux, target).

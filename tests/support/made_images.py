@@ -168,3 +168,46 @@ def damaged(image: bytes, seed: int, *, front: int = 400) -> bytes:
             source = draw.randrange(len(data) - size)
             data[at : at + size] = data[source : source + size] if pick < 0.9 else draw.randbytes(size)
     return bytes(data[: draw.randrange(len(data))] if draw.random() < 0.05 else data)
+
+
+_KINDS = [1, 2, 4, 5, 6, 11, 14, 15, 16, 19, 0x6FFFFFF6, 0x6FFFFFFD, 0x6FFFFFFE]
+_NAMES = b"\0.got\0.plt\0.eh_frame\0.got.plt\0"
+
+
+def crowded(seed: int) -> bytes:
+    """Many sections of every kind over the same bytes, more than a reader looks at."""
+    draw = random.Random(seed)
+    size, count = 3000, draw.randrange(8, 30)
+    body = bytes(160 * draw.randrange(2))
+    while len(body) < size:
+        word = draw.choice(
+            [_LOADED + draw.randrange(size), _LOADED + 1 | draw.getrandbits(20), 0, draw.getrandbits(64)]
+        )
+        body += struct.pack("<Q", word)
+    headers = bytearray(64)
+    for number in range(count):
+        at = 8 * draw.randrange(size // 16) if number else 0
+        length = len(body) - at if number == 0 else draw.randrange(size - at)
+        kind, flags = draw.choice(_KINDS) if number else 1, draw.choice([ALLOC, ALLOC, CODE])
+        place = (_LOADED + 64 + at, 64 + at, length, draw.randrange(count), 0, 1, 0)
+        headers += struct.pack("<IIQQQQIIQQ", draw.choice([1, 6, 11, 21]), kind, flags, *place)
+    names_at = 64 + len(body)
+    headers += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, names_at, len(_NAMES), 0, 0, 1, 0)
+    at, machine = names_at + len(_NAMES), draw.choice([X86_64, AARCH64])
+    front = (
+        b"\x7fELF\x02\x01\x01",
+        3,
+        machine,
+        1,
+        _LOADED + 64,
+        0,
+        at,
+        0,
+        64,
+        56,
+        0,
+        64,
+        count + 2,
+        count + 1,
+    )
+    return struct.pack("<16sHHIQQQIHHHHHH", *front) + body + _NAMES + headers
