@@ -3,7 +3,7 @@
 
 ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out) {
     *out = (ds_image){.file = file, .arena = arena};
-    if (file.size > DS_IMAGE_LIMIT)
+    if (file.size == 0 || file.size > DS_IMAGE_LIMIT)
         return DS_OK;
     out->starts = ds_arena_alloc(arena, file.size / 8 + 1);
     if (out->starts == NULL)
