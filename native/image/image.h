@@ -20,7 +20,7 @@
  *  - every reference lies inside the file;
  *  - regions are sorted by address and do not overlap in address;
  *  - the same bytes give the same image on every machine: this is part of the
- *    delta format (docs/spec/delta-format.md), and so is every order and limit.
+ *    delta format (docs/spec/image.md), and so is every order and limit.
  */
 #ifndef DS_IMAGE_H
 #define DS_IMAGE_H

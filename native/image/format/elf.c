@@ -14,7 +14,7 @@
  *   2. .dynamic
  *   3. .dynsym, then per row of `table_rows`, in that order, all its sections by number; .eh_frame is
  *      the last row (without sections: the order of ds_elf_dynamic_tables)
- *   4. .eh_frame_hdr, then .eh_frame if no section was that, exception tables
+ *   4. .eh_frame_hdr, then .eh_frame if its sections gave no function, exception tables
  *   5. .symtab
  *   6. code, by address
  *

@@ -3,7 +3,7 @@
  * Sources: System V gABI 4.1 chapter 5 ("Dynamic Section"); LSB Core 5.0 chapter 10 (GNU tags);
  * RELR proposal of the generic ABI (tags 35 to 37).
  *
- * Invariant: of a tag that occurs twice the first value counts.
+ * Invariant: of a tag that occurs twice the first value other than 0 counts.
  */
 #include "image/format/elf.h"
 
