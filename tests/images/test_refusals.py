@@ -1,4 +1,4 @@
-"""What must not be applied is not: damaged, foreign, too large, made from other bytes. Nothing stays behind."""
+"""What must not be applied is not: damaged, foreign, too large, from other bytes. Nothing stays behind."""
 
 from __future__ import annotations
 
