@@ -78,6 +78,12 @@ def test_an_error_carries_its_row(kind: type[DeltasealError]) -> None:
     assert str(error) == "what was found"
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_without_a_hint_of_its_own_has_the_one_of_its_reason(kind: type[DeltasealError]) -> None:
+    hint = kind("what was found").hint
+    assert hint and "\n" not in hint and not hint.endswith(".")
+
+
 def test_the_readme_has_the_table() -> None:
     rows = re.findall(r"^\| (\d+) \| (.*?) \|$", README.read_text(), re.MULTILINE)
     expected = [

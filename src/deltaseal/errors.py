@@ -118,10 +118,12 @@ class DeltasealError(Exception):
 
 class UsageError(DeltasealError):
     reason = "E_USAGE"
+    default_hint = "`deltaseal COMMAND --help` says what is expected"
 
 
 class NothingToDo(DeltasealError):
     reason = "NOTHING"
+    default_hint = "`deltaseal device status` says what is and what comes next"
 
 
 class SignatureError(DeltasealError):
@@ -166,6 +168,7 @@ class DigestError(DeltasealError):
 
 class TreeError(DeltasealError):
     reason = "E_TREE"
+    default_hint = "use another tree, or get the file that describes it again"
 
 
 class DeltaError(DeltasealError):
@@ -175,6 +178,7 @@ class DeltaError(DeltasealError):
 
 class LimitError(DeltasealError):
     reason = "E_LIMIT"
+    default_hint = "check that it is the right file; an honest one is far below this limit"
 
 
 class WithdrawnError(DeltasealError):
@@ -189,6 +193,7 @@ class HeldError(DeltasealError):
 
 class PolicyError(DeltasealError):
     reason = "E_POLICY"
+    default_hint = "the owner of the device decides, in policy.toml of its folder"
 
 
 class SpaceError(DeltasealError):
@@ -198,6 +203,7 @@ class SpaceError(DeltasealError):
 
 class StorageError(DeltasealError):
     reason = "E_IO"
+    default_hint = "check the path, its permissions and the storage, and run the same command again"
 
 
 class LockedError(DeltasealError):
@@ -212,6 +218,7 @@ class BatteryError(DeltasealError):
 
 class RolledBackError(DeltasealError):
     reason = "ROLLED_BACK"
+    default_hint = "`deltaseal device history` says what failed"
 
 
 class WillResumeError(DeltasealError):
@@ -221,6 +228,7 @@ class WillResumeError(DeltasealError):
 
 class NetworkError(DeltasealError):
     reason = "E_NET"
+    default_hint = "check the sources and run the same command again"
 
 
 class DamagedError(DeltasealError):
@@ -235,3 +243,4 @@ class BrokenError(DeltasealError):
 
 class ChecksFailedError(DeltasealError):
     reason = "CHECKS"
+    default_hint = "the findings above name each check"
