@@ -157,9 +157,10 @@ def take_signatures(published: Bundle, rebuilt: Bundle) -> Bundle:
             found=rebuilt.digest,
             differs=differing,
         )
-    for (digest, _), payload in zip(published.manifest.payloads(), published.payloads, strict=True):
-        if _sha256(chunks(payload)) != digest:
-            raise DigestError(f"the published bundle is damaged: payload {digest} differs", expected=digest)
+    for which, bundle in (("published", published), ("rebuilt", rebuilt)):
+        for (digest, _), payload in zip(bundle.manifest.payloads(), bundle.payloads, strict=True):
+            if _sha256(chunks(payload)) != digest:
+                raise DigestError(f"the {which} bundle is damaged: payload {digest} differs", expected=digest)
     return replace(rebuilt, document=ours.with_signatures(theirs.signatures))
 
 
