@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import tempfile
 from pathlib import Path
 
@@ -206,6 +207,35 @@ def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
     apply(old, delta, tmp_path / "dest", progress=lambda done, total: applied.append((done, total)))
     assert applied == sorted(applied)
     assert applied[-1][0] == applied[-1][1] == 3 * len(TEXT) - 7 + len(BLOB)
+
+
+def test_progress_goes_on_within_a_large_file(tmp_path: Path) -> None:
+    image = b"\x7fELF" + RANDOM.randbytes(1_500_000)
+    old, new = plant(tmp_path / "old", {"a": image}), plant(tmp_path / "new", {"a": image[:700_000] + image})
+    made: list[tuple[int, int]] = []
+    diff(old, new, progress=lambda done, total: made.append((done, total)))
+    assert made == sorted(made)
+    assert any(0 < done < total for done, total in made)
+
+
+def test_a_signal_stops_the_making_of_a_large_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    image = b"\x7fELF" + RANDOM.randbytes(8_000_000)
+    old, new = plant(tmp_path / "old", {"a": image}), plant(tmp_path / "new", {"a": image[::-1]})
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0)
+        with pytest.raises(Stop):
+            diff(old, new)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert capfd.readouterr().err == ""
 
 
 def test_inspect_names_what_changes(tmp_path: Path) -> None:

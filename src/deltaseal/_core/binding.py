@@ -68,13 +68,18 @@ class _Call:
             raise self.error
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+def _keep(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    # A signal that came while the core was at work is raised at the callback's first step, outside its call.
+    ffi.from_handle(trace.tb_frame.f_locals["context"]).error = error
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
 def ds_python_sink(context: Any, data: Any, size: int) -> bool:
     call: _Call = ffi.from_handle(context)
     return call(memoryview(ffi.buffer(data, size)))
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
 def ds_python_progress(context: Any, done: int) -> bool:
     call: _Call = ffi.from_handle(context)
     return call(done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +62,7 @@ def diff(
             closing(ScannedTree(disk, new_top, new)) as new_tree,
         ):
             needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
+            told = _Told(progress, sum(need.entry.size for need in needs))
             made = make_groups(
                 [Need(need.entry, None) for need in needs] if whole else needs,
                 read_old=lambda number: old_tree.content([number]),
@@ -69,7 +70,8 @@ def diff(
                 effort=effort,
                 threads=threads,
                 max_memory=max_memory,
-                advance=_counter(progress, sum(need.entry.size for need in needs)),
+                advance=told.advance,
+                under_way=told.under_way,
             )
     plan = Plan(
         tuple(_edits(old, new, [need.entry for need in needs])),
@@ -80,16 +82,23 @@ def diff(
     return delta
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
+class _Told:
+    """Tells how far the work is, in bytes of the new contents."""
 
-    def advance(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress:
-            progress(done, total)
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
 
-    return advance
+    def advance(self, size: int) -> None:
+        """So many bytes more are done."""
+        self._done += size
+        self.under_way(0)
+
+    def under_way(self, size: int) -> None:
+        """So many bytes of the next ones are done."""
+        if self._progress:
+            self._progress(self._done + size, self._total)
 
 
 def _edits(old: Listing, new: Listing, built: Sequence[Entry]) -> Iterator[Edit]:

@@ -8,7 +8,7 @@ them, and their old contents before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deltaseal import images
 from deltaseal.errors import LimitError
@@ -35,6 +35,7 @@ _IMAGE_MAGICS = (
 )
 
 _FAST_LEVEL, _LEVEL = 9, 19  # of zstd
+_STEPS = 1000  # how far the making of an image delta is, in the core's own measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class _Maker:
     threads: int
     max_memory: int | None
     advance: Callable[[int], None]
+    under_way: Callable[[int], None]
+
+
+def _untold(size: int) -> None:
+    """Progress that was told already."""
 
 
 def make_groups(
@@ -67,9 +73,14 @@ def make_groups(
     threads: int,
     max_memory: int | None,
     advance: Callable[[int], None],
+    under_way: Callable[[int], None],
 ) -> list[Made]:
-    """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared."""
-    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance)
+    """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared.
+
+    ``advance`` gets the bytes of each group that is made, ``under_way`` those done so far of a large one:
+    what either raises stops the work.
+    """
+    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance, under_way)
     contents: dict[int, bytes] = {}
     groups: list[Made] = []
     for place, need in enumerate(needs):
@@ -102,14 +113,13 @@ def _together_or_apart(maker: _Maker, batch: tuple[int, ...], contents: Mapping[
     together = _group(maker, batch, contents)
     if len(batch) == 1:
         return [together]
-    apart = [_group(maker, (place,), contents, count=False) for place in batch]
+    again = replace(maker, advance=_untold, under_way=_untold)
+    apart = [_group(again, (place,), contents) for place in batch]
     cost = sum(len(group.payload) + _OVERHEAD for group in apart)
     return apart if cost < len(together.payload) + _OVERHEAD else [together]
 
 
-def _group(
-    maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes], *, count: bool = True
-) -> Made:
+def _group(maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes]) -> Made:
     """Make one group of these needs, in the coding that comes out smallest."""
     numbers = (maker.needs[place].old for place in places)
     old_numbers = tuple(dict.fromkeys(number for number in numbers if number is not None))
@@ -120,8 +130,7 @@ def _group(
         key=lambda candidate: (len(candidate[1]), candidate[0]),
     )
     _prove(coding, payload, old, new)
-    if count:
-        maker.advance(len(new))
+    maker.advance(len(new))
     return Made(old_numbers if coding.reads_old else (), places, coding, payload)
 
 
@@ -144,6 +153,11 @@ def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
     """Return an image delta; empty where there can be none, as over the engine's limits or the memory."""
     if not old or not new:
         return b""
+
+    def progress(step: int) -> bool:
+        maker.under_way(len(new) * step // _STEPS)
+        return True
+
     try:
         return images.diff_bytes(
             old,
@@ -152,6 +166,7 @@ def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
             effort=maker.effort,
             threads=maker.threads,
             max_memory=maker.max_memory,
+            progress=progress,
         )
     except LimitError:
         return b""
