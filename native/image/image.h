@@ -91,6 +91,7 @@ typedef enum ds_ref_kind {
     DS_REF_PAGE24,     /* u24: the same, base = the first target of a page of such fields: the prediction
                           follows it from field to field, since pages are cut anew in each image */
     DS_REF_INDEX32_4,  /* u32: target = base + 4 * field */
+    DS_REF_INDEX32_8,  /* u32: target = base + 8 * field; number of a Go function */
     DS_REF_INDEX32_16, /* u32: target = base + 16 * field; index of a Mach-O symbol */
     DS_REF_COUNT32_4,  /* u32: target = base + 4 * field - 1; the last byte of so many entries */
     DS_REF_COUNT32_16, /* the same for entries of 16 bytes */

@@ -54,6 +54,7 @@ static const char *const kind_names[DS_REF_KINDS] = {
     [DS_REF_BASE24] = "BASE24",
     [DS_REF_PAGE24] = "PAGE24",
     [DS_REF_INDEX32_4] = "INDEX32_4",
+    [DS_REF_INDEX32_8] = "INDEX32_8",
     [DS_REF_INDEX32_16] = "INDEX32_16",
     [DS_REF_COUNT32_4] = "COUNT32_4",
     [DS_REF_COUNT32_16] = "COUNT32_16",

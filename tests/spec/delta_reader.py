@@ -679,6 +679,7 @@ KINDS: dict[str, Kind] = {
     "BASE24": _word(3, lambda t, place, aux, base: t - base),
     "PAGE24": _word(3, lambda t, place, aux, base: t - base),
     "INDEX32_4": _word(4, lambda t, place, aux, base: _difference(t - base) // 4),
+    "INDEX32_8": _word(4, lambda t, place, aux, base: (t - base & MASK) // 8),
     "INDEX32_16": _word(4, lambda t, place, aux, base: (t - base & MASK) // 16),
     "COUNT32_4": _word(4, lambda t, place, aux, base: _difference(t - base + 1) // 4),
     "COUNT32_16": _word(4, lambda t, place, aux, base: (t - base + 1 & MASK) // 16),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spec.delta_reader import Region
 from spec.image_reader_aarch64 import sweep_aarch64
+from spec.image_reader_go import read_go
 from spec.image_reader_model import (
     ABSENT,
     CODE,
@@ -493,6 +494,10 @@ class Macho:
 
     # sections
 
+    def read_go(self, section: Section) -> None:
+        modules = (s.table for s in self.sections if s.name == b"__go_module" and s.table.size)
+        read_go(self.image, section.table, next(modules, ABSENT), self.space, self.is_function)
+
     def read_all_sections(self) -> None:
         rows: list[tuple[Callable[[Section], bool], Callable[[Section], None]]] = [
             (lambda s: s.type == 8, self.read_stubs),
@@ -503,6 +508,7 @@ class Macho:
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__stub_helper"), self.read_stub_helpers),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__eh_frame"), self.read_frames),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__unwind_info"), self.read_unwind_info),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__gopclntab"), self.read_go),
         ]
         for fits, read in rows:
             for section in self.sections:

@@ -38,6 +38,7 @@ PLAIN_KINDS: dict[str, tuple[int, int, int, bool, str, int]] = {
     "BASE24": (3, 0, 24, False, "base", 1),
     "PAGE24": (3, 0, 24, False, "base", 1),
     "INDEX32_4": (4, 0, 32, False, "base", 4),
+    "INDEX32_8": (4, 0, 32, False, "base", 8),
     "INDEX32_16": (4, 0, 32, False, "base", 16),
     "COUNT32_4": (4, 0, 32, False, "size", 4),
     "COUNT32_16": (4, 0, 32, False, "size", 16),

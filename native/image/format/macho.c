@@ -27,6 +27,8 @@
  */
 #include "image/format/macho.h"
 
+#include "image/format/go.h"
+
 enum { MACHO_MAGIC = 0xfeedfacf, UNIVERSAL_MAGIC = 0xcafebabe, UNIVERSAL_MAGIC_64 = 0xcafebabf };
 enum { CPU_X86_64 = 0x01000007, CPU_ARM64 = 0x0100000c };
 enum { MH_EXECUTE = 2, MH_DYLIB = 6, MH_DYLINKER = 7, MH_BUNDLE = 8, MH_KEXT = 11 };
@@ -476,6 +478,23 @@ static ds_status read_unwind_info(ds_macho *macho, const ds_macho_section *secti
     return ds_macho_unwind_info(macho, section->bytes);
 }
 
+static void note_go_function(void *context, ds_address function) {
+    ds_macho_function(context, function);
+}
+
+static ds_status read_go(ds_macho *macho, const ds_macho_section *section) {
+    ds_go_program program = {.image = macho->image,
+                             .functions = section->bytes,
+                             .space = macho->space,
+                             .work_left = &macho->work_left,
+                             .sink = note_go_function,
+                             .context = macho};
+    for (uint64_t i = 0; i < macho->sections.count && program.module.size == 0; i++)
+        if (strcmp(macho->sections.items[i].name, "__go_module") == 0)
+            program.module = macho->sections.items[i].bytes;
+    return ds_go_read(&program);
+}
+
 /* Which sections are read by what: by name, where there is one, else by type. */
 static const struct {
     const char *segment, *name;
@@ -490,6 +509,7 @@ static const struct {
     {"__TEXT", "__stub_helper", 0, read_stub_helpers},
     {"__TEXT", "__eh_frame", 0, read_frames},
     {"__TEXT", "__unwind_info", 0, read_unwind_info},
+    {"__TEXT", "__gopclntab", 0, read_go},
 };
 
 static ds_status read_sections(ds_macho *macho) {

@@ -1,0 +1,252 @@
+"""Go programs in old images, read a second time from docs/spec/image-go.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from spec.image_reader_model import ABSENT, MASK, Building, Table
+
+NONE = 0xFFFFFFFF
+PARTS = (("names", 32), ("units", 40), ("files", 48), ("counters", 56), ("pairs", 64))
+FORMS = {17: (72, 2), 18: (64, 1), 19: (56, 0), 20: (80, 0), 21: (112, 3), 22: (56, 1), 23: (56, 1)}
+FORMS[25] = (80, 0)
+
+
+def read_go(
+    image: Building, table: Table, module: Table, space: int, is_function: Callable[[int], None]
+) -> None:
+    Functions(image, table, module, space, is_function).read()
+
+
+class Part:
+    """A range of the file; places count from its start."""
+
+    def __init__(self, image: Building, table: Table, space: int) -> None:
+        self.image, self.table, self.space = image, table, space
+
+    def u8(self, at: int) -> int:
+        return self.image.data[self.table.offset + at]
+
+    def u16(self, at: int) -> int:
+        return self.image.u16(self.table.offset + at)
+
+    def u32(self, at: int) -> int:
+        return self.image.u32(self.table.offset + at)
+
+    def u64(self, at: int) -> int:
+        return self.image.u64(self.table.offset + at)
+
+    def has(self, at: int, size: int) -> bool:
+        return at + size <= self.table.size
+
+    def add(self, kind: str, at: int, number: int) -> None:
+        self.image.add(kind, self.table.offset + at, number, place=self.space)
+
+    def add_nonzero(self, kind: str, at: int, number: int) -> None:
+        if self.u32(at):
+            self.add(kind, at, number)
+
+
+class Functions(Part):
+    def __init__(
+        self, image: Building, table: Table, module: Table, space: int, is_function: Callable[[int], None]
+    ) -> None:
+        super().__init__(image, table, space)
+        self.is_function = is_function
+        there = module.size >= 408 and space + image.u64(module.offset) & MASK == table.address
+        self.module = Part(image, module if there else ABSENT, space)
+        self.data: list[tuple[int, int]] = []
+        self.at: dict[str, int] = {}
+        self.number: dict[str, int] = {}
+
+    def word(self, at: int) -> int:
+        return self.space + self.module.u64(at) & MASK
+
+    def read(self) -> None:
+        if self.module.table.size:
+            self.number["function data"] = self.image.note(self.word(320))
+        if not self.has(0, 72) or self.u32(0) != 0xFFFFFFF1 or self.u8(7) != 8:
+            return
+        table = self.image.note(self.table.address)
+        for name, at in PARTS:
+            self.add("BASE64", at, table)
+            self.at[name] = self.u64(at)
+            self.number[name] = self.image.note(self.table.address + self.at[name])
+        self.text = self.word(176) if self.module.table.size else self.space + self.u64(24) & MASK
+        self.number["text"] = self.image.note(self.text)
+        self.count = self.u64(8)
+        if any(not 72 <= at <= self.table.size for at in self.at.values()):
+            return
+        if self.count > (self.table.size - self.at["pairs"]) // 8 or self.text == self.space:
+            return
+        self.read_units()
+        self.read_functions()
+        if self.module.table.size:
+            self.read_data()
+            self.read_find_table()
+            Types(self).read()
+
+    def read_units(self) -> None:
+        start, end = self.at["units"], self.at["files"]
+        if start > end or not self.image.charge(end - start):
+            return
+        for at in range(start, end - 3, 4):
+            if self.u32(at) != NONE:
+                self.add("BASE32", at, self.number["files"])
+
+    def read_functions(self) -> None:
+        pairs = self.at["pairs"]
+        for at in range(pairs, pairs + 8 * self.count, 8):
+            if not self.image.charge(8):
+                return
+            self.add("BASE32", at, self.number["text"])
+            self.add("BASE32", at + 4, self.number["pairs"])
+            self.is_function(self.text + self.u32(at) & MASK)
+            self.read_record(pairs + self.u32(at + 4))
+
+    def read_record(self, at: int) -> None:
+        if not self.has(at, 44):
+            return
+        counters, data = self.u32(at + 28), self.u8(at + 43)
+        after = 4 * (counters + data)
+        if not self.has(at + 44, after) or not self.image.charge(44 + after):
+            return
+        self.add("BASE32", at, self.number["text"])
+        self.add("BASE32", at + 4, self.number["names"])
+        if self.u32(at + 12):
+            self.add("BASE32", at + 12, self.image.note(self.text + self.u32(at)))
+        for field in (*range(at + 16, at + 28, 4), *range(at + 44, at + 44 + 4 * counters, 4)):
+            self.add_nonzero("BASE32", field, self.number["counters"])
+        if self.u32(at + 32) != NONE:
+            self.add("INDEX32_4", at + 32, self.number["units"])
+        if not self.module.table.size:
+            return
+        for k in range(data):
+            field = at + 44 + 4 * (counters + k)
+            if self.u32(field) != NONE:
+                self.add("BASE32", field, self.number["function data"])
+                self.data.append((self.word(320) + self.u32(field) & MASK, k))
+
+    def read_data(self) -> None:
+        shapes = self.image.note(self.word(312))
+        first: dict[int, int] = {}
+        for address, k in sorted(self.data):
+            first.setdefault(address, k)
+        for address, after in pairwise(first):
+            there = self.image.bytes_from(address)
+            size = min(there.size, after - address)
+            part = Part(self.image, Table(there.offset, address, size), self.space)
+            k = first[address]
+            if k not in (2, 3) or not self.image.charge(part.table.size):
+                continue
+            start, field, number = (8, 12, shapes) if k == 2 else (0, 4, self.number["names"])
+            for at in range(start, part.table.size - 15, 16):
+                part.add("BASE32", at + field, number)
+
+    def read_find_table(self) -> None:
+        if self.count == 0:
+            return
+        entries = self.u32(self.at["pairs"] + 8 * self.count - 8) // 4096 + 1
+        part = Part(self.image, self.image.bytes_from(self.word(152)), self.space)
+        if not part.has(0, 20 * entries) or not self.image.charge(20 * entries):
+            return
+        for at in range(0, 20 * entries, 20):
+            part.add("INDEX32_8", at, self.number["pairs"])
+
+
+class Types(Part):
+    def __init__(self, functions: Functions) -> None:
+        first = functions.word(296)
+        there = functions.image.bytes_from(first)
+        size = min(there.size, functions.word(304) - there.address & MASK)
+        super().__init__(functions.image, Table(there.offset, there.address, size), functions.space)
+        self.functions = functions
+        self.base = self.image.note(there.address)
+        self.text = self.image.note(functions.word(176))
+        self.seen: set[int] = set()
+        self.waiting: list[int] = []
+
+    def open(self, at: int) -> None:
+        if self.has(at, 48) and at % 8 == 0 and at not in self.seen:
+            self.seen.add(at)
+            self.waiting.append(at)
+
+    def open_address(self, word: int) -> None:
+        self.open(self.space + word - self.table.address & MASK)
+
+    def follow(self, at: int) -> None:
+        if self.has(at, 8):
+            self.open_address(self.u64(at))
+
+    def name(self, at: int) -> None:
+        self.add_nonzero("BASE32", at, self.base)
+
+    def type(self, at: int) -> None:
+        if self.u32(at):
+            self.name(at)
+            self.open(self.u32(at))
+
+    def links(self, at: int, size: int) -> Part:
+        """What M names, whole entries; empty if it is too much."""
+        count = self.functions.module.u64(at + 8)
+        there = self.image.bytes_from(self.functions.word(at))
+        fits = count * size <= there.size and self.image.charge(count * size)
+        return Part(self.image, Table(there.offset, there.address, count * size if fits else 0), self.space)
+
+    def read(self) -> None:
+        links = self.links(360, 4)
+        for at in range(0, links.table.size, 4):
+            links.add("BASE32", at, self.base)
+            self.open(links.u32(at))
+        links = self.links(384, 8)
+        for at in range(0, links.table.size, 8):
+            there = self.image.bytes_from(self.space + links.u64(at) & MASK)
+            if there.size >= 16:
+                self.open_address(self.image.u64(there.offset))
+                self.open_address(self.image.u64(there.offset + 8))
+        while self.waiting:
+            self.read_type(self.waiting.pop())
+
+    def read_type(self, at: int) -> None:
+        kind, uncommon = self.u8(at + 23) & 31, self.u8(at + 20) & 1
+        size, pointers = FORMS.get(kind, (48, 0))
+        if not 1 <= kind <= 26 or not self.has(at, size + 16 * uncommon) or not self.image.charge(size):
+            return
+        self.name(at + 40)
+        self.type(at + 44)
+        for i in range(pointers):
+            self.follow(at + 48 + 8 * i)
+        if uncommon:
+            self.read_methods(at + size)
+        if kind == 19:
+            count = self.u16(at + 48) + (self.u16(at + 50) & 0x7FFF)
+            behind = at + size + 16 * uncommon
+            if self.has(behind, 8 * count) and self.image.charge(8 * count):
+                for i in range(count):
+                    self.follow(behind + 8 * i)
+        elif kind == 20:
+            for entry in self.entries(at, 8):
+                self.name(entry)
+                self.type(entry + 4)
+        elif kind == 25:
+            for entry in self.entries(at, 24):
+                self.follow(entry + 8)
+
+    def entries(self, at: int, size: int) -> range:
+        start, count = self.space + self.u64(at + 56) - self.table.address & MASK, self.u64(at + 64)
+        if not self.has(start, count * size) or not self.image.charge(count * size):
+            return range(0)
+        return range(start, start + count * size, size)
+
+    def read_methods(self, at: int) -> None:
+        self.name(at)
+        count, start = self.u16(at + 4), at + self.u32(at + 8)
+        if not self.has(start, 16 * count) or not self.image.charge(16 * count):
+            return
+        for method in range(start, start + 16 * count, 16):
+            self.name(method)
+            self.type(method + 4)
+            for code in (method + 8, method + 12):
+                if self.u32(code) not in (0, NONE):
+                    self.add("BASE32", code, self.text)
