@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltaseal.errors import DocumentTypeError, SignatureError, StorageError, UsageError
+from deltaseal.errors import DocumentTypeError, SignatureError, SpaceError, StorageError, UsageError
 from deltaseal.trust import ALGORITHMS, CommandSigner, PrivateKey, PublicKey
 
 P = 2**255 - 19
@@ -167,6 +168,25 @@ class TestKeyFile:
         assert "chmod 600" in refusal.value.hint
         path.chmod(0o400)
         assert PrivateKey.load(path).public == key.public
+
+    @pytest.mark.parametrize("passphrase", ["", "x" * 1024, "ü" * 512])
+    def test_a_passphrase_that_no_key_file_can_have(self, key, tmp_path, passphrase):
+        with pytest.raises(UsageError, match="passphrase"):
+            key.save(tmp_path / "key.pem", passphrase)
+        assert not list(tmp_path.iterdir())
+        key.save(tmp_path / "key.pem", "x" * 1023)
+        assert PrivateKey.load(tmp_path / "key.pem", "x" * 1023).public == key.public
+        with pytest.raises(UsageError, match="passphrase"):
+            PrivateKey.load(tmp_path / "key.pem", passphrase)
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+    def test_a_full_disk_is_told_as_such(self, key, tmp_path, monkeypatch, number):
+        def full(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "open", full)
+        with pytest.raises(SpaceError):
+            key.save(tmp_path / "key.pem")
 
     def test_passphrases_that_do_not_fit(self, key, tmp_path):
         key.save(tmp_path / "open.pem")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -24,7 +25,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
-from deltaseal.errors import DocumentTypeError, SignatureError, StorageError, UsageError
+from deltaseal.errors import (
+    DeltasealError,
+    DocumentTypeError,
+    SignatureError,
+    SpaceError,
+    StorageError,
+    UsageError,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -41,6 +49,7 @@ Algorithm = Literal["ed25519", "ml-dsa-65"]
 
 COMMAND_SECONDS = 120.0  # a person may have to touch a token
 MAX_KEY_FILE = 64 << 10  # bytes; an encrypted ML-DSA key has about 400
+MAX_PASSPHRASE = 1023  # bytes in UTF-8; what OpenSSL takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +224,14 @@ class PrivateKey:
     def save(self, path: Path, passphrase: str | None = None) -> None:
         """Write the key to the new file ``path``: PKCS#8, PEM, mode 0600.
 
-        Raises ``UsageError`` if the file exists or the passphrase is empty,
-        ``StorageError`` if it cannot be written; then nothing is left.
+        Raises ``UsageError`` if the file exists or the passphrase is empty or too
+        long, ``StorageError`` or ``SpaceError`` if it cannot be written; then
+        nothing is left.
         """
-        if passphrase == "":
-            raise UsageError("the passphrase is empty", hint="give one, or none at all", path=str(path))
         protection: serialization.KeySerializationEncryption = (
             serialization.NoEncryption()
             if passphrase is None
-            else serialization.BestAvailableEncryption(passphrase.encode("utf-8"))
+            else serialization.BestAvailableEncryption(_spelled(passphrase))
         )
         pem: bytes = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection
@@ -241,7 +249,7 @@ class PrivateKey:
         pem = _read_secret(path)
         try:
             key = serialization.load_pem_private_key(
-                pem, None if passphrase is None else passphrase.encode("utf-8")
+                pem, None if passphrase is None else _spelled(passphrase)
             )
         except TypeError as error:  # cryptography: a passphrase is missing, or given where none is needed
             words = "is protected by a passphrase" if passphrase is None else "has no passphrase"
@@ -264,6 +272,27 @@ class PrivateKey:
         )
 
 
+def _spelled(passphrase: str) -> bytes:
+    """A passphrase's bytes. Raises ``UsageError`` for one that no key file can have."""
+    spelled = passphrase.encode("utf-8")
+    if not spelled:
+        raise UsageError("the passphrase is empty", hint="give one, or none at all")
+    if len(spelled) > MAX_PASSPHRASE:
+        raise UsageError(
+            f"the passphrase has {len(spelled):,} bytes, at most {MAX_PASSPHRASE:,} are taken",
+            hint="check that it is the right file, with the passphrase on its first line",
+            found=len(spelled),
+            limit=MAX_PASSPHRASE,
+        )
+    return spelled
+
+
+def _failed(action: str, path: Path, error: OSError) -> DeltasealError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kind = SpaceError if full else StorageError
+    return kind(f"cannot {action} {str(path)!r}: {error.strerror}", path=str(path))
+
+
 def _write_secret(path: Path, data: bytes) -> None:
     # O_SYNC: a key whose public half is given away must not be lost to a power cut.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_SYNC
@@ -276,14 +305,14 @@ def _write_secret(path: Path, data: bytes) -> None:
             path=str(path),
         ) from error
     except OSError as error:
-        raise StorageError(f"cannot create {str(path)!r}: {error.strerror}", path=str(path)) from error
+        raise _failed("create", path, error) from error
     try:
         with open(fd, "wb") as file:
             file.write(data)
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}", path=str(path)) from error
+        raise _failed("write", path, error) from error
 
 
 def _read_secret(path: Path) -> bytes:
@@ -305,7 +334,7 @@ def _read_secret(path: Path) -> bytes:
                 )
             return file.read(MAX_KEY_FILE)
     except OSError as error:
-        raise StorageError(f"cannot read {str(path)!r}: {error.strerror}", path=str(path)) from error
+        raise _failed("read", path, error) from error
 
 
 class CommandSigner:
