@@ -4,10 +4,15 @@ A delta that does not reproduce its new image is never returned; a foreign delta
 is applied in a confined child that has no path and no network.
 """
 
-from deltaseal.images.applier import AppliedImage, apply
-from deltaseal.images.creator import EFFORTS, diff, diff_bytes
-from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
-from deltaseal.images.limits import Limits
+from typing import TYPE_CHECKING
+
+from deltaseal._lazy import homes_in, names_from
+
+if TYPE_CHECKING:
+    from deltaseal.images.applier import AppliedImage, apply
+    from deltaseal.images.creator import EFFORTS, diff, diff_bytes
+    from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
+    from deltaseal.images.limits import Limits
 
 __all__ = [
     "EFFORTS",
@@ -21,3 +26,16 @@ __all__ = [
     "inspect",
     "is_image_delta",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    homes_in(
+        __name__,
+        {
+            "applier": ("AppliedImage", "apply"),
+            "creator": ("EFFORTS", "diff", "diff_bytes"),
+            "inspector": ("ImageDeltaInfo", "StreamInfo", "inspect", "is_image_delta"),
+            "limits": ("Limits",),
+        },
+    ),
+)

@@ -6,6 +6,9 @@ a disk, ``output`` those for files that a person asked for, ``ranges`` bytes
 that are read by ranges.
 """
 
+from typing import TYPE_CHECKING
+
+from deltaseal._lazy import homes_in, names_from
 from deltaseal.storage.disk import (
     Buffer,
     Dir,
@@ -33,7 +36,9 @@ from deltaseal.storage.recipes import (
     walk,
     write_file,
 )
-from deltaseal.storage.simulated import PowerCut, SimulatedDisk
+
+if TYPE_CHECKING:
+    from deltaseal.storage.simulated import PowerCut, SimulatedDisk
 
 __all__ = [
     "Buffer",
@@ -69,3 +74,6 @@ __all__ = [
     "write_file",
     "write_output",
 ]
+
+# No command needs a disk that is not there.
+__getattr__ = names_from(__name__, homes_in(__name__, {"simulated": ("PowerCut", "SimulatedDisk")}))

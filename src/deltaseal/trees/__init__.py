@@ -4,15 +4,20 @@
 ``inspect`` shows what a tree delta says. Formats: docs/spec/tree.md.
 """
 
-from deltaseal.trees.applier import apply
-from deltaseal.trees.container import MAGIC
-from deltaseal.trees.creator import diff
-from deltaseal.trees.info import Change, GroupInfo, TreeDeltaInfo, inspect
-from deltaseal.trees.limits import Limits, Progress
-from deltaseal.trees.listing import Entry, Listing
-from deltaseal.trees.paths import show
-from deltaseal.trees.rules import Links, Names
-from deltaseal.trees.scanner import scan
+from typing import TYPE_CHECKING
+
+from deltaseal._lazy import homes_in, names_from
+
+if TYPE_CHECKING:
+    from deltaseal.trees.applier import apply
+    from deltaseal.trees.container import MAGIC
+    from deltaseal.trees.creator import diff
+    from deltaseal.trees.info import Change, GroupInfo, TreeDeltaInfo, inspect
+    from deltaseal.trees.limits import Limits, Progress
+    from deltaseal.trees.listing import Entry, Listing
+    from deltaseal.trees.paths import show
+    from deltaseal.trees.rules import Links, Names
+    from deltaseal.trees.scanner import scan
 
 __all__ = [
     "MAGIC",
@@ -31,3 +36,21 @@ __all__ = [
     "scan",
     "show",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    homes_in(
+        __name__,
+        {
+            "applier": ("apply",),
+            "container": ("MAGIC",),
+            "creator": ("diff",),
+            "info": ("Change", "GroupInfo", "TreeDeltaInfo", "inspect"),
+            "limits": ("Limits", "Progress"),
+            "listing": ("Entry", "Listing"),
+            "paths": ("show",),
+            "rules": ("Links", "Names"),
+            "scanner": ("scan",),
+        },
+    ),
+)
