@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deltaseal.lab.record import Record
 
-__all__ = ["PEERS", "Bar", "Change", "Row", "above", "ratios", "read", "row", "update"]
+__all__ = ["PEERS", "Bar", "Change", "Ratios", "Row", "above", "ratios", "read", "row", "update"]
 
 PEERS = ("bsdiff4", "zstd", "best")
 
