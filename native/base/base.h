@@ -16,11 +16,11 @@
 #include "deltaseal.h"
 
 #define DS_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define DS_TRY(call)                       \
-    do {                                   \
-        ds_status try_status_ = (call);    \
-        if (try_status_ != DS_OK)          \
-            return try_status_;            \
+#define DS_TRY(call)                    \
+    do {                                \
+        ds_status try_status_ = (call); \
+        if (try_status_ != DS_OK)       \
+            return try_status_;         \
     } while (0)
 
 /* A byte in a file, a byte in an image's address space. Never mixed. */
@@ -109,11 +109,11 @@ ds_status ds_vec_grow(ds_arena *arena, void **items, uint64_t *capacity, uint64_
     ((need) <= (vec)->capacity           \
          ? DS_OK                         \
          : ds_vec_grow((arena), (void **)&(vec)->items, &(vec)->capacity, (need), sizeof *(vec)->items))
-#define DS_VEC_FREE(arena, vec)                      \
-    do {                                             \
-        ds_arena_free((arena), (vec)->items);        \
-        (vec)->items = NULL;                         \
-        (vec)->count = (vec)->capacity = 0;          \
+#define DS_VEC_FREE(arena, vec)               \
+    do {                                      \
+        ds_arena_free((arena), (vec)->items); \
+        (vec)->items = NULL;                  \
+        (vec)->count = (vec)->capacity = 0;   \
     } while (0)
 
 #endif

@@ -35,7 +35,8 @@ static void *work(void *argument) {
 }
 
 ds_status ds_pool_run(unsigned threads, uint64_t count, ds_task task, void *context) {
-    pool p = {.task = task, .context = context, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER, .failed = UINT64_MAX};
+    pool p = {
+        .task = task, .context = context, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER, .failed = UINT64_MAX};
     pthread_t helpers[THREADS_MAX];
     unsigned started = 0, wanted = threads < THREADS_MAX ? threads : THREADS_MAX;
     while (started + 1 < wanted && started + 1 < count && pthread_create(&helpers[started], NULL, work, &p) == 0)

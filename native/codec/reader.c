@@ -77,7 +77,8 @@ static ds_status open_piecewise(ds_stream_reader *reader, source *s, ds_span fra
     return s->context == NULL || s->piece == NULL ? DS_E_MEMORY : DS_OK;
 }
 
-static ds_status open_joined(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame, uint64_t raw_size) {
+static ds_status open_joined(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame,
+                             uint64_t raw_size) {
     if (raw_size > JOINED_MAX)
         return DS_E_LIMIT;
     const uint8_t *bytes = frame.data;
@@ -111,7 +112,8 @@ static ds_status open_joined(ds_stream_reader *reader, const ds_frames *frames, 
     return DS_OK;
 }
 
-static ds_status open_frame(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame, uint64_t *windows) {
+static ds_status open_frame(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame,
+                            uint64_t *windows) {
     uint64_t raw_size = 0;
     unsigned streams = 0, only = 0;
     for (unsigned s = 0; s < DS_STREAM_COUNT; s++)

@@ -107,5 +107,6 @@ ds_status ds_apply_confined(const ds_confinement *c) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
         !set_limits(c, old_file.size + file.size) || !set_filter())
         return DS_E_ARGUMENT;
-    return ds_apply(old_file.data, old_file.size, file.data + c->delta_offset, c->delta_size, &c->limits, write_all, &out);
+    return ds_apply(old_file.data, old_file.size, file.data + c->delta_offset, c->delta_size, &c->limits, write_all,
+                    &out);
 }

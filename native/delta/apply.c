@@ -17,8 +17,8 @@ static bool pass_on(void *context, const uint8_t *data, size_t size) {
     return checked->sink(checked->context, data, size);
 }
 
-static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_sink sink, void *context,
-                       ds_arena *arena) {
+static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_sink sink,
+                       void *context, ds_arena *arena) {
     ds_image old_image = {.file = old_file, .arena = arena};
     ds_stream_reader *reader = NULL;
     if (!info->plain)

@@ -130,7 +130,8 @@ ds_status ds_derivations_write(const ds_derivations *derivations, uint64_t new_s
     return DS_OK;
 }
 
-ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena, ds_derivations *derivations) {
+ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
+                              ds_derivations *derivations) {
     uint64_t count;
     DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));
     if (count > DS_DERIVATIONS_MAX)
@@ -230,7 +231,8 @@ ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer) {
     return DS_OK;
 }
 
-static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_block *block) {
+static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_stream_reader *reader,
+                            ds_block *block) {
     uint64_t gap, place, length;
     DS_TRY(ds_read_number(reader, DS_STREAM_GAPS, &gap));
     DS_TRY(ds_read_number(reader, DS_STREAM_PLACES, &place));
@@ -245,7 +247,8 @@ static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_
     return DS_OK;
 }
 
-ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena, ds_blocks *blocks) {
+ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
+                         ds_blocks *blocks) {
     places p = {0};
     uint64_t count;
     DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));

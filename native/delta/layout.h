@@ -17,10 +17,12 @@ ds_status ds_regions_read(const ds_image *old_image, uint64_t new_size, ds_strea
 
 ds_status ds_derivations_write(const ds_derivations *derivations, uint64_t new_size, ds_stream_writer *writer);
 /* Checked: each fits behind those before it. */
-ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena, ds_derivations *derivations);
+ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
+                              ds_derivations *derivations);
 
 ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer);
 /* Checked: ascending, disjoint, inside old and new, at most as many as bytes. */
-ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena, ds_blocks *blocks);
+ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
+                         ds_blocks *blocks);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct coder {
     void *context;
     const ds_derivations *derivations;
     ds_deriver *deriver; /* when reading */
-    uint8_t *output; /* OUTPUT bytes; when writing, scratch for predicted bytes */
+    uint8_t *output;     /* OUTPUT bytes; when writing, scratch for predicted bytes */
     uint64_t filled;
     uint64_t until[DS_STREAM_COUNT]; /* reading: clean items before the next event of a stream of gaps */
 } coder;
@@ -226,8 +226,8 @@ static ds_status walk_block(coder *c, ds_predictor *predictor, uint64_t number) 
     return DS_OK;
 }
 
-static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds_layout *layout, const ds_blocks *blocks,
-                      ds_arena *arena) {
+static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds_layout *layout,
+                      const ds_blocks *blocks, ds_arena *arena) {
     ds_map map = {.arena = arena};
     ds_predictor predictor;
     if (old_image->refs.count > 0)
@@ -251,8 +251,7 @@ static ds_status walk(coder *c, const ds_image *old_image, uint64_t new_size, ds
 }
 
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_derivations *derivations,
-                        const ds_blocks *blocks,
-                        ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena) {
+                        const ds_blocks *blocks, ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena) {
     coder c = {.writer = writer, .new_bytes = new_image->file.data, .derivations = derivations};
     ds_layout layout;
     DS_TRY(ds_regions_write(old_image, new_image, writer));

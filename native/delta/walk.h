@@ -17,8 +17,7 @@
 
 /* Write the decisions that turn old into new, given the blocks; and the context of its code literals. */
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_derivations *derivations,
-                        const ds_blocks *blocks,
-                        ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena);
+                        const ds_blocks *blocks, ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena);
 
 /* Read them, and hand the new image to the sink. `has_context`: code literals stand behind their context. */
 ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_stream_reader *reader,

@@ -75,12 +75,12 @@ typedef enum ds_ref_kind {
     DS_REF_ULEB_SIZE2,
     DS_REF_ULEB_SIZE3,
     DS_REF_ULEB_SIZE4,
-    DS_REF_B26,     /* AArch64 B, BL: imm26 at bit 0, times 4 */
-    DS_REF_IMM19,   /* B.cond, CBZ, CBNZ, LDR literal: imm19 at bit 5, times 4 */
-    DS_REF_IMM14,   /* TBZ, TBNZ: imm14 at bit 5, times 4 */
-    DS_REF_ADR,     /* immlo at 29, immhi at 5; bytes */
-    DS_REF_ADRP,    /* the same in pages of 4096; target is the full target when a LO12 partner names it */
-    DS_REF_LO12,    /* imm12 at bit 10, scaled by 1 << aux: low 12 bits of the target */
+    DS_REF_B26,        /* AArch64 B, BL: imm26 at bit 0, times 4 */
+    DS_REF_IMM19,      /* B.cond, CBZ, CBNZ, LDR literal: imm19 at bit 5, times 4 */
+    DS_REF_IMM14,      /* TBZ, TBNZ: imm14 at bit 5, times 4 */
+    DS_REF_ADR,        /* immlo at 29, immhi at 5; bytes */
+    DS_REF_ADRP,       /* the same in pages of 4096; target is the full target when a LO12 partner names it */
+    DS_REF_LO12,       /* imm12 at bit 10, scaled by 1 << aux: low 12 bits of the target */
     DS_REF_CHAIN36,    /* Mach-O chained pointer, formats 2 and 6: target = base + low 36 bits */
     DS_REF_CHAIN43,    /* arm64e plain pointer: target = base + low 43 bits */
     DS_REF_CHAIN32,    /* arm64e authenticated pointer: target = base + low 32 bits */
@@ -168,7 +168,8 @@ const ds_region *ds_image_region(const ds_image *image, ds_address address);
 
 /* Reference kinds as functions. `length` bytes at `field`; `base` as above. */
 unsigned ds_ref_length(ds_ref_kind kind);
-ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place, uint32_t aux, ds_address base, ds_address expected);
+ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place, uint32_t aux, ds_address base,
+                        ds_address expected);
 void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux, ds_address base, ds_address target);
 /* Bits of the field that hold the reference, as a little-endian mask of ds_ref_length bytes. */
 uint64_t ds_ref_mask(ds_ref_kind kind);

@@ -12,8 +12,27 @@
  */
 #include "image/image.h"
 
-typedef enum field_form { FORM_BYTES, FORM_ULEB, FORM_B26, FORM_IMM19, FORM_IMM14, FORM_ADR, FORM_ADRP, FORM_LO12, FORM_NAME, FORM_NEXT } field_form;
-typedef enum origin { FROM_PLACE_END, FROM_PLACE, BACK_FROM_PLACE, FROM_SPACE, FROM_FILE, FROM_BASE, FROM_BASE_LAST } origin;
+typedef enum field_form {
+    FORM_BYTES,
+    FORM_ULEB,
+    FORM_B26,
+    FORM_IMM19,
+    FORM_IMM14,
+    FORM_ADR,
+    FORM_ADRP,
+    FORM_LO12,
+    FORM_NAME,
+    FORM_NEXT
+} field_form;
+typedef enum origin {
+    FROM_PLACE_END,
+    FROM_PLACE,
+    BACK_FROM_PLACE,
+    FROM_SPACE,
+    FROM_FILE,
+    FROM_BASE,
+    FROM_BASE_LAST
+} origin;
 
 typedef struct kind_row {
     uint8_t length; /* bytes of the field */

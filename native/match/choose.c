@@ -14,11 +14,11 @@
 #include "match/match.h"
 
 #define LIVE 24
-#define LIVE_POOR 4       /* the same, when the credit is used up */
-#define CREDIT_A_BYTE 6   /* visits to states that each new byte earns: look-alikes without end stay cheap, */
+#define LIVE_POOR 4          /* the same, when the credit is used up */
+#define CREDIT_A_BYTE 6      /* visits to states that each new byte earns: look-alikes without end stay cheap, */
 #define CREDIT_MAX (1 << 20) /* while changed code may use what unchanged code has earned */
-#define REACH_BEFORE 96 /* a seed's diagonal is live from so many bytes before it ... */
-#define REACH_AFTER 192 /* ... to so many after */
+#define REACH_BEFORE 96      /* a seed's diagonal is live from so many bytes before it ... */
+#define REACH_AFTER 192      /* ... to so many after */
 #define HOME_LENGTH 64
 #define FAR_DISTANCE 4096
 #define WORD_SIZE 4 /* code in words starts at multiples of it in the file too: linkers align sections */
@@ -31,16 +31,27 @@
 #define PRICE_FAR (16 * BIT)
 
 /* What a new byte is, which decides its prices. */
-enum { DATA_BYTE, CODE_BYTE, WORD_BYTE, WORD_REF_BYTE, REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE, REF8_BYTE, BYTE_CLASSES };
+enum {
+    DATA_BYTE,
+    CODE_BYTE,
+    WORD_BYTE,
+    WORD_REF_BYTE,
+    REF1_BYTE,
+    REF2_BYTE,
+    REF3_BYTE,
+    REF4_BYTE,
+    REF8_BYTE,
+    BYTE_CLASSES
+};
 
 static const uint16_t price_miss[BYTE_CLASSES] = {
-    [DATA_BYTE] = 9 * BIT,      [CODE_BYTE] = 9 * BIT,      [WORD_BYTE] = 7 * BIT,
-    [WORD_REF_BYTE] = 14 * BIT / 4, [REF1_BYTE] = 14 * BIT,    [REF2_BYTE] = 14 * BIT / 2,
-    [REF3_BYTE] = 14 * BIT / 3, [REF4_BYTE] = 12 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
+    [DATA_BYTE] = 9 * BIT,          [CODE_BYTE] = 9 * BIT,      [WORD_BYTE] = 7 * BIT,
+    [WORD_REF_BYTE] = 14 * BIT / 4, [REF1_BYTE] = 14 * BIT,     [REF2_BYTE] = 14 * BIT / 2,
+    [REF3_BYTE] = 14 * BIT / 3,     [REF4_BYTE] = 12 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
 static const uint16_t price_literal[BYTE_CLASSES] = {
-    [DATA_BYTE] = 7 * BIT,      [CODE_BYTE] = 32 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
-    [WORD_REF_BYTE] = 10 * BIT / 4, [REF1_BYTE] = 5 * BIT,     [REF2_BYTE] = 10 * BIT / 2,
-    [REF3_BYTE] = 10 * BIT / 3, [REF4_BYTE] = 10 * BIT / 4,  [REF8_BYTE] = 10 * BIT / 8};
+    [DATA_BYTE] = 7 * BIT,          [CODE_BYTE] = 32 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
+    [WORD_REF_BYTE] = 10 * BIT / 4, [REF1_BYTE] = 5 * BIT,       [REF2_BYTE] = 10 * BIT / 2,
+    [REF3_BYTE] = 10 * BIT / 3,     [REF4_BYTE] = 10 * BIT / 4,  [REF8_BYTE] = 10 * BIT / 8};
 
 #define NO_NODE UINT32_MAX
 #define LITERAL INT64_MIN
@@ -58,7 +69,7 @@ typedef struct node {
 typedef struct states {
     unsigned count;
     uint64_t cost[LIVE + 1];
-    uint64_t price[LIVE + 1]; /* of entering it from the best state */
+    uint64_t price[LIVE + 1];           /* of entering it from the best state */
     const uint8_t *old_bytes[LIVE + 1]; /* old_bytes[i][new offset]; NULL for literal */
     int64_t diagonal[LIVE + 1];
     int64_t home[LIVE + 1]; /* diagonal of the last long block before; for literal, the one it left */

@@ -13,10 +13,11 @@ static bool inside_run(const uint8_t *bytes, uint64_t at) {
 }
 
 /* Visits each anchor that enters the index; 64 positions at a time where none does. */
-#define FOR_EACH_ANCHOR(side, at)                                                               \
-    for (uint64_t at = 0, limit_ = (side)->size < DS_HASH_BYTES ? 0 : (side)->size - DS_HASH_BYTES + 1; at < limit_; at++) \
-        if (!ds_bit((side)->anchors, at) || inside_run((side)->bytes, at))                       \
-            continue;                                                                            \
+#define FOR_EACH_ANCHOR(side, at)                                                                                    \
+    for (uint64_t at = 0, limit_ = (side)->size < DS_HASH_BYTES ? 0 : (side)->size - DS_HASH_BYTES + 1; at < limit_; \
+         at++)                                                                                                       \
+        if (!ds_bit((side)->anchors, at) || inside_run((side)->bytes, at))                                           \
+            continue;                                                                                                \
         else
 
 ds_status ds_index_build(ds_index *index, const ds_side *old_side, ds_arena *arena) {

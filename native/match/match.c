@@ -33,7 +33,8 @@ static ds_status label_old(matcher *m) {
     if (m->round > 1)
         return DS_OK;
     ds_index_free(&m->index, m->arena);
-    DS_TRY(m->round == 0 ? ds_side_label_content(&m->old_side, m->arena) : ds_side_label_targets(&m->old_side, m->arena));
+    DS_TRY(m->round == 0 ? ds_side_label_content(&m->old_side, m->arena)
+                         : ds_side_label_targets(&m->old_side, m->arena));
     return ds_index_build(&m->index, &m->old_side, m->arena);
 }
 
@@ -91,8 +92,8 @@ static void close_matcher(matcher *m) {
     ds_side_close(&m->new_side, m->arena);
 }
 
-ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options, ds_arena *arena,
-                   ds_blocks *blocks) {
+ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
+                   ds_arena *arena, ds_blocks *blocks) {
     matcher m = {.blocks = blocks, .arena = arena, .threads = options->threads};
     *blocks = (ds_blocks){0};
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));

@@ -89,7 +89,8 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
     if (labels == NULL)
         return DS_E_MEMORY;
     for (uint64_t i = 0; i < refs; i++)
-        labels[i] = is_bare_page(&image->refs.items[i]) ? 1 : (uint32_t)content_label(side, image->refs.items[i].target);
+        labels[i] =
+            is_bare_page(&image->refs.items[i]) ? 1 : (uint32_t)content_label(side, image->refs.items[i].target);
     for (uint64_t i = 0; i < slots; i++)
         labels[refs + i] = (uint32_t)content_label(side, image->slots.items[i].target);
     for (uint64_t i = 0; i < refs; i++)
@@ -169,7 +170,7 @@ static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_im
         while (n < new_image->refs.count && new_image->refs.items[n].offset < block->new_offset)
             n++;
         uint64_t shift = block->new_offset - block->old_offset;
-        for (uint64_t o = low; o < old_image->refs.count && n < new_image->refs.count; ) {
+        for (uint64_t o = low; o < old_image->refs.count && n < new_image->refs.count;) {
             const ds_ref *old_ref = &old_image->refs.items[o], *new_ref = &new_image->refs.items[n];
             if (new_ref->offset - block->new_offset >= block->length)
                 break;

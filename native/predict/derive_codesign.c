@@ -71,8 +71,8 @@ static bool read_directory(ds_span file, const ds_signature *signature, ds_offse
                            .covered = signature->covered,
                            .limit = ds_load32_be(p + 32),
                            .page_bits = p[39]};
-    if (ds_load32_be(p + 8) >= HAS_LONG_LIMIT && ds_within(at, LONG_LIMIT_AT + 8, signature->offset + signature->size) &&
-        ds_load64_be(p + LONG_LIMIT_AT) != 0)
+    if (ds_load32_be(p + 8) >= HAS_LONG_LIMIT &&
+        ds_within(at, LONG_LIMIT_AT + 8, signature->offset + signature->size) && ds_load64_be(p + LONG_LIMIT_AT) != 0)
         out->limit = ds_load64_be(p + LONG_LIMIT_AT);
     return out->page_bits < 64 && ds_derivation_size(out) / DS_DIGEST_SIZE == ds_load32_be(p + 28);
 }

@@ -2,14 +2,17 @@
 #include "predict/predict.h"
 
 #define LESSON_BITS_MIN 8
-#define PAGE_STEP 12 /* a longer way between two PAGE24 fields leads into another page */
+#define PAGE_STEP 12     /* a longer way between two PAGE24 fields leads into another page */
 #define LESSON_PROBES 32 /* a lesson that finds no place within this many is not kept */
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
                             uint64_t count, ds_arena *arena) {
-    *predictor = (ds_predictor){
-        .old_image = old_image, .map = map, .blocks = blocks, .block_count = count, .lesson_bits = LESSON_BITS_MIN,
-        .arena = arena};
+    *predictor = (ds_predictor){.old_image = old_image,
+                                .map = map,
+                                .blocks = blocks,
+                                .block_count = count,
+                                .lesson_bits = LESSON_BITS_MIN,
+                                .arena = arena};
     predictor->lessons = ds_arena_alloc(arena, sizeof *predictor->lessons << LESSON_BITS_MIN);
     return predictor->lessons == NULL ? DS_E_MEMORY : DS_OK;
 }
@@ -79,7 +82,8 @@ static bool moves_with(const ds_predictor *predictor, uint64_t block, ds_offset 
     return true;
 }
 
-static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target, uint64_t block) {
+static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target,
+                                 uint64_t block) {
     ds_offset offset;
     ds_address moved;
     if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset) &&
@@ -106,7 +110,8 @@ ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint6
     return p;
 }
 
-ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual, bool corrected) {
+ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
+                             bool corrected) {
     if (prediction->kind == DS_REF_PAGE24) {
         predictor->page_place = prediction->place;
         predictor->page_base = prediction->base + (prediction->target - actual);

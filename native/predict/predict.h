@@ -49,6 +49,7 @@ void ds_predictor_close(ds_predictor *predictor);
 
 ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block);
 /* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */
-ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual, bool corrected);
+ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
+                             bool corrected);
 
 #endif

@@ -46,12 +46,12 @@ static void make_table(void) {
     put32(TABLE_AT + PAIRS + 8, 0x1010);
     put32(TABLE_AT + PAIRS + 12, RECORD_B);
     uint64_t a = TABLE_AT + PAIRS + RECORD_A, b = TABLE_AT + PAIRS + RECORD_B;
-    put32(a + 4, 3);      /* name */
-    put32(a + 12, 0x20);  /* deferred calls return there */
-    put32(a + 16, 1);     /* stack */
-    put32(a + 28, 1);     /* one table of counters */
-    put32(a + 32, 1);     /* unit */
-    bytes[a + 43] = 4;    /* data 0 to 3 */
+    put32(a + 4, 3);     /* name */
+    put32(a + 12, 0x20); /* deferred calls return there */
+    put32(a + 16, 1);    /* stack */
+    put32(a + 28, 1);    /* one table of counters */
+    put32(a + 32, 1);    /* unit */
+    bytes[a + 43] = 4;   /* data 0 to 3 */
     put32(a + 44, 5);
     for (unsigned i = 0; i < 4; i++)
         put32(a + 48 + 4 * i, 0xffffffff);
@@ -129,8 +129,8 @@ static void note(void *context, ds_address function) {
 static ds_image read_go(ds_arena *arena, const uint8_t *file, bool with_module, uint64_t work, unsigned *functions) {
     ds_image image = {.file = {file, FILE_SIZE}, .arena = arena};
     *functions = 0;
-    CHECK(ds_image_add_region(&image, (ds_region){.offset = 0x40, .address = LOADED + 0x40, .size = FILE_SIZE - 0x40}) ==
-          DS_OK);
+    CHECK(ds_image_add_region(
+              &image, (ds_region){.offset = 0x40, .address = LOADED + 0x40, .size = FILE_SIZE - 0x40}) == DS_OK);
     ds_go_program program = {.image = &image,
                              .functions = {TABLE_AT, LOADED + TABLE_AT, 0x500},
                              .work_left = &work,
@@ -244,11 +244,14 @@ static void test_damage(ds_arena *arena) {
         memcpy(copy, bytes, FILE_SIZE);
         for (uint64_t hits = 1 + next_random(&state) % 4; hits > 0; hits--) {
             uint64_t at = TABLE_AT + next_random(&state) % (ITAB_AT + 16 - TABLE_AT);
-            uint64_t value = next_random(&state) % 2 == 0 ? next_random(&state) % 0x400 : evil[next_random(&state) % DS_COUNT(evil)];
-            memcpy(copy + (next_random(&state) % 2 == 0 ? at & ~(uint64_t)3 : at), &value, next_random(&state) % 2 == 0 ? 4 : 8);
+            uint64_t value =
+                next_random(&state) % 2 == 0 ? next_random(&state) % 0x400 : evil[next_random(&state) % DS_COUNT(evil)];
+            memcpy(copy + (next_random(&state) % 2 == 0 ? at & ~(uint64_t)3 : at), &value,
+                   next_random(&state) % 2 == 0 ? 4 : 8);
         }
         unsigned functions;
-        ds_image image = read_go(arena, copy, round % 8 != 0, round % 5 == 0 ? next_random(&state) % 0x400 : 4 * FILE_SIZE, &functions);
+        ds_image image = read_go(arena, copy, round % 8 != 0,
+                                 round % 5 == 0 ? next_random(&state) % 0x400 : 4 * FILE_SIZE, &functions);
         CHECK(ds_is_sound(&image));
         ds_image_free(&image);
     }

@@ -81,7 +81,8 @@ static uint64_t command(builder *b, uint32_t number, uint32_t size) {
     return at;
 }
 
-static uint64_t segment(builder *b, const char *name, uint64_t address, uint64_t offset, uint64_t size, unsigned sections) {
+static uint64_t segment(builder *b, const char *name, uint64_t address, uint64_t offset, uint64_t size,
+                        unsigned sections) {
     uint64_t at = command(b, 0x19, 72 + 80 * sections);
     memcpy(b->bytes + at + 8, name, strlen(name));
     put64(b, at + 24, address);
@@ -126,19 +127,19 @@ static void begin(builder *b, uint32_t cpu, unsigned format, unsigned page_size)
     section(b, data, "__data", TEXT_VM + DATA_AT, DATA_AT, 0x1000, 0);
     segment(b, "__LINKEDIT", TEXT_VM + LINKEDIT_AT, LINKEDIT_AT, 0x1000, 0);
     table(b, 0x80000034, FIXUPS_AT, 0x60);
-    put32(b, FIXUPS_AT + 4, 0x1c);         /* starts */
+    put32(b, FIXUPS_AT + 4, 0x1c); /* starts */
     put32(b, FIXUPS_AT + 8, IMPORTS_IN);
     put32(b, FIXUPS_AT + 12, NAMES_IN);
-    put32(b, FIXUPS_AT + 16, 2);           /* imports */
-    put32(b, FIXUPS_AT + 20, 1);           /* of 4 bytes */
-    put32(b, FIXUPS_AT + 0x1c, 2);         /* segments */
-    put32(b, FIXUPS_AT + 0x1c + 8, 12);    /* __DATA */
+    put32(b, FIXUPS_AT + 16, 2);        /* imports */
+    put32(b, FIXUPS_AT + 20, 1);        /* of 4 bytes */
+    put32(b, FIXUPS_AT + 0x1c, 2);      /* segments */
+    put32(b, FIXUPS_AT + 0x1c + 8, 12); /* __DATA */
     put32(b, FIXUPS_AT + 0x28, 26);
     put16(b, FIXUPS_AT + 0x28 + 4, page_size);
     put16(b, FIXUPS_AT + 0x28 + 6, format);
     put64(b, FIXUPS_AT + 0x28 + 8, DATA_AT);
     put16(b, FIXUPS_AT + 0x28 + 20, 2);
-    put16(b, FIXUPS_AT + 0x28 + 22, 8);    /* first fixups of both pages */
+    put16(b, FIXUPS_AT + 0x28 + 22, 8); /* first fixups of both pages */
     put16(b, FIXUPS_AT + 0x28 + 24, 0x10);
     put32(b, FIXUPS_AT + IMPORTS_IN, 1u << 9 | 1);
     put32(b, FIXUPS_AT + IMPORTS_IN + 4, 6u << 9 | 1);
@@ -172,7 +173,7 @@ static void test_chain_64(ds_arena *arena) {
 static void test_chain_offsets(ds_arena *arena) {
     builder b;
     begin(&b, ARM64, 6, 0x400);
-    put64(&b, DATA_AT + 8, TEXT_AT); /* from the header */
+    put64(&b, DATA_AT + 8, TEXT_AT);          /* from the header */
     put16(&b, FIXUPS_AT + 0x28 + 24, 0xffff); /* no second page */
     ds_image image = parse(arena, b.bytes, FILE_SIZE);
     CHECK(has_ref(&image, DATA_AT + 8, DS_REF_CHAIN36, TEXT_VM + TEXT_AT));
@@ -349,7 +350,8 @@ static void test_not_claimed(ds_arena *arena) {
 /* --- signatures -------------------------------------------------------------------------- */
 
 /* Hands the file out with its derived bytes wiped, in pieces of `step` bytes; true when all come back. */
-static bool derives(ds_arena *arena, const ds_derivations *derivations, const uint8_t *data, uint64_t size, uint64_t step) {
+static bool derives(ds_arena *arena, const ds_derivations *derivations, const uint8_t *data, uint64_t size,
+                    uint64_t step) {
     ds_deriver *deriver;
     uint8_t *copy = malloc(size);
     CHECK(copy != NULL && ds_deriver_open(&deriver, derivations, arena) == DS_OK);
@@ -384,7 +386,8 @@ static void test_signatures(ds_arena *arena) {
     bool derived;
     ds_offset first = found.list.items[0].digests;
     CHECK(ds_derived_run(&found, 0, size, &derived) == first && !derived);
-    CHECK(ds_derived_run(&found, first + 1, size, &derived) == first + ds_derivation_size(&found.list.items[0]) && derived);
+    CHECK(ds_derived_run(&found, first + 1, size, &derived) == first + ds_derivation_size(&found.list.items[0]) &&
+          derived);
     DS_VEC_FREE(arena, &found.list);
     data[0x1800] ^= 1; /* the first slice is no longer what was signed */
     CHECK(find(arena, data, size, &found) == 1);
@@ -466,7 +469,8 @@ static void test_damage(ds_arena *arena, const char *name, uint64_t seed) {
         uint64_t reach = round % 3 == 0 ? 0x800 : size;
         for (uint64_t hits = 1 + next_random(&state) % 8; hits > 0; hits--) {
             uint64_t at = next_random(&state) % (reach - 8);
-            uint64_t value = next_random(&state) % 4 == 0 ? next_random(&state) : evil[next_random(&state) % DS_COUNT(evil)];
+            uint64_t value =
+                next_random(&state) % 4 == 0 ? next_random(&state) : evil[next_random(&state) % DS_COUNT(evil)];
             memcpy(copy + at, &value, next_random(&state) % 2 == 0 ? 4 : 1 + next_random(&state) % 8);
         }
         check_damaged(arena, copy, round % 5 == 0 ? next_random(&state) % size : size);

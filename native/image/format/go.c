@@ -67,7 +67,8 @@ static ds_status nonzero(go_table *t, uint64_t at, ds_ref_kind kind, uint32_t ba
 static ds_status read_header(go_table *t, bool *usable) {
     ds_image *image = t->program->image;
     const uint8_t *header = t->data + t->bytes.offset;
-    *usable = t->bytes.size >= HEADER && ds_load32(header) == (uint32_t)MAGIC && header[POINTER_SIZE_AT] == POINTER_SIZE;
+    *usable =
+        t->bytes.size >= HEADER && ds_load32(header) == (uint32_t)MAGIC && header[POINTER_SIZE_AT] == POINTER_SIZE;
     if (!*usable)
         return DS_OK;
     const struct {
@@ -167,7 +168,14 @@ static ds_status read_functions(go_table *t) {
 /* --- data of functions ------------------------------------------------------------------- */
 
 /* Data that holds references: from `first`, every `stride` bytes, at `at` an offset from names or rodata. */
-enum { STACK_OBJECTS = 2, STACK_OBJECT_FIRST = 8, STACK_OBJECT_SHAPE = 12, INLINE_TREE = 3, INLINE_NAME = 4, ENTRY = 16 };
+enum {
+    STACK_OBJECTS = 2,
+    STACK_OBJECT_FIRST = 8,
+    STACK_OBJECT_SHAPE = 12,
+    INLINE_TREE = 3,
+    INLINE_NAME = 4,
+    ENTRY = 16
+};
 
 static ds_status read_function_table(go_table *t, ds_extent table, uint64_t number, uint32_t shapes) {
     ds_image *image = t->program->image;

@@ -20,8 +20,8 @@ typedef struct type_form {
 } type_form;
 
 static const type_form type_forms[KIND_MASK + 1] = {
-    [ARRAY] = {72, 2}, [CHANNEL] = {64, 1}, [FUNCTION] = {56, 0}, [INTERFACE] = {80, 0}, [MAP] = {112, 3},
-    [POINTER] = {56, 1}, [SLICE] = {56, 1}, [STRUCT] = {80, 0},
+    [ARRAY] = {72, 2}, [CHANNEL] = {64, 1}, [FUNCTION] = {56, 0}, [INTERFACE] = {80, 0},
+    [MAP] = {112, 3},  [POINTER] = {56, 1}, [SLICE] = {56, 1},    [STRUCT] = {80, 0},
 };
 
 typedef struct types {
@@ -29,7 +29,7 @@ typedef struct types {
     const uint8_t *data; /* the whole file */
     ds_extent bytes;     /* from the first to the last type */
     uint32_t base, text_base;
-    uint8_t *seen; /* one bit per byte: a type begins here */
+    uint8_t *seen;         /* one bit per byte: a type begins here */
     DS_VEC(uint64_t) open; /* types that are still to be read, as distances from the first */
 } types;
 

@@ -250,9 +250,8 @@ static ds_status read_segment(ds_macho *macho, layout *l, const command *c) {
     uint64_t count = section_count(macho, c);
     if (address >= DS_FILE_BASE || !ds_within(offset, size, macho->size))
         offset = size = 0;
-    ds_macho_segment segment = {.address = macho->space + (address & (DS_FILE_BASE - 1)),
-                                .offset = macho->start + offset,
-                                .size = size};
+    ds_macho_segment segment = {
+        .address = macho->space + (address & (DS_FILE_BASE - 1)), .offset = macho->start + offset, .size = size};
     DS_TRY(ds_image_add_base(macho->image, segment.address, &segment.base));
     DS_TRY(DS_VEC_RESERVE(macho->image->arena, &macho->segments, macho->segments.count + 1));
     macho->segments.items[macho->segments.count++] = segment;
@@ -325,7 +324,8 @@ static ds_status segment_refs(ds_macho *macho, const command *c) {
 }
 
 /* An index or a number of entries of a table, from byte `first` of it. */
-static ds_status count_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_macho_table table, uint64_t first) {
+static ds_status count_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_macho_table table,
+                             uint64_t first) {
     const ds_macho_origin *origin = &macho->tables[table];
     uint32_t base;
     if (origin->table.size == 0)
@@ -617,7 +617,8 @@ static ds_status parse_universal(ds_image *image, bool *claimed) {
     uint32_t magic = ds_load32_be(file.data), count = ds_load32_be(file.data + 4);
     bool wide = magic == (uint32_t)UNIVERSAL_MAGIC_64;
     uint64_t entry = wide ? ENTRY_64 : ENTRY;
-    if ((!wide && magic != (uint32_t)UNIVERSAL_MAGIC) || count > SLICE_LIMIT || !ds_within(HEADER, count * entry, file.size))
+    if ((!wide && magic != (uint32_t)UNIVERSAL_MAGIC) || count > SLICE_LIMIT ||
+        !ds_within(HEADER, count * entry, file.size))
         return DS_OK;
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *p = file.data + HEADER + i * entry;

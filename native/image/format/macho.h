@@ -61,12 +61,12 @@ typedef struct ds_macho {
     uint64_t size;
     ds_address space;
     ds_arch arch;
-    uint64_t work_left;   /* bytes of tables that may still be read */
-    uint8_t *functions;   /* one bit per byte of the slice: a function starts here */
-    ds_address header;    /* address of the Mach header, which image offsets count from */
-    uint32_t header_base; /* its index in image->bases */
-    uint32_t file_base;   /* of the slice's first byte, as a place in the file */
-    uint32_t space_base;  /* of the address zero of the space */
+    uint64_t work_left;                /* bytes of tables that may still be read */
+    uint8_t *functions;                /* one bit per byte of the slice: a function starts here */
+    ds_address header;                 /* address of the Mach header, which image offsets count from */
+    uint32_t header_base;              /* its index in image->bases */
+    uint32_t file_base;                /* of the slice's first byte, as a place in the file */
+    uint32_t space_base;               /* of the address zero of the space */
     DS_VEC(ds_macho_segment) segments; /* in the order of load commands, which opcodes count in */
     DS_VEC(ds_macho_section) sections;
     ds_macho_origin tables[MACHO_TABLES];

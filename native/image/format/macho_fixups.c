@@ -16,22 +16,22 @@ enum { PAGE_HAS_NONE = 0xffff, PAGE_HAS_MANY = 0x8000 };
 
 /* How the words of a pointer format are taken apart. */
 typedef struct pointer_form {
-    uint8_t stride;            /* 0: not read */
-    uint8_t next_bits;         /* of the distance to the next, at bit 51 */
+    uint8_t stride;    /* 0: not read */
+    uint8_t next_bits; /* of the distance to the next, at bit 51 */
     uint8_t bind_bit;
     uint8_t ordinal_bits;
-    bool authenticated;        /* bit 63 says so, and then the target is 32 bits of image offset */
-    bool from_header;          /* targets count from the Mach header, else they are addresses */
+    bool authenticated; /* bit 63 says so, and then the target is 32 bits of image offset */
+    bool from_header;   /* targets count from the Mach header, else they are addresses */
 } pointer_form;
 
 static const pointer_form pointer_forms[MAX_POINTER_FORMAT + 1] = {
-    [1] = {8, 11, 62, 16, true, false},   /* ARM64E */
-    [2] = {4, 12, 63, 24, false, false},  /* 64 */
-    [6] = {4, 12, 63, 24, false, true},   /* 64_OFFSET */
-    [7] = {4, 11, 62, 16, true, true},    /* ARM64E_KERNEL */
-    [9] = {8, 11, 62, 16, true, true},    /* ARM64E_USERLAND */
-    [10] = {4, 11, 62, 16, true, false},  /* ARM64E_FIRMWARE */
-    [12] = {8, 11, 62, 24, true, true},   /* ARM64E_USERLAND24 */
+    [1] = {8, 11, 62, 16, true, false},  /* ARM64E */
+    [2] = {4, 12, 63, 24, false, false}, /* 64 */
+    [6] = {4, 12, 63, 24, false, true},  /* 64_OFFSET */
+    [7] = {4, 11, 62, 16, true, true},   /* ARM64E_KERNEL */
+    [9] = {8, 11, 62, 16, true, true},   /* ARM64E_USERLAND */
+    [10] = {4, 11, 62, 16, true, false}, /* ARM64E_FIRMWARE */
+    [12] = {8, 11, 62, 24, true, true},  /* ARM64E_USERLAND24 */
 };
 
 typedef struct chains {
@@ -40,7 +40,7 @@ typedef struct chains {
     ds_macho_origin imports; /* of format 1 (4 bytes each); size 0: absent */
     ds_ref_kind next_kind;
     uint32_t page_bits;
-    ds_offset word;          /* the fixup read last, in the file; 0: none */
+    ds_offset word; /* the fixup read last, in the file; 0: none */
     ds_address word_address;
 } chains;
 
@@ -89,7 +89,8 @@ static ds_status read_segment_chains(chains *c, const ds_macho_segment *segment,
     const uint8_t *p = c->macho->image->file.data + table.offset;
     uint32_t page_size = ds_load16(p + 4), format = ds_load16(p + 6);
     uint64_t pages = ds_load16(p + 20);
-    if (format > MAX_POINTER_FORMAT || pointer_forms[format].stride == 0 || pages > (table.size - STARTS_IN_SEGMENT) / 2)
+    if (format > MAX_POINTER_FORMAT || pointer_forms[format].stride == 0 ||
+        pages > (table.size - STARTS_IN_SEGMENT) / 2)
         return DS_OK;
     if (page_size < MACHO_POINTER_SIZE || (page_size & (page_size - 1)) != 0)
         return DS_OK;
@@ -113,7 +114,8 @@ static ds_status read_segment_chains(chains *c, const ds_macho_segment *segment,
     return c->word == 0 ? DS_OK : link(c, c->word_address);
 }
 
-static ds_status read_imports(ds_macho *macho, ds_extent table, uint64_t symbols, uint64_t count, ds_macho_origin *out) {
+static ds_status read_imports(ds_macho *macho, ds_extent table, uint64_t symbols, uint64_t count,
+                              ds_macho_origin *out) {
     enum { ENTRY = 4 };
     uint32_t names;
     *out = (ds_macho_origin){0};

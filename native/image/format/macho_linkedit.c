@@ -41,7 +41,8 @@ ds_status ds_macho_indirect(ds_macho *macho, ds_extent table) {
     const ds_macho_origin *symbols = &macho->tables[TABLE_SYMBOLS];
     if (symbols->table.size == 0)
         return DS_OK;
-    for (ds_offset at = table.offset; ds_within(at, MACHO_INDIRECT_SIZE, table.offset + table.size); at += MACHO_INDIRECT_SIZE)
+    for (ds_offset at = table.offset; ds_within(at, MACHO_INDIRECT_SIZE, table.offset + table.size);
+         at += MACHO_INDIRECT_SIZE)
         if ((ds_load32(macho->image->file.data + at) & SYMBOL_IS_SPECIAL) == 0)
             DS_TRY(ds_macho_field(macho, at, DS_REF_INDEX32_16, symbols->base));
     return DS_OK;
@@ -95,7 +96,8 @@ ds_status ds_macho_data_in_code(ds_macho *macho, ds_extent table) {
         uint64_t length = ds_load16(entry + DATA_LENGTH);
         DS_TRY(ds_macho_field(macho, at + DATA_OFFSET, DS_REF_BASE32, macho->header_base));
         const ds_region *region = ds_image_region(macho->image, start);
-        if (region == NULL || region->class_ != DS_REGION_CODE || !ds_within(start - region->address, length, region->size))
+        if (region == NULL || region->class_ != DS_REGION_CODE ||
+            !ds_within(start - region->address, length, region->size))
             continue;
         ds_macho_function(macho, start);
         ds_macho_function(macho, start + length);
@@ -114,7 +116,7 @@ typedef struct trie {
     const uint8_t *data; /* the whole file */
     ds_extent table;
     uint32_t base;
-    uint8_t *seen; /* one bit per byte: a node begins here */
+    uint8_t *seen;         /* one bit per byte: a node begins here */
     DS_VEC(uint32_t) open; /* nodes that are still to be read */
 } trie;
 
@@ -175,7 +177,8 @@ static ds_status read_node(trie *t, uint64_t node) {
 }
 
 ds_status ds_macho_exports(ds_macho *macho, ds_extent table) {
-    trie t = {.macho = macho, .data = macho->image->file.data, .table = table, .base = macho->tables[TABLE_EXPORTS].base};
+    trie t = {
+        .macho = macho, .data = macho->image->file.data, .table = table, .base = macho->tables[TABLE_EXPORTS].base};
     t.seen = ds_arena_alloc(macho->image->arena, table.size / 8 + 1);
     if (t.seen == NULL)
         return DS_E_MEMORY;

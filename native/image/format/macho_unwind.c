@@ -70,7 +70,8 @@ static ds_status read_compressed(unwind_info *u, uint64_t page, uint64_t entries
 }
 
 static ds_status read_page(unwind_info *u, uint64_t page, uint32_t first) {
-    if (page == 0 || !ds_within(page, COMPRESSED_HEADER, u->table.size) || !ds_macho_charge(u->macho, COMPRESSED_HEADER))
+    if (page == 0 || !ds_within(page, COMPRESSED_HEADER, u->table.size) ||
+        !ds_macho_charge(u->macho, COMPRESSED_HEADER))
         return DS_OK;
     const uint8_t *p = u->macho->image->file.data + u->table.offset + page;
     uint64_t entries = ds_load16(p + 4), count = ds_load16(p + 6);
