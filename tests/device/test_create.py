@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from support.publisher import write_tree
 from deltaseal.device import Device, create, open_device
 from deltaseal.device.store import RESERVE_BYTES
 from deltaseal.errors import DeltasealError, UsageError
-from deltaseal.storage import PowerCut
+from deltaseal.storage import PowerCut, SimulatedDisk
 
 
 def reason_of(act: object) -> str:
@@ -131,3 +132,41 @@ def test_a_creation_that_was_cut_off_makes_no_device() -> None:
             break
     assert number > 20
     assert whole <= 2
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_creation_that_fails_leaves_the_folder_as_it_was(there: bool) -> None:
+    def prepared() -> SimulatedDisk:
+        disk = simulated_disk()
+        if there:
+            with disk.open_root(Path("/")) as root:
+                disk.make_dir(root, "d").close()
+        return disk
+
+    before = prepared()
+    whole = prepared()
+    new_device(Path("/d"), World(), disk=whole)
+    for at in range(len(before.operations), len(whole.operations), 3):
+        disk = prepared()
+        disk.fail_at(at, errno.EIO)
+        try:
+            new_device(Path("/d"), World(), disk=disk)
+        except DeltasealError as error:
+            assert error.reason == "E_IO"
+            assert disk.snapshot() == before.snapshot(), whole.operations[at]
+
+
+def test_a_creation_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted(size: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create(
+            tmp_path / "d",
+            base=signed_base(),
+            trees=trees(),
+            trust=trust(),
+            model="M",
+            edge=replace(World().edge(), random=interrupted),
+        )
+    assert not (tmp_path / "d").exists()

@@ -10,6 +10,8 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from deltaseal.device.journal import Journal
@@ -20,7 +22,7 @@ from deltaseal.edge import Edge
 from deltaseal.errors import DeltasealError, UsageError
 from deltaseal.manifest import CHANNELS, effective_now, verify_base
 from deltaseal.manifest import Base as SignedBase
-from deltaseal.storage import Dir, Disk, MissingError, copy_tree, exists, remove_tree, write_file
+from deltaseal.storage import Dir, Disk, copy_tree, exists, remove_tree, write_file
 from deltaseal.trees import scan
 from deltaseal.trust import Trust, UnverifiedDocument
 
@@ -67,15 +69,10 @@ def create_store(
         for name in signed.components:
             _digest(disk, origin, name, signed)  # names what must not be in a tree; a copy would not show it
         with disk.open_root(path.parent) as parent, _fresh(disk, parent, path) as root:
-            try:
-                _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
-                identity = Identity(edge.random(16).hex(), model, channel)
-                write_file(disk, root, "device.json", identity.dumps())
-                disk.sync_dir(parent)
-            except DeltasealError:
-                for name in disk.names(root):
-                    remove_tree(disk, root, name)
-                raise
+            _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
+            identity = Identity(edge.random(16).hex(), model, channel)
+            write_file(disk, root, "device.json", identity.dumps())
+            disk.sync_dir(parent)
 
 
 def _check_there(disk: Disk, origin: Dir, signed: SignedBase, trees: Path) -> None:
@@ -88,15 +85,22 @@ def _check_there(disk: Disk, origin: Dir, signed: SignedBase, trees: Path) -> No
         )
 
 
-def _fresh(disk: Disk, parent: Dir, path: Path) -> Dir:
-    try:
-        root = disk.open_dir(parent, path.name)
-    except MissingError:
-        return disk.make_dir(parent, path.name)
-    if disk.names(root):
-        root.close()
-        raise UsageError(f"{str(path)!r} is not empty", hint="choose a new folder", path=str(path))
-    return root
+@contextlib.contextmanager
+def _fresh(disk: Disk, parent: Dir, path: Path) -> Iterator[Dir]:
+    """The new, or still empty, folder to fill; however the work fails, it is again what it was."""
+    made = not exists(disk, parent, path.name)
+    with disk.make_dir(parent, path.name) if made else disk.open_dir(parent, path.name) as root:
+        if disk.names(root):
+            raise UsageError(f"{str(path)!r} is not empty", hint="choose a new folder", path=str(path))
+        try:
+            yield root
+        except BaseException:  # interrupted, too
+            with contextlib.suppress(DeltasealError):
+                for name in disk.names(root):
+                    remove_tree(disk, root, name)
+                if made:
+                    disk.remove_dir(parent, path.name)
+            raise
 
 
 def _fill(
