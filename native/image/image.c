@@ -1,24 +1,69 @@
 /* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
 #include "image/image.h"
 
+/* Number of regions that begin at or before `address`. */
+static uint64_t regions_to(const ds_image *image, ds_address address) {
+    uint64_t low = 0, high = image->regions.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (image->regions.items[middle].address <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Number of regions with bytes that begin at or before `offset`. */
+static uint64_t loaded_to(const ds_image *image, ds_offset offset) {
+    uint64_t low = 0, high = image->by_offset.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (image->regions.items[image->by_offset.items[middle]].offset <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Whether a region that would be number `at` shares no address with its neighbours. */
+static bool is_apart(const ds_image *image, uint64_t at, const ds_region *region) {
+    const ds_region *items = image->regions.items;
+    return (at == 0 || items[at - 1].address + items[at - 1].size <= region->address) &&
+           (at == image->regions.count || region->address + region->size <= items[at].address);
+}
+
+/* The same for the bytes of a region that would be number `at` by offset. */
+static bool has_own_bytes(const ds_image *image, uint64_t at, const ds_region *region) {
+    const ds_region *items = image->regions.items;
+    const uint32_t *by_offset = image->by_offset.items;
+    if (at > 0 && items[by_offset[at - 1]].offset + items[by_offset[at - 1]].size > region->offset)
+        return false;
+    return at == image->by_offset.count || region->offset + region->size <= items[by_offset[at]].offset;
+}
+
 ds_status ds_image_add_region(ds_image *image, ds_region region) {
+    bool loaded = region.class_ != DS_REGION_NOBITS;
     if (region.size == 0 || image->regions.count == DS_REGIONS_MAX || region.address + region.size < region.address)
         return DS_OK;
-    if (region.class_ != DS_REGION_NOBITS && !ds_within(region.offset, region.size, image->file.size))
+    if (loaded && !ds_within(region.offset, region.size, image->file.size))
         return DS_OK;
-    uint64_t at = image->regions.count;
-    ds_region *items = image->regions.items;
-    while (at > 0 && items[at - 1].address > region.address)
-        at--;
-    if (at > 0 && items[at - 1].address + items[at - 1].size > region.address)
-        return DS_OK;
-    if (at < image->regions.count && region.address + region.size > items[at].address)
+    uint64_t at = regions_to(image, region.address), rank = loaded_to(image, region.offset);
+    if (!is_apart(image, at, &region) || (loaded && !has_own_bytes(image, rank, &region)))
         return DS_OK;
     DS_TRY(DS_VEC_RESERVE(image->arena, &image->regions, image->regions.count + 1));
-    items = image->regions.items;
-    memmove(items + at + 1, items + at, (size_t)(image->regions.count - at) * sizeof *items);
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->by_offset, image->by_offset.count + 1));
+    ds_region *items = image->regions.items;
+    uint32_t *by_offset = image->by_offset.items;
+    memmove(items + at + 1, items + at, (size_t)(image->regions.count++ - at) * sizeof *items);
     items[at] = region;
-    image->regions.count++;
+    for (uint64_t i = 0; i < image->by_offset.count; i++)
+        by_offset[i] += by_offset[i] >= at;
+    if (!loaded)
+        return DS_OK;
+    memmove(by_offset + rank + 1, by_offset + rank, (size_t)(image->by_offset.count++ - rank) * sizeof *by_offset);
+    by_offset[rank] = (uint32_t)at;
     return DS_OK;
 }
 
@@ -113,24 +158,18 @@ ds_status ds_image_settle(ds_image *image) {
 }
 
 const ds_region *ds_image_region(const ds_image *image, ds_address address) {
-    uint64_t low = 0, high = image->regions.count;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        if (image->regions.items[middle].address <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0)
+    uint64_t before = regions_to(image, address);
+    if (before == 0)
         return NULL;
-    const ds_region *region = &image->regions.items[low - 1];
+    const ds_region *region = &image->regions.items[before - 1];
     return address - region->address < region->size ? region : NULL;
 }
 
 ds_address ds_image_address(const ds_image *image, ds_offset offset) {
-    for (uint64_t i = 0; i < image->regions.count; i++) {
-        const ds_region *region = &image->regions.items[i];
-        if (region->class_ != DS_REGION_NOBITS && offset - region->offset < region->size && offset >= region->offset)
+    uint64_t before = loaded_to(image, offset);
+    if (before > 0) {
+        const ds_region *region = &image->regions.items[image->by_offset.items[before - 1]];
+        if (offset - region->offset < region->size)
             return region->address + (offset - region->offset);
     }
     return DS_FILE_BASE + offset;
@@ -150,6 +189,7 @@ bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offse
 
 void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->regions);
+    DS_VEC_FREE(image->arena, &image->by_offset);
     DS_VEC_FREE(image->arena, &image->refs);
     DS_VEC_FREE(image->arena, &image->bases);
     DS_VEC_FREE(image->arena, &image->slots);

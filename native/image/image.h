@@ -18,7 +18,7 @@
  * Invariants of a parsed image
  *  - references are sorted by offset and do not overlap: no byte belongs to two;
  *  - every reference lies inside the file;
- *  - regions are sorted by address and do not overlap in address;
+ *  - regions are sorted by address and overlap neither in address nor in the file;
  *  - the same bytes give the same image on every machine: this is part of the
  *    delta format (docs/spec/image.md), and so is every order and limit.
  */
@@ -132,6 +132,7 @@ typedef struct ds_image {
     ds_arena *arena;
     ds_arch arch;
     DS_VEC(ds_region) regions;
+    DS_VEC(uint32_t) by_offset; /* numbers of the regions with bytes, by file offset */
     DS_VEC(ds_ref) refs;
     DS_VEC(ds_address) bases;
     DS_VEC(ds_slot) slots;

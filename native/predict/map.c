@@ -295,11 +295,20 @@ static bool guide_of(const ds_map *map, ds_offset offset, ds_offset *guide, uint
     return true;
 }
 
+/* The first region that holds the address or ends with it; regions ascend and are apart. */
 static const ds_points *points_of(const ds_map *map, ds_address address) {
-    for (uint64_t i = 0; i < map->points.count; i++)
-        if (address - map->points.items[i].old_region.address <= map->points.items[i].old_region.size)
-            return &map->points.items[i];
-    return NULL;
+    uint64_t low = 0, high = map->points.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        const ds_region *region = &map->points.items[middle].old_region;
+        if (region->address + region->size < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == map->points.count || address < map->points.items[low].old_region.address)
+        return NULL;
+    return &map->points.items[low];
 }
 
 static ds_address map_point(const ds_points *points, ds_address address) {
