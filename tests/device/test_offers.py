@@ -280,3 +280,31 @@ def test_one_bad_document_does_not_keep_good_ones_out(device: Device) -> None:
     a = bundle("a")
     strange = replace(permit(a), signatures=())
     assert device.update([source(a, manifests=[strange, permit(bundle("b")), permit(a)])]).letter == "a"
+
+
+@pytest.mark.parametrize("text", ["updates = 7\n", "colour = 'blue'\n", "=\n"])
+def test_a_policy_that_cannot_be_read_silences_nobody(device: Device, text: str) -> None:
+    (device.path / "policy.toml").write_text(text)
+    status = device.status()
+    assert [(problem.kind, problem.reason) for problem in status.problems] == [("policy", "E_USAGE")]
+    assert (status.updates, status.next_step.who, status.outstanding) == ("unknown", "its owner", True)
+    for act in (lambda: device.update([source(bundle("a"))]), device.remove, device.request):
+        with pytest.raises(DeltasealError) as caught:
+            act()
+        assert caught.value.reason == "E_USAGE"
+
+
+def test_what_is_applied_is_known_without_its_bundle(device: Device) -> None:
+    device.update([source(bundle("a"))])
+    with pytest.raises(NothingToDo, match="applied already"):
+        device.update([MemorySource(manifests=[permit(bundle("a"))])])
+
+
+def test_the_next_step_says_what_the_next_run_does(device: Device, tmp_path: Path, world: World) -> None:
+    taken = device.status().next_step
+    assert taken.who == "device" and "takes what is offered" in taken.what
+    device.update([source(bundle("a"))])
+    removed = device.remove().next_step
+    assert removed.who == "you" and "higher letter" in removed.what
+    other = new_device(tmp_path / "other", world, app=2)
+    assert other.status().next_step.who == "device"  # one of its two components can still be improved

@@ -20,8 +20,8 @@ from deltaseal.device.update import take
 from deltaseal.device.updater import Progress, Updater
 from deltaseal.device.verify import findings_of
 from deltaseal.edge import Edge
-from deltaseal.errors import DamagedError
-from deltaseal.manifest import Personal, Request
+from deltaseal.errors import DamagedError, DeltasealError
+from deltaseal.manifest import Personal, Policy, Request
 from deltaseal.repo import Source
 from deltaseal.report import Entry, Finding, Status
 from deltaseal.storage import Disk, RealDisk
@@ -99,7 +99,13 @@ class Device:
         """What the device is, has and waits for. Changes nothing."""
         with self._reading() as store:
             ledger = self._ledger(store)
-            return status_of(store, ledger, self._edge, policy=store.policy(), epoch=store.trust().epoch)
+            try:
+                policy: Policy | DeltasealError = store.policy()
+            except (
+                DeltasealError
+            ) as error:  # a device can say what it has even to who may not read its policy
+                policy = error
+            return status_of(store, ledger, self._edge, policy=policy, epoch=store.trust().epoch)
 
     def history(self) -> tuple[Entry, ...]:
         """What happened, oldest first, from the journal; evidence from before a damage is part of it."""

@@ -109,13 +109,13 @@ def choose(
     refused: list[_Refused] = []
     applied = False
     for permit in _permits(up, sources, id, refused):
+        if up.ledger.active and up.ledger.active.bundle == permit.bundle:
+            applied = True  # nothing of it needs to be read
+            continue
         try:
             bundle = find_bundle(up, sources, permit.bundle)
         except DeltasealError as error:
             refused.append(_Refused(permit.id, -1, error, False))
-            continue
-        if up.ledger.active and up.ledger.active.bundle == bundle.digest:
-            applied = True
             continue
         offer = Offer(
             bundle.manifest, bundle.digest, permit, catalogue, by_person=id is not None, retry=retry

@@ -10,6 +10,7 @@ from deltaseal.device.ledger import Base, Improvement, Ledger
 from deltaseal.device.states import SWITCHED, State
 from deltaseal.device.store import FETCH, Store
 from deltaseal.edge import Edge
+from deltaseal.errors import DeltasealError
 from deltaseal.manifest import Policy, full_name, numeric
 from deltaseal.report import Applied, NextStep, Pending, Problem, Status, Underway
 
@@ -27,14 +28,19 @@ _STAGE: Final = {
 }
 
 
-def status_of(store: Store, ledger: Ledger, edge: Edge, *, policy: Policy, epoch: int) -> Status:
-    """What the device is now. Reads nothing but the ledger, the sizes of downloads, and the processes."""
+def status_of(
+    store: Store, ledger: Ledger, edge: Edge, *, policy: Policy | DeltasealError, epoch: int
+) -> Status:
+    """What the device is now. Reads nothing but the ledger, the sizes of downloads, and the processes.
+
+    A policy that cannot be read is told as a problem.
+    """
     base, identity = ledger.base, store.identity()
     assert base is not None, "a journal begins with the base"
     shown = ledger.work if ledger.state in SWITCHED and ledger.work else ledger.active
     letter = shown.letter if shown else None
     waiting = _pending(store, ledger, edge, base, shown)
-    problems = tuple(_problems(ledger, base))
+    problems = (*_unreadable(policy), *_problems(ledger, base))
     return Status(
         device=identity.id,
         model=identity.model,
@@ -51,9 +57,9 @@ def status_of(store: Store, ledger: Ledger, edge: Edge, *, policy: Policy, epoch
         underway=_underway(store, ledger),
         pending=waiting,
         problems=problems,
-        next_step=_next_step(ledger, waiting, policy),
+        next_step=_next_step(ledger, base, waiting, policy),
         floor=ledger.floor(epoch),
-        updates=policy.updates,
+        updates=policy.updates if isinstance(policy, Policy) else "unknown",
     )
 
 
@@ -97,6 +103,11 @@ def _pending(
     return Pending(what, tuple(sorted({min(process.names, default="") for process in stale})))
 
 
+def _unreadable(policy: Policy | DeltasealError) -> Iterator[Problem]:
+    if isinstance(policy, DeltasealError):
+        yield Problem("policy", "policy.toml", policy.sentence, policy.reason)
+
+
 def _problems(ledger: Ledger, base: Base) -> Iterator[Problem]:
     for id, hold in ledger.holds.items():
         yield Problem("held", id, hold.sentence, hold.reason, hold.time)
@@ -112,27 +123,34 @@ def _problems(ledger: Ledger, base: Base) -> Iterator[Problem]:
         yield Problem("retry", retry.id, retry.sentence, retry.reason, retry.at)
     for name in ledger.damaged:
         yield Problem("damaged", name, "the baseline differs from the device's own record", "E_DAMAGED")
-    for name, digest in base.declared.items():
-        if base.found.get(name) != digest:
-            yield Problem(
-                "other bytes",
-                name,
-                "these are not the bytes of the signed base: no improvement fits",
-                "E_BASE",
-            )
+    for name in _other_bytes(base):
+        sentence = "these are not the bytes of the signed base: no improvement fits"
+        yield Problem("other bytes", name, sentence, "E_BASE")
 
 
-def _next_step(ledger: Ledger, waiting: Pending | None, policy: Policy) -> NextStep:
+def _other_bytes(base: Base) -> list[str]:
+    return [name for name, digest in base.declared.items() if base.found.get(name) != digest]
+
+
+def _next_step(
+    ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError
+) -> NextStep:
     if ledger.state is State.BROKEN:
         return NextStep("rebase: nothing on this device has a good digest", "you")
     if waiting:
         return NextStep(waiting.what, "you")
     if ledger.state in _STAGE:
         return NextStep("the next run goes on with it", "device")
+    if len(_other_bytes(base)) == len(base.declared):
+        return NextStep("nothing fits until the bytes are those of the signed base", "you")
+    if not isinstance(policy, Policy):
+        return NextStep("what the policy of this device says", "its owner")
     if policy.updates == "off":
         return NextStep(
             "updates are switched off; an improvement can be installed by hand", "your organisation"
         )
     if policy.updates == "notify":
         return NextStep("install what is offered", "you")
+    if ledger.active is None and (ledger.removed or ledger.holds):
+        return NextStep("a higher letter comes by itself, this one only by `device install`", "you")
     return NextStep("the next run takes what is offered for this device", "device")

@@ -56,7 +56,7 @@ class Pending:
 class Problem:
     """Something outstanding about one improvement or one component."""
 
-    kind: str  # "held", "removed", "withdrawn", "retry", "damaged", "other bytes"
+    kind: str  # "held", "removed", "withdrawn", "retry", "damaged", "other bytes", "policy"
     about: str
     sentence: str
     reason: str = ""
@@ -65,7 +65,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What comes next and who decides it: "you", "your organisation", "vendor", "device"."""
+    """What comes next and who decides it: "you", "its owner", "your organisation", "vendor", "device"."""
 
     what: str
     who: str
@@ -92,7 +92,7 @@ class Status:
     problems: tuple[Problem, ...]
     next_step: NextStep
     floor: int  # lowest sequence that is still taken
-    updates: str  # of the owner's policy
+    updates: str  # of the owner's policy; "unknown" if that cannot be read
 
     @property
     def outstanding(self) -> bool:
