@@ -105,9 +105,9 @@ uint64_t ds_arena_peak(const ds_arena *arena);
         uint64_t capacity; \
     }
 ds_status ds_vec_grow(ds_arena *arena, void **items, uint64_t *capacity, uint64_t need, uint64_t item_size);
-#define DS_VEC_RESERVE(arena, vec, need) \
-    ((need) <= (vec)->capacity           \
-         ? DS_OK                         \
+#define DS_VEC_RESERVE(arena, vec, need)               \
+    ((need) <= (vec)->capacity && (vec)->items != NULL \
+         ? DS_OK                                       \
          : ds_vec_grow((arena), (void **)&(vec)->items, &(vec)->capacity, (need), sizeof *(vec)->items))
 #define DS_VEC_FREE(arena, vec)               \
     do {                                      \

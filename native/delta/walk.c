@@ -153,15 +153,16 @@ static uint64_t equal_run(const uint8_t *a, const uint8_t *b, uint64_t limit) {
     return run;
 }
 
+/* `new_bytes` is NULL when reading. */
 static ds_status walk_residuals(coder *c, uint8_t *bytes, const uint8_t *new_bytes, uint64_t size) {
     uint64_t at = 0;
     while (at < size) {
-        uint64_t run = c->writer != NULL ? equal_run(bytes + at, new_bytes + at, size - at) : 0;
+        uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) : 0;
         DS_TRY(code_run(c, DS_STREAM_RESIDUAL_GAPS, size - at, &run));
         at += run;
         if (at == size)
             break;
-        if (c->writer != NULL) {
+        if (new_bytes != NULL) {
             uint8_t residual = (uint8_t)(new_bytes[at] - bytes[at]);
             DS_TRY(ds_write_bytes(c->writer, DS_STREAM_RESIDUALS, &residual, 1));
         } else {
