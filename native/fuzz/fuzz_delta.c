@@ -31,7 +31,8 @@ static ds_span read_image(const char *name, uint8_t **bytes) {
     if (file == NULL || fseek(file, 0, SEEK_END) != 0)
         abort();
     long size = ftell(file);
-    rewind(file);
+    if (size < 0 || fseek(file, 0, SEEK_SET) != 0)
+        abort();
     *bytes = malloc((size_t)size);
     if (*bytes == NULL || fread(*bytes, 1, (size_t)size, file) != (size_t)size)
         abort();

@@ -2,7 +2,7 @@
  * fuzzer would do to them first. */
 #include <dirent.h>
 
-#include "fuzz/fuzz_delta.c"
+#include "fuzz/fuzz_delta.c" /* NOLINT(bugprone-suspicious-include): the target itself, without libFuzzer */
 #include "tests/check.h"
 
 #define SEED_MAX 4096
