@@ -89,22 +89,22 @@ def ds_python_progress(context: Any, done: int) -> bool:
 
 
 class Creation:
-    """Typed raw streams of one delta; buffers handed out live as long as this object."""
+    """Typed raw streams of one delta, handed out as copies: they outlive this object."""
 
     def __init__(self, pointer: Any) -> None:
         self._pointer = ffi.gc(pointer, lib.ds_create_free)
 
-    def stream(self, index: int) -> memoryview:
-        """The raw bytes of stream ``index``, read-only and uncopied."""
+    def stream(self, index: int) -> bytes:
+        """The raw bytes of stream ``index``."""
         size = ffi.new("uint64_t *")
         data = lib.ds_stream_at(self._pointer, index, size)
-        return memoryview(ffi.buffer(data, size[0])).toreadonly()
+        return bytes(ffi.buffer(data, size[0]))
 
-    def context(self) -> memoryview:
+    def context(self) -> bytes:
         """The old bytes round the literals of stream ``CONTEXT_STREAM``: a prefix for its frame."""
         size = ffi.new("uint64_t *")
         data = lib.ds_context_at(self._pointer, size)
-        return memoryview(ffi.buffer(data, size[0])).toreadonly()
+        return bytes(ffi.buffer(data, size[0]))
 
     @property
     def peak_memory(self) -> int:

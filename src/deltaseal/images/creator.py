@@ -114,7 +114,7 @@ def diff_bytes(
             plain=plain,
             progress=progress,
         )
-        streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]  # they live as long as it does
+        streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
         return write_container(
             streams,
             context=creation.context(),

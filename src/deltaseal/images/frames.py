@@ -16,8 +16,6 @@ import zstandard
 
 from deltaseal import _core
 
-Buffer = bytes | memoryview
-
 _LEVEL = 22
 _JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining only costs time
 _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
@@ -58,7 +56,7 @@ def compress(data: bytes, context: bytes = b"") -> bytes:
 class Frames:
     """Frames of consecutive streams, each compressed once, large ones on several threads."""
 
-    def __init__(self, streams: Sequence[Buffer], context: Buffer = b"", *, threads: int = 1) -> None:
+    def __init__(self, streams: Sequence[bytes], context: bytes = b"", *, threads: int = 1) -> None:
         self._streams = streams
         self._context = context
         self._made: dict[tuple[int, int], Frame] = {}
@@ -84,7 +82,7 @@ class Frames:
 
     def _behind_context(self) -> Frame:
         code = _core.CONTEXT_STREAM
-        return Frame((code,), compress(bytes(self._streams[code]), bytes(self._context)), False)
+        return Frame((code,), compress(self._streams[code], self._context), False)
 
     def make(self, first: int, last: int) -> Frame:
         """Frame of the streams ``first`` to ``last`` inclusive."""
@@ -138,7 +136,7 @@ def _cost(frames: Sequence[Frame]) -> int:
 
 
 def choose_frames(
-    streams: Sequence[Buffer], context: Buffer = b"", *, threads: int = 1
+    streams: Sequence[bytes], context: bytes = b"", *, threads: int = 1
 ) -> tuple[list[Frame], bool]:
     """The cheapest frames found, and whether the one of code literals stands behind ``context``."""
     frames, code, last = Frames(streams, context, threads=threads), _core.CONTEXT_STREAM, len(streams) - 1
@@ -152,9 +150,9 @@ def choose_frames(
 
 
 def write_container(
-    streams: Sequence[Buffer],
+    streams: Sequence[bytes],
     *,
-    context: Buffer,
+    context: bytes,
     threads: int,
     old_size: int,
     new_size: int,
