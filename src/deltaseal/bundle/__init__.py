@@ -4,7 +4,7 @@ from deltaseal.bundle.build import ComponentTrees, Earlier, Making, Release, bui
 from deltaseal.bundle.checked import CheckedSource
 from deltaseal.bundle.layout import MAGIC, Bundle, bare_size_allowed, is_bundle
 from deltaseal.bundle.reader import UnverifiedBundle, VerifiedBundle, open_bundle, verify_file
-from deltaseal.bundle.scenario import (
+from deltaseal.bundle.scenario_bundles import (
     BuiltScenario,
     ScenarioSigners,
     build_scenario,

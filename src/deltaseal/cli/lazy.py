@@ -26,7 +26,7 @@ class _Helpful(click.Command):
     def get_help(self, ctx: click.Context) -> str:
         """The help, as text; with colours and boxes for a terminal."""
         if sys.stdout.isatty():
-            from deltaseal.cli.dressed import dressed_help
+            from deltaseal.cli.rich_help import dressed_help
 
             return dressed_help(self, ctx, self.rows(ctx))
         return super().get_help(ctx)

@@ -4,7 +4,14 @@ Nothing here opens a file or asks for the time.
 """
 
 from deltaseal.manifest.catalogue import WITHDRAWALS, Catalogue, CatalogueBase, Listed, Withdrawal
-from deltaseal.manifest.permits import CHANNELS, LIFETIME, MAX_PHASE, DeviceManifest, Personal, Request
+from deltaseal.manifest.device_manifest import (
+    CHANNELS,
+    LIFETIME,
+    MAX_PHASE,
+    DeviceManifest,
+    Personal,
+    Request,
+)
 from deltaseal.manifest.policy import Policy, read_policy
 from deltaseal.manifest.publishing import (
     LostFix,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from deltaseal.errors import DocumentTypeError, SequenceError, UsageError
 from deltaseal.manifest.catalogue import Catalogue, CatalogueBase, Listed, Withdrawal
-from deltaseal.manifest.permits import LIFETIME, DeviceManifest, Personal
+from deltaseal.manifest.device_manifest import LIFETIME, DeviceManifest, Personal
 from deltaseal.manifest.releases import BundleManifest
 from deltaseal.manifest.versions import full_name, letter_rank
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from deltaseal import errors
 from deltaseal.errors import DeltasealError
 from deltaseal.manifest.catalogue import Catalogue
-from deltaseal.manifest.permits import DeviceManifest
+from deltaseal.manifest.device_manifest import DeviceManifest
 from deltaseal.manifest.policy import Policy
 from deltaseal.manifest.releases import BundleManifest
 from deltaseal.manifest.routes import Need

@@ -15,8 +15,8 @@ from typing import Final
 
 from deltaseal.errors import DocumentTypeError, UsageError
 from deltaseal.manifest import fields
+from deltaseal.manifest.device_manifest import CHANNELS, LIFETIME, MAX_PHASE
 from deltaseal.manifest.fields import Fields, read_object
-from deltaseal.manifest.permits import CHANNELS, LIFETIME, MAX_PHASE
 from deltaseal.manifest.releases import ACTIVATIONS, NAMES, Fix, Names
 
 DAY: Final = 86_400  # seconds

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from deltaseal.errors import ExpiredError, SequenceError, SignatureError
 from deltaseal.manifest.catalogue import Catalogue
-from deltaseal.manifest.permits import DeviceManifest
+from deltaseal.manifest.device_manifest import DeviceManifest
 from deltaseal.manifest.releases import Base, BundleManifest
 from deltaseal.trust import Trust, UnverifiedDocument, VerifiedDocument
 
