@@ -275,6 +275,22 @@ class TestCommandSigner:
         with pytest.raises(SignatureError, match="did not end"):
             self.signer(key.public, "import time; time.sleep(60)", seconds=0.3).sign(b"message")
 
+    def test_a_command_that_leaves_another_behind_is_ended(self, key):
+        code = "import subprocess, sys; subprocess.run(['sleep', '5'])"
+        with pytest.raises(SignatureError, match="did not end"):
+            self.signer(key.public, code, seconds=0.3).sign(b"message")
+
+    def test_a_command_that_closes_its_output_and_hangs_is_ended(self, key):
+        code = "import os, time; os.close(1); os.close(2); time.sleep(60)"
+        with pytest.raises(SignatureError, match="did not end"):
+            self.signer(key.public, code, seconds=0.5).sign(b"message")
+
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_a_command_that_never_stops_writing_is_not_listened_to(self, key, stream):
+        code = f"import sys\nwhile True: sys.{stream}.write('x' * 4096)"
+        with pytest.raises(SignatureError, match="gave more" if stream == "stdout" else "did not end"):
+            self.signer(key.public, code, seconds=0.5 if stream == "stderr" else 30.0).sign(b"message")
+
     def test_a_command_that_reads_nothing_can_still_fail_cleanly(self, key):
         with pytest.raises(SignatureError):
             self.signer(key.public, "import sys; sys.exit(1)").sign(b"x" * 1_000_000)

@@ -14,8 +14,10 @@ import errno
 import hashlib
 import os
 import secrets
+import selectors
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -337,6 +339,67 @@ def _read_secret(path: Path) -> bytes:
         raise _failed("read", path, error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How a command ended: status, output (one byte over the limit shows that there was more), words."""
+
+    status: int
+    output: bytes
+    words: bytes
+    late: bool
+
+
+def _run(argv: Sequence[str], message: bytes, *, seconds: float, most: int) -> _Done:
+    # Not subprocess.run: it would hold whatever a broken command writes, without end.
+    with subprocess.Popen(
+        argv, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            return _attend(process, message, until=time.monotonic() + seconds, most=most)
+        finally:
+            process.kill()
+
+
+def _attend(process: subprocess.Popen[bytes], message: bytes, *, until: float, most: int) -> _Done:
+    assert process.stdin and process.stdout and process.stderr, "all three are pipes"
+    output, words, rest = b"", b"", memoryview(message)
+    os.set_blocking(process.stdin.fileno(), False)
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdin, selectors.EVENT_WRITE)
+        ready.register(process.stdout, selectors.EVENT_READ)
+        ready.register(process.stderr, selectors.EVENT_READ)
+        while ready.get_map() and len(output) <= most:
+            left = until - time.monotonic()
+            if left <= 0:
+                return _Done(0, output, words, late=True)
+            for key, _ in ready.select(left):
+                if key.fileobj is process.stdin:
+                    rest = rest[_give(key.fd, rest) :]
+                    over = not rest
+                else:
+                    piece = os.read(key.fd, 4096)
+                    over = not piece
+                    output += piece if key.fileobj is process.stdout else b""
+                    words = (words + (piece if key.fileobj is process.stderr else b""))[-4096:]
+                if over:
+                    ready.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+    if len(output) > most:
+        return _Done(0, output, words, late=False)
+    try:
+        return _Done(process.wait(max(0.0, until - time.monotonic())), output, words, late=False)
+    except subprocess.TimeoutExpired:
+        return _Done(0, output, words, late=True)
+
+
+def _give(pipe: int, rest: memoryview) -> int:
+    """Write what goes in; a command need not read all of it."""
+    try:
+        return os.write(pipe, rest)
+    except BrokenPipeError:
+        return len(rest)
+
+
 class CommandSigner:
     """A key behind a command (HSM, KMS, smart card).
 
@@ -364,26 +427,27 @@ class CommandSigner:
         if it fails, takes too long, or gives anything but this key's signature.
         """
         program = self._argv[0]
+        size = _SCHEMES[self._public.algorithm].signature_size
         try:
-            done = subprocess.run(
-                self._argv, input=message, capture_output=True, timeout=self._seconds, check=False
-            )
+            done = _run(self._argv, message, seconds=self._seconds, most=size)
         except OSError as error:
             raise UsageError(
                 f"cannot run the signing command {program!r}: {error.strerror}",
                 hint="give the full path of the program",
                 command=program,
             ) from error
-        except subprocess.TimeoutExpired as error:
-            raise self._failure(f"did not end in {self._seconds:g} s") from error
-        if done.returncode:
-            last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
-            raise self._failure(f"ended with {done.returncode}: {last!a}", exit=done.returncode)
-        if not self._public.verify(message, done.stdout):
+        if done.late:
+            raise self._failure(f"did not end in {self._seconds:g} s")
+        if len(done.output) > size:
+            raise self._failure(f"gave more than the {size} bytes of a signature")
+        if done.status:
+            last = done.words.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
+            raise self._failure(f"ended with {done.status}: {last!a}", exit=done.status)
+        if not self._public.verify(message, done.output):
             raise self._failure(
-                f"gave {len(done.stdout)} bytes that are no signature of this {self._public.algorithm} key"
+                f"gave {len(done.output)} bytes that are no signature of this {self._public.algorithm} key"
             )
-        return done.stdout
+        return done.output
 
     def _failure(self, what: str, **facts: Any) -> SignatureError:
         return SignatureError(
