@@ -22,7 +22,7 @@ _SPECIAL_BITS = {0o4000: "set-user-ID", 0o2000: "set-group-ID", 0o1000: "sticky"
 # What getxattr answers where there is no capability, or the file system has no attributes.
 _NO_ATTRIBUTE = {errno.ENODATA, errno.ENOTSUP}
 
-_HINT = "take these entries out of the tree, or list their paths in the base's `exclude`"
+_HINT = "take these entries out of the tree, or leave them out with --exclude (of a base: its `exclude`)"
 
 
 def scan(
