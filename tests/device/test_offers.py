@@ -306,5 +306,9 @@ def test_the_next_step_says_what_the_next_run_does(device: Device, tmp_path: Pat
     device.update([source(bundle("a"))])
     removed = device.remove().next_step
     assert removed.who == "you" and "higher letter" in removed.what
+    (device.path / "policy.toml").write_text('updates = "notify"\n')
+    assert "install" in device.status().next_step.what
+    (device.path / "policy.toml").write_text('updates = "notify"\ndeadline = 2026-03-17\n')
+    assert device.status().next_step == taken  # a passed deadline overrides wish and removal
     other = new_device(tmp_path / "other", world, app=2)
     assert other.status().next_step.who == "device"  # one of its two components can still be improved

@@ -57,7 +57,7 @@ def status_of(
         underway=_underway(store, ledger),
         pending=waiting,
         problems=problems,
-        next_step=_next_step(ledger, base, waiting, policy),
+        next_step=_next_step(ledger, base, waiting, policy, now=edge.now()),
         floor=ledger.floor(epoch),
         updates=policy.updates if isinstance(policy, Policy) else "unknown",
     )
@@ -133,7 +133,7 @@ def _other_bytes(base: Base) -> list[str]:
 
 
 def _next_step(
-    ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError
+    ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError, *, now: int
 ) -> NextStep:
     if ledger.state is State.BROKEN:
         return NextStep("rebase: nothing on this device has a good digest", "you")
@@ -149,8 +149,9 @@ def _next_step(
         return NextStep(
             "updates are switched off; an improvement can be installed by hand", "your organisation"
         )
-    if policy.updates == "notify":
+    overdue = policy.deadline is not None and now >= policy.deadline
+    if policy.updates == "notify" and not overdue:
         return NextStep("install what is offered", "you")
-    if ledger.active is None and (ledger.removed or ledger.holds):
+    if ledger.active is None and (ledger.holds or (ledger.removed and not overdue)):
         return NextStep("a higher letter comes by itself, this one only by `device install`", "you")
     return NextStep("the next run takes what is offered for this device", "device")
