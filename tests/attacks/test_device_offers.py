@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,14 @@ from support.devices import (
     permit,
     signers,
     source,
+    trust,
 )
 
 from deltaseal.device import Device
 from deltaseal.edge import HookResult
-from deltaseal.errors import DeltasealError
+from deltaseal.errors import DeltasealError, NothingToDo
 from deltaseal.manifest import Base, Personal, Request, Withdrawal
-from deltaseal.trust import UnverifiedDocument, sign
+from deltaseal.trust import ALGORITHMS, PrivateKey, Trust, UnverifiedDocument, sign
 
 Act = Callable[[], object]
 
@@ -50,6 +52,94 @@ def world() -> World:
 @pytest.fixture
 def device(tmp_path: Path, world: World) -> Device:
     return new_device(tmp_path / "d", world)
+
+
+def test_T01_arbitrary_bundle(device: Device) -> None:
+    stranger = [PrivateKey.generate(algorithm) for algorithm in ALGORITHMS]
+    forged = replace(bundle("a"), document=replace(bundle("a").document, signatures=())).signed(stranger)
+    refused(device, lambda: device.update([source(forged)]), "E_SIG")
+
+
+class Endless:
+    """A bundle that never ends: its head, then as many zeros as anybody asks for."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self.read = 0
+
+    def size(self) -> int:
+        return 2**62
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.read += size
+        return self._head[offset : offset + size].ljust(size, b"\0")
+
+
+def test_T04_endless_data(device: Device) -> None:
+    a = bundle("a")
+    type_end = a.to_bytes().index(b'{"')
+    head = bytearray(a.to_bytes()[:type_end])
+    head[8:16] = (2**62).to_bytes(8, "little")  # the total length, and behind the type the length of the body
+    head[type_end - 4 : type_end] = ((1 << 20) + 1).to_bytes(4, "little")
+    endless = Endless(bytes(head))
+    refused(
+        device,
+        lambda: device.update([MemorySource(bundles={a.digest: endless}, manifests=[permit(a)])]),
+        "E_LIMIT",
+    )
+    assert endless.read < 4 << 20
+
+
+def test_T06_T39_pushed_far_ahead_by_stolen_keys_is_undone_by_rotation(device: Device) -> None:
+    far = DAY_ZERO + 20_000 * DAY
+    pushed = catalogue(
+        bundle("a"),
+        serial=2**53 - 1,
+        minimum=2**53 - 1,
+        issued=far,
+        expires=far + DAY,
+        improvements_expire=far,
+    )
+    with pytest.raises(DeltasealError):
+        device.update([source(bundle("a"), listed=pushed)])
+    honest = [source(bundle("a"), listed=catalogue(bundle("a")))]
+    refused(device, lambda: device.update(honest), "E_EXPIRED")
+
+    fresh = [PrivateKey.generate(algorithm) for algorithm in ALGORITHMS]
+    old = trust()
+    release = replace(old.roles["release:macos"], keys=tuple(key.public for key in fresh))
+    others = [role for name, role in old.roles.items() if name != release.name]
+    rotated = Trust.of(release, *others, expires=old.expires, epoch=old.epoch + 1)
+    (device.path / "trust.json").write_bytes(rotated.dumps())
+    refused(device, lambda: device.update([source(bundle("a"), listed=pushed)]), "E_SIG")
+
+    again = bundle("a").signed(fresh)
+    listed = catalogue(bundle("a")).add_signatures(fresh)
+    status = device.update([source(again, listed=listed)])
+    assert (status.letter, status.floor) == ("a", bundle("a").manifest.sequence)
+    older = catalogue(bundle("a"), serial=2).add_signatures(fresh)
+    with pytest.raises(NothingToDo):
+        device.update([source(again, listed=older)])
+    refused(device, lambda: device.update([source(again, listed=listed)]), "E_SEQ")
+
+
+def test_T07_parts_of_two_releases(device: Device) -> None:
+    a, b = bundle("a"), bundle("b")
+    mixed = replace(a, payloads=b.payloads).to_bytes()
+    assert len(mixed) == len(a.to_bytes()), "the payloads have the same sizes: only their digests tell"
+    before = live(device.path)
+    with pytest.raises(DeltasealError) as caught:
+        device.update([MemorySource(bundles={a.digest: mixed}, manifests=[permit(a)])])
+    assert caught.value.reason == "E_DIGEST"
+    assert (device.status().state, live(device.path)) == ("BASELINE", before)
+
+
+def test_T07_a_catalogue_and_a_release_that_do_not_belong_together(device: Device) -> None:
+    other = bundle("a", sequence=9)
+    with pytest.raises(DeltasealError) as caught:
+        device.update([source(other, listed=catalogue(bundle("a")))])
+    assert caught.value.reason == "E_DIGEST"
+    assert device.status().state == "BASELINE"
 
 
 def test_T08_wrong_base_build(device: Device) -> None:

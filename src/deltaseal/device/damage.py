@@ -76,13 +76,15 @@ def _larger(before: Ledger, ledgers: list[Ledger]) -> Ledger:
         for epoch, each in ledger.reached.items():
             if epoch not in reached or each.sequence > reached[epoch].sequence:
                 reached[epoch] = each
-    newest = max(ledgers, key=lambda ledger: ledger.serial)
+    newest = max(ledgers, key=lambda ledger: (ledger.epoch, ledger.serial))
+    binding = [ledger for ledger in ledgers if ledger.epoch == newest.epoch]
     return replace(
         before,
         base=next((ledger.base for ledger in ledgers if ledger.base), None),
         reached=reached,
-        minimum=max(ledger.minimum for ledger in ledgers),
-        clock_floor=max(ledger.clock_floor for ledger in ledgers),
+        minimum=max(ledger.minimum for ledger in binding),
+        clock_floor=max(ledger.clock_floor for ledger in binding),
+        epoch=newest.epoch,
         serial=newest.serial,
         catalogue=newest.catalogue,
         withdrawn={name: order for ledger in ledgers for name, order in ledger.withdrawn.items()},

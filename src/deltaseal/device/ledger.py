@@ -135,6 +135,7 @@ class Ledger:
     clock_floor: int = 0  # seconds since 1970 (R9)
     serial: int = 0  # of the newest accepted catalogue
     catalogue: str = ""  # digest of its body
+    epoch: int = 0  # of the release keys that signed it
     holds: Mapping[str, Hold] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)  # id: when a person removed it
     withdrawn: Mapping[str, Order] = field(default_factory=dict)
@@ -150,9 +151,16 @@ class Ledger:
         """Where the device returns to when the work under way ends without success."""
         return State.BASELINE if self.active is None else State.ACTIVE
 
+    def of_epoch(self, epoch: int) -> Ledger:
+        """What binds under release keys of ``epoch``: no floor that older ones set (R8)."""
+        if epoch <= self.epoch:
+            return self
+        return replace(self, minimum=0, clock_floor=0, serial=0, catalogue="")
+
     def floor(self, epoch: int) -> int:
         """The lowest sequence that may still be installed (R8)."""
-        return max(self.minimum, reached.sequence if (reached := self.reached.get(str(epoch))) else 0)
+        minimum = self.of_epoch(epoch).minimum
+        return max(minimum, reached.sequence if (reached := self.reached.get(str(epoch))) else 0)
 
     def to_json(self) -> dict[str, Any]:
         """The ledger as a checkpoint holds it."""
@@ -321,6 +329,7 @@ def _request(ledger: Ledger, record: Record) -> Ledger:
 
 def _catalogue(ledger: Ledger, record: Record) -> Ledger:
     facts = record.facts
+    floors = ledger.of_epoch(facts["epoch"])
     withdrawn = {
         name: ledger.withdrawn.get(name) or Order(order["action"], order["reopens"], record.time)
         for name, order in facts["withdrawn"].items()
@@ -332,7 +341,8 @@ def _catalogue(ledger: Ledger, record: Record) -> Ledger:
         serial=facts["serial"],
         catalogue=facts["digest"],
         minimum=facts["minimum"],
-        clock_floor=max(ledger.clock_floor, facts["issued"]),
+        clock_floor=max(floors.clock_floor, facts["issued"]),
+        epoch=max(ledger.epoch, facts["epoch"]),
         withdrawn=withdrawn,
         reached=reached,
     )

@@ -80,14 +80,14 @@ def accept_catalogues(up: Updater, sources: Sequence[Source]) -> Catalogue | Non
             raise refusals[0]
         return None
     newest = max(accepted, key=lambda catalogue: catalogue.value.serial)
-    if newest.value.serial > up.ledger.serial:
+    if newest.value.serial > up.floors.serial:
         up.record_catalogue(newest.value, newest.digest)
     return newest.value
 
 
 def _accepted(up: Updater, document: UnverifiedDocument) -> Verified[Catalogue]:
     catalogue = verify_catalogue(document, up.trust, now=up.now)
-    last = (up.ledger.serial, up.ledger.catalogue) if up.ledger.serial else None
+    last = (up.floors.serial, up.floors.catalogue) if up.floors.serial else None
     accept_catalogue(catalogue, os=up.base.os, now=up.now, last=last)
     return catalogue
 
@@ -255,7 +255,7 @@ def _facts(up: Updater) -> DeviceFacts:
         open_nonces=frozenset(ledger.nonces),
         spent_nonces=frozenset(ledger.spent),
         active=Applied(active.id, active.letter, active.sequence, active.bundle) if active else None,
-        minimum=ledger.minimum,
+        minimum=up.floors.minimum,
         reached=Applied(reached.id, reached.letter, reached.sequence, reached.bundle) if reached else None,
         holds=frozenset(ledger.holds),
         removed=frozenset(ledger.removed),

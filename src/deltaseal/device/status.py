@@ -136,7 +136,7 @@ def _next_step(
     ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError, *, now: int
 ) -> NextStep:
     if ledger.state is State.BROKEN:
-        return NextStep("rebase: nothing on this device has a good digest", "you")
+        return NextStep("create the device again: nothing on it has a good digest", "you")
     if waiting:
         return NextStep(waiting.what, "you")
     if ledger.state in _STAGE:

@@ -50,9 +50,14 @@ class Updater:
         return base
 
     @property
+    def floors(self) -> Ledger:
+        """The ledger as far as it binds under the release keys that are trusted now (R8)."""
+        return self.ledger.of_epoch(self.trust.epoch)
+
+    @property
     def now(self) -> int:
         """The time that counts (R9), seconds since 1970."""
-        issued = [self.ledger.clock_floor]
+        issued = [self.floors.clock_floor]
         return effective_now(self.edge.now(), build_date=self.edge.build_date, catalogues_issued=issued)
 
     @property
@@ -85,6 +90,7 @@ class Updater:
             self.ledger.state,
             facts={
                 "digest": digest,
+                "epoch": self.trust.epoch,
                 "issued": catalogue.issued,
                 "minimum": catalogue.minimum_sequence,
                 "serial": catalogue.serial,

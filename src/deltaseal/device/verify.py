@@ -35,7 +35,7 @@ def _by_record(store: Store, reading: Reading) -> Iterator[Finding]:
     if ledger.base is None:
         return
     if ledger.state is State.BROKEN:
-        yield Finding("BROKEN", "device", "no slot of this device has a good digest; it needs rebase")
+        yield Finding("BROKEN", "device", "no slot of this device has a good digest; create it again")
     yield from _pointer(store, ledger)
     live = ledger.work if ledger.state in SWITCHED else ledger.active
     if live is not None:
