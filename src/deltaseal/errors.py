@@ -238,7 +238,7 @@ class DamagedError(DeltasealError):
 
 class BrokenError(DeltasealError):
     reason = "BROKEN"
-    default_hint = "run `deltaseal device rebase` with a signed base"
+    default_hint = "no slot can be trusted: create the device again with `deltaseal device create`"
 
 
 class ChecksFailedError(DeltasealError):

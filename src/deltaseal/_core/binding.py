@@ -124,7 +124,7 @@ def create(
 ) -> Creation:
     """Compute the streams of a delta. ``progress`` gets 0 to 1000; False cancels.
 
-    Raises CoreError: MEMORY over ``memory_bytes``, LIMIT for an image of 4 GiB, CANCELLED.
+    Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
     """
     call = _Call(progress) if progress is not None else None
     handle = ffi.new_handle(call) if call is not None else ffi.NULL

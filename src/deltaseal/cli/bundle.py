@@ -48,7 +48,10 @@ def bundle() -> None:
 @click.option("--sequence", type=click.IntRange(1), required=True, help="Unique and rising within an os.")
 @click.option("--model", "models", multiple=True, help="A model that it is for. Repeatable.")
 @click.option(
-    "--activation", type=click.Choice(["relaunch", "restart"]), required=True, help="When it is used."
+    "--activation",
+    type=click.Choice(["relaunch", "restart"]),
+    required=True,
+    help="What must happen before it is in use.",
 )
 @click.option("--process", "processes", multiple=True, help="For relaunch: a process to look at. Repeatable.")
 @click.option(

@@ -83,8 +83,9 @@ def verify(app: App, file: Path, trust: Path | None, old: Path | None, new: Path
 def _image_delta(claims: Claims) -> Iterator[str]:
     size = claims["total_size"]
     yield f"size      {size:,} bytes, {share(size, claims['new_size'])} of the new image"
-    yield f"old       {claims['old_size']:,} bytes, SHA-256 {claims['old_sha256']}"
-    yield f"new       {claims['new_size']:,} bytes, SHA-256 {claims['new_sha256']}"
+    for side in ("old", "new"):
+        digest = claims[f"{side}_sha256"]
+        yield f"{side}       {claims[f'{side}_size']:,} bytes" + (f", SHA-256 {digest}" if digest else "")
     yield f"format    revision {claims['revision']}, zstd {claims['zstd_version']}"
 
 

@@ -88,7 +88,7 @@ def public(app: App, key: Path, output: Path | None, passphrase_file: Path | Non
     type=(str, click.IntRange(1, 32)),
     multiple=True,
     metavar="ROLE K",
-    help="How many signatures of each algorithm the role needs; by default one of every key.",
+    help="How many signatures of each algorithm the role needs; by default every key must sign.",
 )
 @click.option(
     "--expires",
@@ -96,7 +96,13 @@ def public(app: App, key: Path, output: Path | None, passphrase_file: Path | Non
     metavar="DATE",
     help=f"When nobody is trusted any more, UTC; by default in {_TRUST_DAYS} days.",
 )
-@click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="Of the release keys.")
+@click.option(
+    "--epoch",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Raised when release keys are replaced: the sequences seen under the old ones no longer bind.",
+)
 @output_option("TRUST")
 @force_option
 @json_option
@@ -121,6 +127,13 @@ def trust(
     unknown = sorted(asked.keys() - by_role.keys())
     if unknown:
         raise UsageError(f"--needed speaks of {', '.join(unknown)}, which has no key", hint="add --role")
+    for name, of in by_role.items():
+        missing = sorted(set(_ALGORITHMS) - {key.algorithm for key in of})
+        if missing:
+            raise UsageError(
+                f"role {name} has no {missing[0]} key: every role needs both algorithms",
+                hint="make one with `deltaseal keys generate` and name it with --role too",
+            )
     made = Trust.of(
         *(Role(name, tuple(of), _thresholds(of, asked.get(name))) for name, of in by_role.items()),
         expires=app.now + _TRUST_DAYS * DAY if expires is None else expires,

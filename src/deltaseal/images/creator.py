@@ -49,7 +49,7 @@ def _create(
             ) from error
         if error.status is _core.Status.LIMIT:
             raise LimitError(
-                "an image is larger than 4 GiB, the most a delta can be made for",
+                "an image is larger than 4 GiB less 64 KiB, the most a delta can be made for",
                 hint="deliver the whole file instead",
                 old_size=len(old),
                 new_size=len(new),
