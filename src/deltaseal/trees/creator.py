@@ -45,7 +45,7 @@ def diff(
     which have it unchanged. Equal inputs give equal bytes, for any
     ``threads``. ``max_memory`` is in bytes, for the work on one image; a file
     for which it is not enough is coded otherwise. ``progress`` is called with
-    bytes of the new contents.
+    the bytes hashed and 0 while the trees are scanned, then with bytes of the new contents.
 
     Raises ``TreeError`` that names all entries which must not be in a tree;
     links of the new tree may leave it only where the old tree has the same;
@@ -55,8 +55,8 @@ def diff(
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(images.EFFORTS))
     disk = RealDisk()
     with disk.open_root(old_dir) as old_top, disk.open_root(new_dir) as new_top:
-        old = scan(disk, old_top, exclude=exclude, names=names)
-        new = scan(disk, new_top, exclude=exclude, names=names, links=old)
+        old = scan(disk, old_top, exclude=exclude, names=names, progress=progress)
+        new = scan(disk, new_top, exclude=exclude, names=names, links=old, progress=progress)
         with (
             closing(ScannedTree(disk, old_top, old)) as old_tree,
             closing(ScannedTree(disk, new_top, new)) as new_tree,

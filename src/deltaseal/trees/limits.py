@@ -10,7 +10,7 @@ from deltaseal.trees.rules import MAX_ENTRIES
 __all__ = ["Limits", "Progress"]
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
+"""Called with the bytes done and the bytes in all; 0 where those are not known."""
 
 
 @dataclass(frozen=True, slots=True)

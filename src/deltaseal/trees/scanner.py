@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterator
 
 from deltaseal.storage import Dir, Disk, File, Found, Stat, walk
+from deltaseal.trees.limits import Progress
 from deltaseal.trees.listing import Listing
 from deltaseal.trees.paths import path_fault, show
 from deltaseal.trees.rules import MAX_ENTRIES, Entry, Links, Names, Refusal, check
@@ -32,18 +33,20 @@ def scan(
     exclude: Collection[str | bytes] = (),
     names: Names = "sensitive",
     links: Links | Listing = "any",
+    progress: Progress | None = None,
 ) -> Listing:
     """Return the listing of ``directory``; every file is read and hashed.
 
     ``exclude`` are paths left out, each with all below it. ``names`` and
     ``links`` are as in :meth:`Listing.checked`; by default the tree is taken
-    for a baseline, which may have links that leave it. Raises ``TreeError``
+    for a baseline, which may have links that leave it. ``progress`` is called
+    with the bytes hashed so far, and 0: how many there are is not known. Raises ``TreeError``
     that names every entry which must not be in a tree (its facts: ``refused``,
     a list of ``path`` and ``why``), ``StorageError`` where something cannot
     be read.
     """
     excluded = frozenset(os.fsencode(path).rstrip(b"/") for path in exclude)
-    visit = _Visit(disk, excluded)
+    visit = _Visit(disk, excluded, progress)
     for found in walk(disk, directory, enter=visit.enter):
         visit.meet(found)
     visit.entries.sort(key=lambda entry: entry.path)
@@ -61,11 +64,13 @@ def scan(
 class _Visit:
     """What a walk through a tree has met so far."""
 
-    def __init__(self, disk: Disk, excluded: frozenset[bytes]) -> None:
+    def __init__(self, disk: Disk, excluded: frozenset[bytes], progress: Progress | None) -> None:
         self.entries: list[Entry] = []
         self.refusals: list[Refusal] = []
         self._disk = disk
         self._excluded = excluded
+        self._progress = progress
+        self._hashed = 0  # bytes
         self._same_file: dict[tuple[int, int], list[bytes]] = {}
 
     def enter(self, found: Found) -> bool:
@@ -112,6 +117,7 @@ class _Visit:
             for piece in pieces(file):
                 hasher.update(piece)
                 size += len(piece)
+                self._advance(len(piece))
         if size != found.stat.size:
             self.refusals.append(
                 Refusal(path, f"{size} bytes where {found.stat.size} were declared: it changes")
@@ -122,6 +128,11 @@ class _Visit:
         self.entries.append(
             Entry.file(path, size=size, sha256=hasher.digest(), executable=found.stat.executable)
         )
+
+    def _advance(self, size: int) -> None:
+        self._hashed += size
+        if self._progress:
+            self._progress(self._hashed, 0)
 
 
 def pieces(file: File) -> Iterator[bytes]:
