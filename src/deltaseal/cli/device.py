@@ -103,10 +103,11 @@ def create(app: App, store: Path, base: Path, trees: Path, trust: Path, model: s
 @pass_app
 def request(app: App, store: Path, output: Path, force: bool) -> None:
     """Ask for a device manifest of this device's own: write its id and a fresh nonce for `manifest issue`."""
-    from deltaseal.storage import write_output
+    from deltaseal.storage import open_output
 
-    asked = _open(app, store).request()
-    write_output(output, [asked.dumps()], force)
+    with open_output(output, force=force) as out:  # first: a nonce is spent on no refusal
+        asked = _open(app, store).request()
+        out.write(asked.dumps())
     app.done(asked.personal.to_json(), f"{output}: a request of device {asked.personal.device}")
 
 

@@ -30,7 +30,7 @@ __all__ = [
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 # Whether a file may be read is told when it is read (E_IO), not guessed beforehand.
-PATH = click.Path(path_type=Path)
+PATH = click.Path(readable=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 DIRECTORY = click.Path(exists=True, file_okay=False, readable=False, path_type=Path)
 

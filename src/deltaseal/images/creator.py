@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deltaseal import _core
-from deltaseal.errors import DigestError, LimitError, StorageError, UsageError
+from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.frames import write_container
 
 Buffer = bytes | bytearray | memoryview
@@ -19,6 +20,30 @@ EFFORTS: dict[str, int] = {"fast": 1, "default": 0}
 _MEMORY_FLOOR = 96 << 20
 _MEMORY_FACTOR = 16
 _SMALL = 1 << 20  # images up to this size are tried as plain bytes too
+_MENDED_MANY = 1 << 15  # raw bytes of corrections that make a larger one worth trying so
+
+
+# Streams of what was predicted wrong, and of what was not predicted at all.
+_MENDED = ("residuals", "reference fixes")
+_LITERALS = ("code", "data")
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A delta, with the raw bytes of its corrections and of its literals."""
+
+    delta: bytes
+    mended: int
+    literals: int
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether much was predicted wrong: perhaps bytes were moved without being adjusted."""
+        return self.mended > max(_MENDED_MANY, self.literals // 2)
+
+
+def _raw_size(streams: Sequence[bytes], names: Collection[str]) -> int:
+    return sum(len(s) for s, name in zip(streams, _core.STREAM_NAMES, strict=True) if name in names)
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
@@ -54,6 +79,8 @@ def _create(
                 old_size=len(old),
                 new_size=len(new),
             ) from error
+        if error.status is _core.Status.CANCELLED:
+            raise WillResumeError("cancelled by the progress function", hint="nothing was made") from error
         raise
 
 
@@ -97,14 +124,14 @@ def diff_bytes(
 
     ``digests=False`` leaves the SHA-256 of both sides out, for a container that carries them
     elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000; False cancels.
-    Raises LimitError, UsageError (unknown effort), DigestError (a bug).
+    Raises LimitError, UsageError (unknown effort), WillResumeError (cancelled), DigestError (a bug).
     """
     if effort not in EFFORTS:
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(EFFORTS))
     pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
     ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
-    def attempt(plain: bool) -> bytes:
+    def attempt(plain: bool) -> _Attempt:
         creation = _create(
             old,
             new,
@@ -115,7 +142,7 @@ def diff_bytes(
             progress=progress,
         )
         streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
-        return write_container(
+        delta = write_container(
             streams,
             context=creation.context(),
             threads=threads,
@@ -124,10 +151,12 @@ def diff_bytes(
             digests=pair,
             plain=plain,
         )
+        return _Attempt(delta, _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS))
 
-    delta = attempt(False)
-    if len(new) <= _SMALL:
-        delta = min(delta, attempt(True), key=len)
+    made = attempt(False)
+    delta = made.delta
+    if len(new) <= _SMALL or made.is_doubtful:
+        delta = min(delta, attempt(True).delta, key=len)
     _prove(old, new, delta)
     return delta
 
