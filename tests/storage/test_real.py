@@ -163,7 +163,8 @@ def test_deep_and_wide_trees_need_few_descriptors(root, tmp_path):
         at = below
     at.close()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    highest = max(map(int, os.listdir("/proc/self/fd")))  # of whatever ran in this process before
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 64, hard))
     try:
         remove_tree(DISK, root, "deep")
     finally:
