@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -213,3 +214,10 @@ def test_a_bar_is_drawn_on_a_terminal_for_what_takes_long(here: Path) -> None:
     assert "making the delta" in shown
     for ran in (quick, shown):
         assert "applied and compared" in ran
+
+
+def test_a_usage_error_is_json_too_where_json_was_asked_for() -> None:
+    ran = deltaseal("apply", "--json")
+    assert ran.code == 2
+    assert json.loads(ran.out)["error"]["reason"] == "E_USAGE"
+    assert ran.err.count("\n") == 1

@@ -13,7 +13,7 @@ import click
 
 from deltaseal.cli.app import App, printable
 from deltaseal.cli.root import root
-from deltaseal.errors import DeltasealError
+from deltaseal.errors import DeltasealError, UsageError
 
 __all__ = ["main", "run"]
 
@@ -57,6 +57,8 @@ def run(arguments: Sequence[str], app: App | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else error.message, err=True)
         return _USAGE
     except click.ClickException as error:
+        # The fault may stand before the option: it is looked for where it was typed.
+        app.json = app.json or "--json" in arguments
         return _misused(error, app)
     except click.Abort:
         raise KeyboardInterrupt from None
@@ -85,13 +87,9 @@ def _refused(error: DeltasealError, app: App, *, cause: BaseException | None = N
 
 
 def _misused(error: click.ClickException, app: App) -> int:
-    if app.debug:
-        _show_trace(error)
     ctx = getattr(error, "ctx", None)
     command = ctx.command_path if ctx else "deltaseal"
-    words = error.format_message().rstrip(".")
-    click.echo(printable(f"deltaseal: E_USAGE: {words} (hint: `{command} --help`)"), err=True)
-    return _USAGE
+    return _refused(UsageError(error.format_message().rstrip("."), hint=f"`{command} --help`"), app)
 
 
 def _bug(error: Exception, app: App) -> int:
