@@ -162,7 +162,8 @@ def sign(
     """Add signatures to BUNDLE, if its payloads are what it says. The bundle digest stays the same."""
     signers = signers_of(keys, commands, passphrase_file)
     unsigned = _open(bundle_file)
-    unsigned.check_payloads()
+    with bar(app, "checking the payloads"):
+        unsigned.check_payloads()
     _write(app, unsigned.signed(signers), output, [bundle_file, *keys], force)
 
 

@@ -84,15 +84,16 @@ def create(app: App, store: Path, base: Path, trees: Path, trust: Path, model: s
     """
     from deltaseal.device import create as make
 
-    made = make(
-        store,
-        base=load_document(base),
-        trees=trees,
-        trust=load_trust(trust),
-        model=model,
-        channel=channel,
-        edge=app.edge,
-    )
+    with bar(app, "copying and hashing the components"):
+        made = make(
+            store,
+            base=load_document(base),
+            trees=trees,
+            trust=load_trust(trust),
+            model=model,
+            channel=channel,
+            edge=app.edge,
+        )
     _show(app, made.status())
 
 

@@ -37,7 +37,8 @@ def inspect(app: App, file: Path, streams: bool, listing: bool) -> None:
     """
     from deltaseal.verbs import inspection
 
-    found = inspection.inspect(file)
+    with bar(app, "looking"):
+        found = inspection.inspect(file)
     claims = found.claims
     if found.kind == "tree" and not listing:
         claims = {name: value for name, value in claims.items() if name != "listing"}

@@ -1,7 +1,11 @@
-"""A bar for what takes over a second, where there is a terminal to draw it on; else nothing."""
+"""A bar for what takes over a second, where there is a terminal to draw it on; else nothing.
+
+Work that cannot say how far it is has a bar that only moves.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +30,8 @@ class Bar:
         self._began = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._lock = threading.Lock()  # over making and closing: the timer of `bar` has a thread of its own
+        self._closed = False
 
     def __call__(self, done: int, total: int) -> None:
         """So much is done."""
@@ -39,12 +45,24 @@ class Bar:
         self._words = words
         self(done, total)
 
+    def appear(self) -> None:
+        """Draw it, though nobody said how far the work is."""
+        with self._lock:
+            if not self._closed:
+                self._drawing()
+
     def close(self) -> None:
         """Take the bar off the screen: what remains to be said is said in words."""
-        if self._progress is not None:
-            self._progress.stop()
+        with self._lock:
+            self._closed = True
+            if self._progress is not None:
+                self._progress.stop()
 
     def _shown(self) -> tuple[Progress, TaskID]:
+        with self._lock:
+            return self._drawing()
+
+    def _drawing(self) -> tuple[Progress, TaskID]:
         if self._progress is None or self._task is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -64,8 +82,14 @@ class Bar:
 @contextmanager
 def bar(app: App, words: str) -> Iterator[Bar]:
     """A bar for the work inside the ``with``; nothing of it stays."""
-    shown = Bar(words, drawn=is_terminal() and not app.json)
+    drawn = is_terminal() and not app.json
+    shown = Bar(words, drawn=drawn)
+    patience = threading.Timer(_PATIENCE, shown.appear)
+    patience.daemon = True
+    if drawn:
+        patience.start()
     try:
         yield shown
     finally:
+        patience.cancel()
         shown.close()
