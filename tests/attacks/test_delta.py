@@ -510,13 +510,17 @@ def _apply(old: bytes, delta: bytes) -> images.AppliedImage:
     return images.apply(old, delta, lambda _: None)
 
 
-@pytest.fixture(scope="module")
-def of_random() -> tuple[float, float]:
-    """Seconds of processor time for two files of random bytes: to create, to apply."""
+def _of_random() -> tuple[float, float]:
     draw = random.Random(1)
     pair = (draw.randbytes(SIZE), draw.randbytes(SIZE))
     delta = _create(pair)
     return _least(lambda: _create(pair)), _least(lambda: _apply(pair[0], delta))
+
+
+@pytest.fixture(scope="module")
+def of_random() -> tuple[float, float]:
+    """Seconds of processor time for two files of random bytes: to create, to apply."""
+    return _of_random()
 
 
 @pytest.mark.parametrize("name", sorted(PAIRS))
@@ -525,6 +529,9 @@ def test_H39_input_made_for_quadratic_work(name: str, of_random: tuple[float, fl
     delta = _create(pair)
     most = 4 * of_random[0], 4 * of_random[1] + STARTING
     create, apply = _least(lambda: _create(pair), most[0]), _least(lambda: _apply(pair[0], delta), most[1])
+    if create > most[0] or apply > most[1]:  # the machine may have become slower since: both sides now
+        now = _of_random()
+        most = 4 * max(now[0], of_random[0]), 4 * max(now[1], of_random[1]) + STARTING
     assert create <= most[0], f"creating takes {create:.3f} s, allowed are {most[0]:.3f} s"
     assert apply <= most[1], f"applying takes {apply:.3f} s, allowed are {most[1]:.3f} s"
 
