@@ -13,15 +13,11 @@ struct ds_creation {
 
 #define ROUNDS_SMALL 4
 #define ROUNDS_LARGE 3
-#define LARGE_IMAGE ((uint64_t)20 << 20) /* rounds beyond the second cost more than they save */
-
-typedef struct progress {
-    const ds_create_options *options;
-} progress;
+#define LARGE_IMAGE ((uint64_t)20 << 20) /* rounds beyond the third cost more than they save */
 
 /* Matching is nearly all of the time: the first 900 of 1000. */
 static bool tell_round(void *context, unsigned round, unsigned rounds) {
-    const ds_create_options *options = ((progress *)context)->options;
+    const ds_create_options *options = context;
     return options->progress == NULL || options->progress(options->context, 50 + 850 * round / rounds);
 }
 
@@ -49,14 +45,13 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     ds_derivations derivations = {0};
-    progress told = {options};
     ds_match_options match = {
-        .rounds = options->rounds, .threads = options->threads, .progress = tell_round, .context = &told};
+        .rounds = options->rounds, .threads = options->threads, .progress = tell_round, .context = (void *)options};
     if (match.rounds == 0)
         match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
     DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
     DS_TRY(ds_match(old_image, new_image, &match, creation->arena, &blocks));
-    if (!tell_round(&told, 1, 1))
+    if (!tell_round((void *)options, 1, 1))
         return DS_E_CANCELLED;
     if (!options->plain)
         DS_TRY(ds_derive_find(new_image, creation->arena, &derivations));

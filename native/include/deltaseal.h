@@ -45,8 +45,6 @@ typedef struct ds_limits {
     uint64_t memory_bytes; /* all memory of the applier beside old, delta and what the sink keeps */
 } ds_limits;
 
-#define DS_APPLY_MEMORY_DEFAULT ((uint64_t)1 << 30)
-
 /* Takes the next bytes of the new image, in order. False stops with DS_E_CANCELLED. */
 typedef bool (*ds_sink)(void *context, const uint8_t *data, size_t size);
 

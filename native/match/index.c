@@ -12,7 +12,7 @@ static bool inside_run(const uint8_t *bytes, uint64_t at) {
     return ds_load64(bytes + at) == bytes[at] * UINT64_C(0x0101010101010101);
 }
 
-/* Visits each anchor that enters the index; 64 positions at a time where none does. */
+/* Visits each anchor that enters the index. */
 #define FOR_EACH_ANCHOR(side, at)                                                                                    \
     for (uint64_t at = 0, limit_ = (side)->size < DS_HASH_BYTES ? 0 : (side)->size - DS_HASH_BYTES + 1; at < limit_; \
          at++)                                                                                                       \

@@ -33,8 +33,10 @@ static ds_status label_old(matcher *m) {
     if (m->round > 1)
         return DS_OK;
     ds_index_free(&m->index, m->arena);
-    DS_TRY(m->round == 0 ? ds_side_label_content(&m->old_side, m->arena)
-                         : ds_side_label_targets(&m->old_side, m->arena));
+    if (m->round == 0)
+        DS_TRY(ds_side_label_content(&m->old_side, m->arena));
+    else
+        ds_side_label_targets(&m->old_side);
     return ds_index_build(&m->index, &m->old_side, m->arena);
 }
 

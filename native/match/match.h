@@ -40,7 +40,7 @@ void ds_side_close(ds_side *side, ds_arena *arena);
 /* Round 0: a reference's label is the masked content at its target. */
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena);
 /* Later rounds: the old side's label is the old target itself ... */
-ds_status ds_side_label_targets(ds_side *side, ds_arena *arena);
+void ds_side_label_targets(ds_side *side);
 /* ... and the new side's the old target that `blocks` or aligned references say. */
 ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena);
 

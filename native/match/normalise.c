@@ -101,8 +101,7 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
     return DS_OK;
 }
 
-ds_status ds_side_label_targets(ds_side *side, ds_arena *arena) {
-    (void)arena;
+void ds_side_label_targets(ds_side *side) {
     copy_file(side);
     for (uint64_t i = 0; i < side->image->refs.count; i++) {
         const ds_ref *ref = &side->image->refs.items[i];
@@ -110,7 +109,6 @@ ds_status ds_side_label_targets(ds_side *side, ds_arena *arena) {
     }
     for (uint64_t i = 0; i < side->image->slots.count; i++)
         ds_store64(side->bytes + side->image->slots.items[i].offset, mix(side->image->slots.items[i].target));
-    return DS_OK;
 }
 
 /* ---- votes: what aligned references say of targets that no block covers ---- */

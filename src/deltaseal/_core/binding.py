@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deltaseal._core import _native
 from deltaseal._core._native import ffi, lib
 
 Buffer = bytes | bytearray | memoryview
@@ -170,15 +171,8 @@ def apply(
 
 
 def applier_path() -> Path:
-    """The confined applier that was built beside this module."""
-    return Path(str(lib_file())).parent / "deltaseal-apply"
-
-
-def lib_file() -> str:
-    """Where the extension lies."""
-    from deltaseal._core import _native
-
-    return str(_native.__file__)
+    """The confined applier that was built beside the extension."""
+    return Path(_native.__file__).parent / "deltaseal-apply"
 
 
 # ---- the container's header ----
