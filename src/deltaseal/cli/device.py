@@ -38,6 +38,14 @@ _sources_option = click.option(
     metavar="DIR",
     help="Where offers come from: a folder of bundles, device manifests and catalogues. Repeatable.",
 )
+_from_option = click.option(
+    "--from",
+    "trees",
+    type=DIRECTORY,
+    required=True,
+    metavar="DIR",
+    help="The folder that holds one directory for each component of the base.",
+)
 _exit_code_option = click.option(
     "--exit-code", is_flag=True, help="Exit with 3 where there is nothing to do."
 )
@@ -59,14 +67,7 @@ def device() -> None:
 @device.command()
 @_common
 @click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base that it is on.")
-@click.option(
-    "--from",
-    "trees",
-    type=DIRECTORY,
-    required=True,
-    metavar="DIR",
-    help="The folder that holds one directory for each component of the base.",
-)
+@_from_option
 @trust_option
 @click.option("--model", required=True, help="Such as Mac15,6.")
 @click.option(
@@ -193,6 +194,22 @@ def recover(app: App, store: Path) -> None:
     """Mend what a power cut or damage left: verify what is in use, and leave it if it is damaged."""
     with _working(app, store) as at_work:
         _show(app, at_work.recover())
+
+
+@device.command()
+@_common
+@click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base to put it on.")
+@_from_option
+@_exit_code_option
+@pass_app
+def rebase(app: App, store: Path, base: Path, trees: Path, exit_code: bool) -> int:
+    """Put the device on another base, as a full update does, or on its own base anew.
+
+    The components must be byte for byte those of the signed base. What is applied ends with it; what was
+    held or removed on another base is forgotten. It is the one way out where nothing on the device is good.
+    """
+    with _working(app, store) as at_work:
+        return _or_nothing(app, exit_code, lambda: at_work.rebase(load_document(base), trees))
 
 
 def _open(app: App, store: Path) -> Device:

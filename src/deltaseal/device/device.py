@@ -10,6 +10,7 @@ from deltaseal.device.create import create_store
 from deltaseal.device.history import entries
 from deltaseal.device.journal import add_up, describe, read_journal, whole_records
 from deltaseal.device.ledger import Ledger
+from deltaseal.device.rebase import start_rebase
 from deltaseal.device.record import Reading
 from deltaseal.device.recovery import updating
 from deltaseal.device.removal import mend, take_off
@@ -95,6 +96,16 @@ class Device:
             mend(up)
             return _status(up)
 
+    def rebase(self, base: UnverifiedDocument, trees: Path) -> Status:
+        """Put the device on a signed base with the components in ``trees``, also out of BROKEN.
+
+        What is applied ends with it, and what was held or removed on another base is forgotten (R11). Raises
+        as :func:`deltaseal.device.rebase.start_rebase`.
+        """
+        with self._updating(even_broken=True) as up:
+            start_rebase(up, base, trees)
+            return _status(up)
+
     def status(self) -> Status:
         """What the device is, has and waits for. Changes nothing."""
         with self._reading() as store:
@@ -117,8 +128,8 @@ class Device:
         with self._reading() as store:
             return tuple(findings_of(store))
 
-    def _updating(self) -> AbstractContextManager[Updater]:
-        return updating(self._path, self._disk, self._edge, progress=self._progress)
+    def _updating(self, *, even_broken: bool = False) -> AbstractContextManager[Updater]:
+        return updating(self._path, self._disk, self._edge, progress=self._progress, even_broken=even_broken)
 
     def _reading(self) -> Store:
         return Store.open(self._disk, self._path)

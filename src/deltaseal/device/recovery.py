@@ -20,7 +20,8 @@ from typing import Final
 
 from deltaseal.device.damage import mend_journal
 from deltaseal.device.journal import Journal, add_up, read_journal
-from deltaseal.device.ledger import Improvement, Ledger
+from deltaseal.device.ledger import Ledger, Rebase
+from deltaseal.device.rebase import NO_IMPROVEMENT, finish_rebase
 from deltaseal.device.states import ATTEMPTS, RECOVERY, SWITCHED, UNDER_WAY, Answer, Event, Pointer, State
 from deltaseal.device.store import BASELINE, JOURNAL, Store, holder_of, slot_name
 from deltaseal.device.switch import (
@@ -32,20 +33,23 @@ from deltaseal.device.switch import (
     remove,
     roll_back,
 )
-from deltaseal.device.taken import taken_from_slot
+from deltaseal.device.taken import base_from_slot, taken_from_slot
 from deltaseal.device.updater import Progress, Updater
 from deltaseal.edge import Edge
-from deltaseal.errors import DeltasealError
+from deltaseal.errors import BrokenError, DeltasealError
 from deltaseal.storage import Disk
 
 __all__ = ["classify", "updating"]
 
 
 @contextlib.contextmanager
-def updating(path: Path, disk: Disk, edge: Edge, *, progress: Progress) -> Iterator[Updater]:
+def updating(
+    path: Path, disk: Disk, edge: Edge, *, progress: Progress, even_broken: bool = False
+) -> Iterator[Updater]:
     """Open a store for writing: lock, read, mend, carry out the vendor's orders.
 
-    Raises ``LockedError``; ``DamagedError`` once, after a damaged journal was mended.
+    Raises ``LockedError``; ``DamagedError`` once, after a damaged journal was mended; ``BrokenError`` where
+    mending finds nothing good, unless ``even_broken``: who brings a new base goes on then.
     """
     with Store.open(disk, path) as store, store.locked(), store.inside(JOURNAL) as at:
         store.clear_leftovers()
@@ -55,7 +59,11 @@ def updating(path: Path, disk: Disk, edge: Edge, *, progress: Progress) -> Itera
             mend_journal(store, at, edge, trust, reading)
         journal = Journal(disk, at, now=edge.now, reading=reading, ledger=add_up(reading))
         up = Updater(store, journal, edge, identity, trust, policy, progress)
-        recover(up)
+        try:
+            recover(up)
+        except BrokenError:
+            if not even_broken:
+                raise
         obey(up)
         yield up
 
@@ -155,9 +163,16 @@ def _adopt(up: Updater) -> None:
     assert pointer is not None, "the pointer was classified as leading to a slot"
     number = int(pointer.rpartition("-")[2])
     try:
-        found = taken_from_slot(up.store, up.trust, up.base, number)
+        base = base_from_slot(up.store, up.trust, number)
+        found = NO_IMPROVEMENT if base else taken_from_slot(up.store, up.trust, up.base, number)
     except DeltasealError as error:
         _away_from(up, f"the slot in use cannot be proved: {error.sentence}")
+        return
+    if base:
+        rebase = Rebase(base, number).to_json()
+        switch = up.switch_facts(NO_IMPROVEMENT)
+        up.record(Event.POINTER_WON, State.REBASING, None, rebase=rebase, switch=switch)
+        finish_rebase(up)
         return
     attempt = up.ledger.attempts.get(found.id, 0) + 1
     up.record_attempt(
@@ -186,12 +201,10 @@ def _away_from(up: Updater, sentence: str) -> None:
     if up.store.baseline_faults(up.base):
         break_off(up, f"{sentence}; the baseline is damaged too")
     about = up.ledger.work or up.ledger.active
-    switch = up.switch_facts(about or _NOTHING)
+    switch = up.switch_facts(about or NO_IMPROVEMENT)
     up.record(Event.POINTER_WON, State.REMOVING, about, sentence=sentence, switch=switch)
     finish_removal(up)
 
-
-_NOTHING: Final = Improvement("", "", "", "", "", 0, "relaunch", [], {}, [], 0)
 
 _ANSWERS: Final[dict[Answer, Callable[[Updater], None]]] = {
     Answer.STAY: _stay,
@@ -201,6 +214,7 @@ _ANSWERS: Final[dict[Answer, Callable[[Updater], None]]] = {
     Answer.TRIAL_AGAIN: _trial_again,
     Answer.BACK_AGAIN: _back_again,
     Answer.REMOVE_AGAIN: finish_removal,
+    Answer.REBASE_AGAIN: finish_rebase,
     Answer.TO_BASELINE: _to_baseline,
     Answer.ADOPT: _adopt,
     Answer.REPAIR: _repair,

@@ -25,6 +25,7 @@ _STAGE: Final = {
     State.TRIAL: "on trial",
     State.ROLLING_BACK: "being rolled back",
     State.REMOVING: "being removed",
+    State.REBASING: "being put on another base",
 }
 
 
@@ -136,7 +137,7 @@ def _next_step(
     ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError, *, now: int
 ) -> NextStep:
     if ledger.state is State.BROKEN:
-        return NextStep("create the device again: nothing on it has a good digest", "you")
+        return NextStep("`device rebase`: nothing on it has a good digest", "you")
     if waiting:
         return NextStep(waiting.what, "you")
     if ledger.state in _STAGE:

@@ -10,7 +10,8 @@ Invariants:
 2. A slot is only removed while the pointer leads elsewhere; its directory is renamed to nothing else.
 3. The reserve's bytes are really written, and random, so that no file system keeps them as a hole or
    compressed.
-4. Nothing under ``baseline`` is ever written after :func:`deltaseal.device.create.create_device`.
+4. Nothing under ``baseline`` is ever written after it has that name. It is made whole under another one, and
+   only ever replaced while the pointer leads elsewhere (:mod:`deltaseal.device.rebase`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ __all__ = ["BASELINE", "RESERVE_BYTES", "Identity", "Store", "slot_name"]
 
 BASELINE: Final = "baseline"
 ACTIVE: Final = "active"
+BASE: Final = ".base"  # in a slot that holds another base on its way: its signed document
+BASE_DOCUMENT: Final = "base.document"
 BUNDLE: Final = ".bundle"  # beside the components of a slot, which never begin with a dot
 FETCH: Final = "fetch"
 HOOKS: Final = "health.d"
@@ -195,8 +198,18 @@ class Store:
 
     def slot_bundle(self, number: int) -> UnverifiedDocument:
         """The signed manifest that a slot says it was made from."""
+        return self._slot_document(number, BUNDLE)
+
+    def slot_base(self, number: int) -> UnverifiedDocument | None:
+        """The signed base that a slot says it holds; ``None`` if it is not that kind of slot."""
+        try:
+            return self._slot_document(number, BASE)
+        except MissingError:
+            return None
+
+    def _slot_document(self, number: int, name: str) -> UnverifiedDocument:
         with self.inside(slot_name(number)) as slot:
-            return UnverifiedDocument.parse(read_file(self.disk, slot, BUNDLE, limit=SMALL_FILE_BYTES))[0]
+            return UnverifiedDocument.parse(read_file(self.disk, slot, name, limit=SMALL_FILE_BYTES))[0]
 
     def tree_digest(self, holder: str, component: str, base: Base) -> str:
         """Hash a component's tree in ``baseline`` or a slot. Raises ``TreeError`` or ``StorageError``."""
@@ -263,7 +276,7 @@ class Store:
             with self.inside(holder) if holder else contextlib.nullcontext(self.root) as at:
                 for name in self.disk.names(at):
                     if name.startswith(temporary_name("")):
-                        self.disk.unlink(at, name)
+                        remove_tree(self.disk, at, name)
 
     def clear_fetch(self, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove all downloads but those to keep."""

@@ -133,7 +133,7 @@ def remove(up: Updater, event: Event, *, uid: int | None = None) -> None:
         note_damaged_baseline(up, faults)
         raise DamagedError(
             f"the baseline is damaged ({_named(faults)}), so nothing can be removed to it",
-            hint="run `deltaseal device verify` to see what differs",
+            hint="`deltaseal device rebase` makes the baseline good again; `device verify` says what differs",
             components=faults,
         )
     up.record(event, State.REMOVING, about, uid=uid, switch=up.switch_facts(about))
