@@ -14,7 +14,7 @@ from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import DIRECTORY, FILE, force_option, json_option, output_option, store_option
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust
-from deltaseal.cli.shown import finding_lines, history_lines, status_lines
+from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines
 from deltaseal.cli.signing import trust_option
 from deltaseal.errors import NothingToDo, WillResumeError
 
@@ -155,6 +155,19 @@ def history(app: App, store: Path) -> None:
     """Say what happened to the device, oldest first, from its journal."""
     entries = _open(app, store).history()
     app.report({"entries": [one.to_json() for one in entries]}, lambda: history_lines(entries))
+
+
+@device.command()
+@_common
+@pass_app
+def processes(app: App, store: Path) -> None:
+    """Say which running programs still use what was replaced, and what to start again.
+
+    A file that a program has mapped is known by its path in the store, by device and inode, or by its
+    build-id. Nothing is started or stopped. What other users run is seen by root only.
+    """
+    found = _open(app, store).processes()
+    app.report(found.to_json(), lambda: process_lines(found))
 
 
 @device.command()

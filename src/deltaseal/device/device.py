@@ -10,6 +10,7 @@ from deltaseal.device.create import create_store
 from deltaseal.device.history import entries
 from deltaseal.device.journal import add_up, describe, read_journal, whole_records
 from deltaseal.device.ledger import Ledger
+from deltaseal.device.processes import processes_of
 from deltaseal.device.rebase import start_rebase
 from deltaseal.device.record import Reading
 from deltaseal.device.recovery import updating
@@ -24,7 +25,7 @@ from deltaseal.edge import Edge
 from deltaseal.errors import DamagedError, DeltasealError
 from deltaseal.manifest import Personal, Policy, Request
 from deltaseal.repo import Source
-from deltaseal.report import Entry, Finding, Status
+from deltaseal.report import Entry, Finding, Processes, Status
 from deltaseal.storage import Disk, RealDisk
 from deltaseal.trust import Trust, UnverifiedDocument
 
@@ -117,6 +118,12 @@ class Device:
             ) as error:  # a device can say what it has even to who may not read its policy
                 policy = error
             return status_of(store, ledger, self._edge, policy=policy, epoch=store.trust().epoch)
+
+    def processes(self) -> Processes:
+        """Which running processes use what was replaced, and what to start again. Changes nothing."""
+        with self._reading() as store:
+            reading = self._sound(store)
+            return processes_of(store, reading.records, add_up(reading), self._edge)
 
     def history(self) -> tuple[Entry, ...]:
         """What happened, oldest first, from the journal; evidence from before a damage is part of it."""
