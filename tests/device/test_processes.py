@@ -63,7 +63,7 @@ def compile_library(path: Path, version: int) -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of a component, with one real library that changes and one that does not; and their user."""
+    """Two versions of a component, with a real library that changes and one that does not; and a user."""
     top = tmp_path_factory.mktemp("real")
     for version in (0, 1):
         compile_library(top / f"{version}/app/lib/engine.so", version)

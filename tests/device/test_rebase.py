@@ -234,7 +234,7 @@ def test_a_staged_base_that_rots_before_it_is_in_use_is_given_up(world: World) -
 
 
 def test_a_base_in_use_that_rots_with_no_baseline_left_is_broken(world: World) -> None:
-    disk = _cut_off(world, "remove_dir /d/baseline")
+    disk = _cut_off(world, "remove_dir /d/.new-former")
     disk.tamper("d/slot-1/app/lib/engine.so", ("file", b"rotten", 0o644))
     device = Device(Path("/d"), edge=world.edge(), disk=disk)
     with pytest.raises(BrokenError, match="the staged base is damaged"):

@@ -6,7 +6,7 @@ Invariants:
    their own, synced and hashed there, before anything is announced.
 2. The pointer goes to that slot, in one switch, before a byte of the old baseline is touched. From then on
    what is in use is whole and verified, and the store holds all that is needed to go on without a source.
-3. ``baseline`` is removed and made again, whole under another name first, while the pointer leads to the
+3. ``baseline`` is taken away and made again, whole under another name first, while the pointer leads to the
    slot; then the pointer goes to it.
 4. Doing any of it twice is doing it once: a power cut is answered by :func:`finish_rebase`.
 """
@@ -26,7 +26,7 @@ from deltaseal.device.updater import Updater
 from deltaseal.errors import BaseMismatchError, NothingToDo, PolicyError, SpaceError
 from deltaseal.manifest import Base as SignedBase
 from deltaseal.manifest import verify_base
-from deltaseal.storage import Dir, Disk, copy_tree, remove_tree, shares_blocks, walk, write_file
+from deltaseal.storage import Dir, Disk, copy_tree, exists, remove_tree, shares_blocks, walk, write_file
 from deltaseal.storage.recipes import temporary_name
 from deltaseal.trust import UnverifiedDocument
 
@@ -131,9 +131,8 @@ def _check_space(up: Updater, origin: Dir, signed: SignedBase) -> None:
     """Space for the slot and, where files cannot share blocks, for what the baseline grows (R14)."""
     disk = up.store.disk
     new = _total(disk, origin, signed.components)
-    with up.store.inside(BASELINE) as baseline:
-        old = _amount(disk, baseline)
-        grown = 0 if shares_blocks(disk, up.store.root) else max(0, new.bytes - old.bytes)
+    old = _total(disk, up.store.root, [BASELINE] if exists(disk, up.store.root, BASELINE) else [])
+    grown = 0 if shares_blocks(disk, up.store.root) else max(0, new.bytes - old.bytes)
     need_bytes = (new.bytes + grown) * (100 + _SPARE_PERCENT) // 100
     need_entries = (new.entries + max(0, new.entries - old.entries)) * (100 + _SPARE_PERCENT) // 100
     free = disk.space(up.store.root)
@@ -176,10 +175,16 @@ def _keep_document(store: Store, slot: int) -> None:
 
 
 def _make_baseline(store: Store, slot: str, base: Base) -> None:
-    """Replace ``baseline`` by copies of what lies in the slot; the pointer leads to the slot meanwhile."""
-    disk, beside = store.disk, temporary_name(BASELINE)
-    remove_tree(disk, store.root, BASELINE)
-    remove_tree(disk, store.root, beside)
+    """Replace ``baseline`` by copies of what lies in the slot; the pointer leads to the slot meanwhile.
+
+    ``baseline`` is whole or not there, at every moment: deltaseal-rescue goes there without a look into it.
+    """
+    disk, beside, aside = store.disk, temporary_name(BASELINE), temporary_name("former")
+    if exists(disk, store.root, BASELINE):
+        disk.rename(store.root, BASELINE, store.root, aside)
+        disk.sync_dir(store.root)
+    for left in (aside, beside):
+        remove_tree(disk, store.root, left)
     with disk.make_dir(store.root, beside) as made, store.inside(slot) as origin:
         for name in sorted(base.found):
             copy_tree(disk, origin, name, made, name)

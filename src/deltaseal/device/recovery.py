@@ -1,4 +1,4 @@
-"""What is done before anything else: mend what a power cut or damage left behind.
+"""What is done before anything else: mend what a power cut, damage or a rescue left behind.
 
 (State of the last whole record, where the pointer leads) is looked up in
 :data:`deltaseal.device.states.RECOVERY`; each answer there is a function here.
@@ -71,10 +71,20 @@ def updating(
 def recover(up: Updater) -> None:
     """Carry out the answer for the last record and the pointer, then tidy up."""
     up.journal.settle()
+    rescued = up.store.rescued()
+    if rescued:
+        up.store.point(BASELINE)  # it was cut off between its mark and the pointer; or it is there already
     answer = RECOVERY[up.ledger.state][classify(up.ledger, up.store.pointer())]
+    if rescued and up.ledger.state in SWITCHED:
+        answer = Answer.TO_BASELINE  # also where the switch would be done again: it would not start again
     _ANSWERS[answer](up)
+    up.store.journaled()
     if up.ledger.state is State.BROKEN:
         return
+    if up.ledger.state in SWITCHED:
+        up.store.await_confirmation(up.work.slot)
+    else:
+        up.store.confirmed()
     under_way = up.ledger.work if up.ledger.state not in (State.FETCHING, State.STAGING) else None
     up.keep_slots(up.ledger.active, under_way)
     up.refill_reserve()
@@ -153,7 +163,7 @@ def _to_baseline(up: Updater) -> None:
         about,
         hold=True,
         reason="ROLLED_BACK",
-        sentence="the pointer was found on the baseline; what was applied is held",
+        sentence=up.store.rescued() or "the pointer was found on the baseline; what was applied is held",
     )
 
 

@@ -53,9 +53,12 @@ FETCH: Final = "fetch"
 HOOKS: Final = "health.d"
 JOURNAL: Final = "journal"
 LOCK: Final = "lock"
+RESCUED: Final = "rescued"  # the mark of deltaseal-rescue: what it left, and why
 RESERVE: Final = "reserve"
+UNCONFIRMED: Final = "unconfirmed"  # for deltaseal-rescue: the slot on trial, and a dot for each boot
 
 RESERVE_BYTES: Final = 256 * 1024
+_MARK_BYTES: Final = 256
 SMALL_FILE_BYTES: Final = 4 << 20  # of any document or setting that is read whole
 STORE_FORMAT: Final = 0
 
@@ -182,6 +185,40 @@ class Store:
     def point(self, target: str) -> None:
         """Let ``active`` lead to ``target``, durably."""
         replace_link(self.disk, self.root, ACTIVE, target)
+
+    # What deltaseal-rescue reads and writes --------------------------------------
+
+    def await_confirmation(self, number: int) -> None:
+        """Let deltaseal-rescue count the boots from now on, until :meth:`confirmed`."""
+        if not self._small(UNCONFIRMED).startswith(slot_name(number) + "\n"):
+            write_file(self.disk, self.root, UNCONFIRMED, f"{slot_name(number)}\n".encode())
+
+    def confirmed(self) -> None:
+        """Nothing waits for a confirmation any more."""
+        self._forget(UNCONFIRMED)
+
+    def rescued(self) -> str:
+        """What deltaseal-rescue did, as a sentence; nothing if it did nothing since :meth:`journaled`."""
+        left, _, why = self._small(RESCUED).strip().partition(" ")
+        if not left:
+            return ""
+        asked = "a person asked for it" if why == "asked" else "it was not confirmed in four boots"
+        return f"deltaseal-rescue left {left if left.isascii() else 'it'} for the baseline: {asked}"
+
+    def journaled(self) -> None:
+        """What deltaseal-rescue did is in the journal now."""
+        self._forget(RESCUED)
+
+    def _small(self, name: str) -> str:
+        try:
+            return read_file(self.disk, self.root, name, limit=_MARK_BYTES).decode("ascii", "replace")
+        except MissingError:
+            return ""
+
+    def _forget(self, name: str) -> None:
+        if exists(self.disk, self.root, name):
+            self.disk.unlink(self.root, name)
+            self.disk.sync_dir(self.root)
 
     # Slots ---------------------------------------------------------------------
 

@@ -51,9 +51,10 @@ def _by_record(store: Store, reading: Reading) -> Iterator[Finding]:
 def _pointer(store: Store, ledger: Ledger) -> Iterator[Finding]:
     pointer = store.pointer()
     answer = RECOVERY[ledger.state][classify(ledger, pointer)]
-    if answer in (Answer.ADOPT, Answer.REPAIR, Answer.TO_BASELINE):
+    moved = answer is Answer.BACK_AGAIN and ledger.state is not State.ROLLING_BACK
+    if moved or answer in (Answer.ADOPT, Answer.REPAIR, Answer.TO_BASELINE):
         where = pointer or "nowhere"
-        sentence = f"the pointer leads to {where}, which the journal does not say"
+        sentence = store.rescued() or f"the pointer leads to {where}, which the journal does not say"
         yield Finding("E_DAMAGED", "pointer", sentence, {"pointer": pointer, "state": ledger.state.value})
 
 
