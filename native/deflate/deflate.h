@@ -73,8 +73,8 @@ uint64_t ds_style_number(const ds_deflate_style *style);
 bool ds_style_of(uint64_t number, ds_deflate_style *style);
 
 /* Steps of search that prediction may take: a reader ends there (DS_E_LIMIT), a writer takes another way. */
-#define DS_DEFLATE_WORK 512
-#define DS_DEFLATE_WORK_EXTRA ((uint64_t)1 << 22)
+#define DS_DEFLATE_WORK 256
+#define DS_DEFLATE_WORK_EXTRA ((uint64_t)1 << 20)
 static inline uint64_t ds_deflate_work(uint64_t content_size) {
     return content_size * DS_DEFLATE_WORK + DS_DEFLATE_WORK_EXTRA;
 }

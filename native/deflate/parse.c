@@ -143,7 +143,8 @@ static match find(ds_parser *p, uint64_t at, unsigned longer_than) {
     do {
         const uint8_t *candidate = p->content.data + there;
         p->steps++;
-        if (best.length >= limit || candidate[best.length] == here[best.length]) {
+        /* Longer than the best so far only if the bytes round its end agree. */
+        if (best.length < limit && ds_load16(candidate + best.length - 1) == ds_load16(here + best.length - 1)) {
             unsigned length = equal_length(here, candidate, limit);
             p->steps += length / 8;
             if (length > best.length) {

@@ -25,19 +25,22 @@ bool ds_style_of(uint64_t number, ds_deflate_style *style) {
     return true;
 }
 
-/* A block is full at 2^(memory + 6) - 1 tokens; all but the last are. Of stored ones tokens are not known. */
-static uint8_t guess_memory(const ds_inflated *inflated) {
+/* A block is full at 2^(memory + 6) - 1 tokens; all but the last are. Of stored ones tokens are not known. False where
+ * no block tells; then at least *memory. */
+static bool find_memory(const ds_inflated *inflated, uint8_t *memory) {
     uint64_t most = 0;
     for (uint64_t i = 0; i < inflated->blocks.count; i++) {
         const ds_deflate_block *block = &inflated->blocks.items[i];
         if (block->type == DS_BLOCK_STORED)
             continue;
         most = block->tokens > most ? block->tokens : most;
-        for (uint8_t memory = 1; i + 1 < inflated->blocks.count && memory <= MEMORIES; memory++)
-            if (block->tokens == (UINT64_C(1) << (memory + 6)) - 1)
-                return memory;
+        for (*memory = 1; i + 1 < inflated->blocks.count && *memory <= MEMORIES; ++*memory)
+            if (block->tokens == (UINT64_C(1) << (*memory + 6)) - 1)
+                return true;
     }
-    return most < UINT64_C(1) << (MEMORY_USUAL + 6) ? MEMORY_USUAL : MEMORIES;
+    for (*memory = 1; *memory < MEMORIES && most >= UINT64_C(1) << (*memory + 6);)
+        ++*memory;
+    return false;
 }
 
 /* How many tokens of the first `limit` bytes of content are not as expected. */
@@ -84,31 +87,50 @@ static ds_status count_wrong(const ds_inflated *inflated, const ds_deflate_style
     return status;
 }
 
+/* Of `count` styles the best, first; those as good as each other are told apart by more of the stream. Where none is
+ * right, the second look decides. */
+static ds_status choose(const ds_inflated *inflated, ds_deflate_style *styles, uint64_t count, ds_arena *arena,
+                        uint64_t *least) {
+    uint64_t wrong[2 * LEVELS];
+    for (uint64_t limit = TRIAL_FIRST;; limit *= TRIAL_GROWTH) {
+        uint64_t kept = 0;
+        *least = UINT64_MAX;
+        for (uint64_t i = 0; i < count; i++) {
+            DS_TRY(count_wrong(inflated, &styles[i], limit, arena, &wrong[i]));
+            *least = wrong[i] < *least ? wrong[i] : *least;
+        }
+        for (uint64_t i = 0; i < count; i++)
+            if (wrong[i] == *least)
+                styles[kept++] = styles[i];
+        count = kept;
+        if (count == 1 || limit >= inflated->content.count || (*least > 0 && limit > TRIAL_FIRST))
+            return DS_OK;
+    }
+}
+
 ds_status ds_style_guess(const ds_inflated *inflated, unsigned window, ds_arena *arena, ds_deflate_style *style) {
-    ds_deflate_style left[2 * LEVELS];
-    uint64_t wrong[2 * LEVELS], count = 0, least = 0;
+    ds_deflate_style styles[2 * LEVELS];
+    uint64_t count = 0, least;
+    uint8_t memory_min;
+    bool known = find_memory(inflated, &memory_min);
+    uint8_t memory = known || memory_min > MEMORY_USUAL ? memory_min : MEMORY_USUAL;
     for (uint8_t i = 0; i < 2 * LEVELS; i++) {
-        ds_deflate_style s = {.level = i % LEVELS + 1, .memory = guess_memory(inflated), .window = (uint8_t)window};
+        ds_deflate_style s = {.level = i % LEVELS + 1, .memory = memory, .window = (uint8_t)window};
         s.filtered = i >= LEVELS;
         if (!s.filtered || ds_style_is_lazy(&s))
-            left[count++] = s;
+            styles[count++] = s;
     }
-    /* Styles that are as good as each other are told apart by more of the stream; where none is right, the second
-     * look decides. */
-    for (uint64_t limit = TRIAL_FIRST; count > 1; limit *= TRIAL_GROWTH) {
-        uint64_t kept = 0;
-        for (uint64_t i = 0; i < count; i++)
-            DS_TRY(count_wrong(inflated, &left[i], limit, arena, &wrong[i]));
-        least = UINT64_MAX;
-        for (uint64_t i = 0; i < count; i++)
-            least = wrong[i] < least ? wrong[i] : least;
-        for (uint64_t i = 0; i < count; i++)
-            if (wrong[i] == least)
-                left[kept++] = left[i];
-        count = kept;
-        if (limit >= inflated->content.count || (least > 0 && limit > TRIAL_FIRST))
-            break;
+    DS_TRY(choose(inflated, styles, count, arena, &least));
+    *style = styles[0];
+    if (known || least == 0)
+        return DS_OK;
+    /* The size of the hash is seen where chains are cut short. The usual one comes first: of equally good ones it stays. */
+    for (count = 1, memory = memory_min; memory <= MEMORIES; memory++) {
+        styles[count] = *style;
+        styles[count].memory = memory;
+        count += memory != style->memory;
     }
-    *style = left[0];
+    DS_TRY(choose(inflated, styles, count, arena, &least));
+    *style = styles[0];
     return DS_OK;
 }
