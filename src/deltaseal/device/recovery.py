@@ -87,6 +87,8 @@ def recover(up: Updater) -> None:
         up.store.confirmed()
     under_way = up.ledger.work if up.ledger.state not in (State.FETCHING, State.STAGING) else None
     up.keep_slots(up.ledger.active, under_way)
+    if up.ledger.work is None and up.ledger.retry is None:
+        up.store.clear_fetch()  # nothing goes on with it
     up.refill_reserve()
 
 

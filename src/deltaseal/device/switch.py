@@ -121,6 +121,7 @@ def finish_rollback(up: Updater) -> None:
     else:
         break_off(up, "neither the former slot nor the baseline has a good digest")
     up.keep_slots(up.ledger.active)
+    up.store.clear_fetch()
     up.refill_reserve()
 
 
@@ -135,6 +136,7 @@ def remove(up: Updater, event: Event, *, uid: int | None = None) -> None:
     faults = up.store.baseline_faults(up.base)
     if faults:
         note_damaged_baseline(up, faults)
+        up.refill_reserve()
         raise DamagedError(
             f"the baseline is damaged ({_named(faults)}), so nothing can be removed to it",
             hint="`deltaseal device rebase` makes the baseline good again; `device verify` says what differs",
