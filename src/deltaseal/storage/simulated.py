@@ -27,6 +27,7 @@ from deltaseal.storage.volume import (
     LinkNode,
     Node,
     Pending,
+    Survivors,
     Volume,
     leaf_of,
 )
@@ -161,6 +162,11 @@ class SimulatedDisk:
         """Cut the power just before the change with this index (from 0): ``PowerCut`` is raised."""
         self._cut_at = change
 
+    def cut(self) -> NoReturn:
+        """Cut the power now: for :attr:`before`, which is asked before each operation."""
+        self._dead = True
+        raise PowerCut
+
     def crash(self, keep: Keep = "durable") -> SimulatedDisk:
         """Return the disk as it is found after a power cut now; locks are gone.
 
@@ -185,6 +191,10 @@ class SimulatedDisk:
     def after_cut(self, keep: Keep = "durable") -> DiskState:
         """Return the state that is found after a power cut now, as a value."""
         return self._volume.after_cut(keep)
+
+    def key(self, kept: Survivors) -> tuple[object, ...]:
+        """A value that is the same for two cuts of this disk only if they leave the same state."""
+        return self._volume.key(kept)
 
     def tamper(self, path: str, leaf: Leaf | None) -> None:
         """Put something at ``path``, or remove it: as somebody does behind the back of whoever uses the disk.
@@ -376,8 +386,7 @@ class SimulatedDisk:
         change = self.changes if changes else None
         if changes:
             if self.changes == self._cut_at:
-                self._dead = True
-                raise PowerCut
+                self.cut()
             self.changes += 1
         operation = Operation(len(self.operations), action, label, change)
         self.operations.append(str(operation))
@@ -393,7 +402,7 @@ class SimulatedDisk:
         node = self._node(at)
         label = at.label if isinstance(at, _SimulatedDir) else ""
         if name is not None:
-            label = os.path.join(label, check_name(name))
+            label = f"{label.rstrip('/')}/{check_name(name)}"
         self._step(action, label, changes=changes)
         return node, label
 

@@ -183,6 +183,7 @@ class Volume:
         self._inodes = itertools.count(1)
         self.root = DirNode(self.new_inode(), 0o755)
         self.pending: list[Pending] = []
+        self._durable = 0  # how often what is durable has changed
         # Bytes and digest of files after a cut, by node and writes; emptied before one of these may end.
         self._contents: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
 
@@ -190,9 +191,18 @@ class Volume:
     def of(cls, state: DiskState) -> Volume:
         """Return a volume on which all of ``state`` is durable."""
         volume = cls()
+        directories = {"": volume.root}
         for path in sorted(state.leaves):
-            node = volume.plant(path, state.leaves[path])
-            if isinstance(node, FileNode):
+            above, _, name = path.rpartition("/")
+            if above not in directories:  # a state that was put together by hand
+                made = volume.plant(above, ("dir", 0o755))
+                assert isinstance(made, DirNode), "it was just made"
+                directories[above] = made
+            node = volume._node_of(state.leaves[path])
+            directories[above].entries[name] = directories[above].saved[name] = node
+            if isinstance(node, DirNode):
+                directories[path] = node
+            elif isinstance(node, FileNode):
                 node.saved_digest = state.sha256(path)
         return volume
 
@@ -232,10 +242,12 @@ class Volume:
     def forget(self, node: FileNode) -> None:
         """Lose what is pending of a file: its sync failed."""
         self._contents.clear()
+        self._durable += 1
         self.pending = [each for each in self.pending if isinstance(each, Naming) or each.node is not node]
 
     def sync_names(self, directory: DirNode) -> None:
         """Make the names in ``directory`` durable, also those that are a part of a larger change."""
+        self._durable += 1
         for change in self.pending:
             if not isinstance(change, Naming):
                 continue
@@ -301,6 +313,13 @@ class Volume:
         if isinstance(keep, random.Random):
             return self._some(keep)
         return keep
+
+    def key(self, kept: Survivors) -> tuple[object, ...]:
+        """A value that is the same for two cuts of this volume only if they leave the same state.
+
+        It costs less than the state.  It holds as long as the volume does.
+        """
+        return (self._durable, *((id(self.pending[place]), tear) for place, tear in sorted(kept.items())))
 
     def _some(self, chance: random.Random) -> dict[int, Tear | None]:
         kept: dict[int, Tear | None] = {}
