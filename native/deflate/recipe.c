@@ -44,6 +44,12 @@ typedef struct cook {
     ds_bit_pen pen;
 } cook;
 
+/* The same bytes, never at NULL. */
+static ds_span solid(ds_span span) {
+    static const uint8_t nothing[1];
+    return span.size > 0 ? span : (ds_span){nothing, 0};
+}
+
 /* ---- numbers ---- */
 
 static ds_status put_byte(cook *c, section *s, uint8_t byte) {
@@ -306,7 +312,7 @@ static void close_cook(cook *c) {
 
 ds_status ds_recipe_write(const ds_inflated *inflated, ds_span data, const ds_deflate_style *style, ds_arena *arena,
                           ds_recipe *recipe) {
-    cook c = {.content = {inflated->content.items, inflated->content.count},
+    cook c = {.content = solid((ds_span){inflated->content.items, inflated->content.count}),
               .style = style,
               .arena = arena,
               .inflated = inflated,
@@ -472,10 +478,10 @@ static ds_status make(cook *c, ds_span recipe) {
 
 ds_status ds_deflate_make(ds_span content, ds_span recipe, const ds_deflate_style *style, ds_arena *arena, uint8_t *out,
                           uint64_t size) {
-    cook c = {.content = content, .style = style, .arena = arena, .pen = {.out = out, .size = size}};
+    cook c = {.content = solid(content), .style = style, .arena = arena, .pen = {.out = out, .size = size}};
     if (content.size > DS_DEFLATE_CONTENT_MAX)
         return DS_E_LIMIT;
-    ds_status status = make(&c, recipe);
+    ds_status status = make(&c, solid(recipe));
     close_cook(&c);
     return status;
 }
