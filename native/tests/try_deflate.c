@@ -2,8 +2,8 @@
  *
  *   try_deflate WINDOW_BITS FILE...
  *
- * A line a file: level, memory, window, filtered, content bytes, recipe bytes of the style that was guessed, and
- * whether the stream came back; or the word for what went wrong.
+ * A line a file: level, memory, window, filtered of the style that was guessed, content bytes, the recipe in hex, its
+ * bytes, and whether the stream came back; or the word for what went wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +44,11 @@ static ds_status try_stream(ds_span stream, unsigned window, ds_arena *arena) {
         return DS_E_MEMORY;
     DS_TRY(ds_deflate_make((ds_span){inflated.content.items, inflated.content.count},
                            (ds_span){recipe.bytes.items, recipe.bytes.count}, &style, arena, out, stream.size));
-    printf("%u %u %u %u %llu %llu %s\n", style.level, style.memory, style.window, style.filtered,
-           (unsigned long long)inflated.content.count, (unsigned long long)recipe.bytes.count,
+    printf("%u %u %u %u %llu ", style.level, style.memory, style.window, style.filtered,
+           (unsigned long long)inflated.content.count);
+    for (uint64_t i = 0; i < recipe.bytes.count; i++)
+        printf("%02x", recipe.bytes.items[i]);
+    printf("%s %llu %s\n", recipe.bytes.count == 0 ? "-" : "", (unsigned long long)recipe.bytes.count,
            memcmp(out, stream.data, stream.size) == 0 ? "same" : "other");
     return DS_OK;
 }
