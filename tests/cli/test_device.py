@@ -197,3 +197,78 @@ def test_two_at_once_are_one_too_many(here: Path) -> None:
     with disk.open_root(Path("device")) as root, disk.lock(root, "lock"):
         assert deltaseal("device", "update", *DEVICE, *OFFERS).code == 23
         assert must("device", "status", *DEVICE).code == 0
+
+
+def test_the_page_is_written_and_replaced_only_by_force(here: Path) -> None:
+    ran = must("device", "status", *DEVICE, "--html", "page.html")
+    assert (ran.out, ran.err) == ("", "page.html: the status of macOS 26.3.1\n")
+    assert "macOS 26.3.1" in Path("page.html").read_text()
+    assert deltaseal("device", "status", *DEVICE, "--html", "page.html").code == 2
+    assert must("device", "status", *DEVICE, "--html", "page.html", "--force", "--json").json["page"]
+
+
+def test_exports_go_to_standard_output_or_to_a_file(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    assert must("device", "export", *DEVICE, "--as", "jamf").out == "<result>26.3.1.1</result>\n"
+    assert '"extra-version": "a"' in must("device", "export", *DEVICE, "--as", "apple").out
+    must("device", "export", *DEVICE, "--as", "openvex", "-o", "vex.json")
+    assert '"status": "fixed"' in Path("vex.json").read_text()
+    ran = must("device", "export", *DEVICE, "--as", "intune", "-o", "intune")
+    assert ran.err == "intune: attribute.sh, compliance.json, discover.ps1, discover.sh\n"
+    assert Path("intune/discover.sh").stat().st_mode & 0o100
+    assert deltaseal("device", "export", *DEVICE, "--as", "jamf", *OFFERS).code == 2
+
+
+def test_openvex_of_a_new_device_needs_the_catalogue(here: Path) -> None:
+    refused = deltaseal("device", "export", *DEVICE, "--as", "openvex")
+    assert refused.code == 2
+    assert "--source" in refused.err
+    told = must("device", "export", *DEVICE, "--as", "openvex", *OFFERS)
+    assert '"status": "affected"' in told.out
+
+
+def test_an_audit_is_verified_where_the_device_is_not(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    made = must("device", "audit", *DEVICE, "-o", "audit.jsonl")
+    assert made.err.startswith("audit.jsonl: the chain of 10 records holds; device ")
+    assert (
+        must("device", "audit", *DEVICE).out.splitlines()[:-1]
+        == (Path("audit.jsonl").read_text().splitlines()[:-1])
+    )
+    checked = must("device", "audit", "--check", "audit.jsonl", "--json").json
+    assert (checked["records"], checked["state"]) == (10, "ACTIVE")
+    other = deltaseal("device", "audit", "--check", "audit.jsonl", "--key", "online.ed25519.pub")
+    assert other.code == 10
+    Path("audit.jsonl").write_text(Path("audit.jsonl").read_text().replace("ACTIVE", "ACTIVF", 1))
+    assert deltaseal("device", "audit", "--check", "audit.jsonl").code == 10
+
+
+def test_a_damaged_journal_is_written_as_an_audit_and_said(here: Path) -> None:
+    segment = Path("device/journal/00000001")
+    segment.write_bytes(segment.read_bytes().replace(b"BASELINE", b"BASELINF", 1))
+    ran = deltaseal("device", "audit", *DEVICE, "-o", "audit.jsonl")
+    assert ran.code == 28
+    assert Path("audit.jsonl").exists()
+
+
+def test_a_rebase_brings_a_broken_device_back(here: Path) -> None:
+    engine = Path("device/baseline/app/lib/engine.so")
+    engine.write_bytes(b"rotten")
+    assert deltaseal("device", "recover", *DEVICE).code == 29
+    refused = deltaseal("device", "update", *DEVICE, *OFFERS)
+    assert refused.code == 29
+    assert "device rebase" in refused.err
+    ran = must("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree")
+    assert ran.out.splitlines()[2] == "  state       BASELINE: no improvement is applied"
+    assert must("device", "verify", *DEVICE).code == 0
+    again = must("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree")
+    assert again.err.startswith("nothing to do: the device is on macos 26.3.1 build 25D2128 already")
+    assert deltaseal("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree-fixed").code == 13
+
+
+def test_processes_of_a_device_that_nobody_uses(here: Path) -> None:
+    assert must("device", "processes", *DEVICE).out.splitlines() == [
+        "in use: macOS 26.3.1",
+        "no program that can be seen uses what it replaced",
+    ]
+    assert must("device", "processes", *DEVICE, "--json").json["replaced"] == []

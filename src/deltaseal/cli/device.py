@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.exporting import audit_words, checked_audit, exported, exported_files, verified_audit
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, FILE, force_option, json_option, output_option, store_option
+from deltaseal.cli.options import (
+    DIRECTORY,
+    FILE,
+    PATH,
+    force_option,
+    json_option,
+    output_option,
+    store_option,
+)
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust
 from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines
 from deltaseal.cli.signing import trust_option
-from deltaseal.errors import NothingToDo, WillResumeError
+from deltaseal.errors import NothingToDo, UsageError, WillResumeError
 
 if TYPE_CHECKING:
     from deltaseal.device import Device
@@ -142,10 +151,27 @@ def install(app: App, id: str, store: Path, sources: tuple[Path, ...], retry: bo
 
 @device.command()
 @_common
+@click.option(
+    "--html",
+    type=PATH,
+    metavar="PAGE",
+    help="Write it as one page for a browser, history too, which loads nothing else.",
+)
+@force_option
 @pass_app
-def status(app: App, store: Path) -> None:
+def status(app: App, store: Path, html: Path | None, force: bool) -> None:
     """Say what the device is, what it has and since when, what is outstanding, and what comes next."""
-    _show(app, _open(app, store).status())
+    opened = _open(app, store)
+    found = opened.status()
+    if html is None:
+        _show(app, found)
+        return
+    from deltaseal.report import status_page
+    from deltaseal.storage import write_output
+
+    page = status_page(found, opened.history(), store=str(store.resolve()), now=app.edge.now())
+    write_output(html, [page.encode()], force=force)
+    app.done({"page": str(html)}, f"{html}: the status of {found.name}")
 
 
 @device.command()
@@ -185,6 +211,81 @@ def verify(app: App, store: Path) -> int:
         lambda: finding_lines(findings) or [f"{store}: every byte is as the device's record says"],
     )
     return findings[0].exit_code if findings else 0
+
+
+@device.command()
+@_common
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["apple", "jamf", "intune", "openvex", "audit"]),
+    required=True,
+    help="For which tool.",
+)
+@click.option(
+    "--source",
+    "sources",
+    type=DIRECTORY,
+    multiple=True,
+    metavar="DIR",
+    help="For openvex: a folder with the catalogue, which names what the device does not have. Repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Where to; standard output by default. For intune a new folder: the policy, and the scripts.",
+)
+@force_option
+@pass_app
+def export(
+    app: App, store: Path, kind: str, sources: tuple[Path, ...], output: Path | None, force: bool
+) -> None:
+    """Say it in the words of another tool: device management, compliance, vulnerability scanners.
+
+    apple: status items of its device management. jamf: the answer of an extension attribute. intune: what
+    its discovery script answers; with -o DIR the policy and the scripts. openvex: known vulnerabilities,
+    fixed or not. audit: as `device audit`.
+    """
+    if sources and kind != "openvex":
+        raise UsageError("--source is only for --as openvex")
+    opened = _open(app, store)
+    if kind == "intune" and output is not None:
+        _write_folder(app, output, exported_files(opened, store=store), force=force)
+        return
+    _put(app, exported(app, opened, kind, lambda: _sources(app, sources)), output, force=force)
+
+
+@device.command()
+@_common
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Where to; standard output by default.")
+@force_option
+@click.option(
+    "--check", type=FILE, metavar="FILE", help="Verify an audit that was made before, of any device."
+)
+@click.option(
+    "--key", type=FILE, metavar="PUBLIC", help="With --check: the public key that must have signed."
+)
+@pass_app
+def audit(
+    app: App, store: Path, output: Path | None, force: bool, check: Path | None, key: Path | None
+) -> None:
+    """Verify the journal's chain and write all of it as signed lines of JSON; or verify such a file.
+
+    A damaged journal is written too, with what is wrong, and ends with E_DAMAGED.
+    """
+    if check is not None:
+        summary = checked_audit(check, key)
+        app.report(summary.to_json(), lambda: audit_words(summary))
+        return
+    if key is not None:
+        raise UsageError("--key is only for --check")
+    lines = _open(app, store).audit()
+    _put(app, b"".join(lines), output, force=force)
+    summary = verified_audit(lines)
+    if output is not None:
+        app.done(summary.to_json(), f"{output}: {audit_words(summary)[0]}")
 
 
 @device.command()
@@ -255,6 +356,25 @@ def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:
         for fault in source.faults:
             app.say(f"deltaseal: {source.name}/{fault.name} is left out: {fault.error.sentence}")
     return sources
+
+
+def _put(app: App, data: bytes, output: Path | None, *, force: bool) -> None:
+    from deltaseal.storage import write_output
+
+    if output is None:
+        click.echo(data.decode(), nl=False)
+    else:
+        write_output(output, [data], force=force)
+
+
+def _write_folder(app: App, folder: Path, files: dict[str, bytes], *, force: bool) -> None:
+    from deltaseal.storage import RealDisk, open_output_dir, write_file
+
+    disk = RealDisk()
+    with open_output_dir(folder, force=force, disk=disk) as at:
+        for name, data in files.items():
+            write_file(disk, at, name, data, mode=0o755 if name.endswith(".sh") else 0o644)
+    app.done({"files": sorted(files)}, f"{folder}: {', '.join(sorted(files))}")
 
 
 def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:

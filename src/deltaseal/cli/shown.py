@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from deltaseal.cli.words import moment
+from deltaseal.cli.words import count, moment
 
 if TYPE_CHECKING:
     from deltaseal.report import Entry, Finding, ImageUse, Processes, ProcessUse, Status
@@ -96,7 +96,7 @@ def _processes(found: Processes) -> Iterator[str]:
     if found.current:
         yield f"on what is in use: {', '.join(_who(process) for process in found.current)}"
     if found.unseen:
-        yield f"not seen: {found.unseen:,} processes of other users"
+        yield f"not seen: {count(found.unseen, 'process', 'processes')} of other users"
     if found.pending == "restart":
         yield "to do: restart the device"
     elif found.relaunch:

@@ -17,7 +17,17 @@ from pathlib import Path
 from deltaseal.device.journal import Journal
 from deltaseal.device.ledger import Base, Ledger
 from deltaseal.device.record import Opened, Reading
-from deltaseal.device.store import BASE_DOCUMENT, BASELINE, FETCH, HOOKS, JOURNAL, Identity, Store
+from deltaseal.device.store import (
+    BASE_DOCUMENT,
+    BASELINE,
+    FETCH,
+    HOOKS,
+    JOURNAL,
+    KEY,
+    KEY_BYTES,
+    Identity,
+    Store,
+)
 from deltaseal.edge import Edge
 from deltaseal.errors import DeltasealError, UsageError
 from deltaseal.manifest import CHANNELS, effective_now, verify_base
@@ -124,6 +134,7 @@ def _fill(
     write_file(disk, root, BASE_DOCUMENT, document)
     write_file(disk, root, "trust.json", trust.dumps())
     write_file(disk, root, "policy.toml", _POLICY, mode=0o600)
+    write_file(disk, root, KEY, edge.random(KEY_BYTES), mode=0o600)
     store = Store(disk, root, path)
     store.point(BASELINE)
     store.fill_reserve(edge.random)

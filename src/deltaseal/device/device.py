@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deltaseal.device.create import create_store
+from deltaseal.device.exports import audit_of, known_fixes
 from deltaseal.device.history import entries
 from deltaseal.device.journal import add_up, describe, read_journal, whole_records
 from deltaseal.device.ledger import Ledger
@@ -25,7 +26,7 @@ from deltaseal.edge import Edge
 from deltaseal.errors import DamagedError, DeltasealError
 from deltaseal.manifest import Personal, Policy, Request
 from deltaseal.repo import Source
-from deltaseal.report import Entry, Finding, Processes, Status
+from deltaseal.report import Entry, Finding, KnownFix, Processes, Status
 from deltaseal.storage import Disk, RealDisk
 from deltaseal.trust import Trust, UnverifiedDocument
 
@@ -134,6 +135,22 @@ class Device:
         """Hash everything and compare it with the device's own record. Changes nothing."""
         with self._reading() as store:
             return tuple(findings_of(store))
+
+    def audit(self) -> tuple[bytes, ...]:
+        """The journal as the lines of a signed audit, what is left of a damaged one too."""
+        with self._reading() as store:
+            with store.inside(JOURNAL) as at:
+                reading = read_journal(self._disk, at)
+            return audit_of(store, reading, self._edge)
+
+    def known_fixes(self, sources: Sequence[Source] = ()) -> tuple[KnownFix, ...]:
+        """The fixes that this device has heard of: in its journal, and in the catalogues of the sources.
+
+        Raises as the check of a catalogue does: an old or foreign one says nothing here.
+        """
+        with self._reading() as store:
+            reading = self._sound(store)
+            return known_fixes(store, reading.records, add_up(reading), self._edge, sources)
 
     def _updating(self, *, even_broken: bool = False) -> AbstractContextManager[Updater]:
         return updating(self._path, self._disk, self._edge, progress=self._progress, even_broken=even_broken)

@@ -25,7 +25,14 @@ from pathlib import Path
 from typing import Final, Self, cast
 
 from deltaseal.device.ledger import Base, Improvement
-from deltaseal.errors import DeltasealError, DocumentTypeError, PolicyError, UsageError
+from deltaseal.errors import (
+    DamagedError,
+    DeltasealError,
+    DocumentTypeError,
+    PolicyError,
+    StorageError,
+    UsageError,
+)
 from deltaseal.manifest import Policy, read_policy
 from deltaseal.storage import (
     Dir,
@@ -40,7 +47,7 @@ from deltaseal.storage import (
 )
 from deltaseal.storage.recipes import temporary_name
 from deltaseal.trees import Names, scan
-from deltaseal.trust import Trust, UnverifiedDocument, strict_json
+from deltaseal.trust import PrivateKey, Trust, UnverifiedDocument, strict_json
 
 __all__ = ["BASELINE", "RESERVE_BYTES", "Identity", "Store", "slot_name"]
 
@@ -51,6 +58,7 @@ BASE_DOCUMENT: Final = "base.document"
 BUNDLE: Final = ".bundle"  # beside the components of a slot, which never begin with a dot
 FETCH: Final = "fetch"
 HOOKS: Final = "health.d"
+KEY: Final = "device.key"
 JOURNAL: Final = "journal"
 LOCK: Final = "lock"
 RESCUED: Final = "rescued"  # the mark of deltaseal-rescue: what it left, and why
@@ -58,6 +66,7 @@ RESERVE: Final = "reserve"
 UNCONFIRMED: Final = "unconfirmed"  # for deltaseal-rescue: the slot on trial, and a dot for each boot
 
 RESERVE_BYTES: Final = 256 * 1024
+KEY_BYTES: Final = 32  # an Ed25519 seed (RFC 8032)
 _MARK_BYTES: Final = 256
 SMALL_FILE_BYTES: Final = 4 << 20  # of any document or setting that is read whole
 STORE_FORMAT: Final = 0
@@ -160,6 +169,16 @@ class Store:
         except UnicodeDecodeError as error:
             raise UsageError("policy.toml is not UTF-8") from error
         return read_policy(text)
+
+    def key(self) -> PrivateKey:
+        """The device's own key, with which it signs what it says of itself.
+
+        Raises ``StorageError`` for who may not read it, ``DamagedError`` for one that is none.
+        """
+        seed = self.read(KEY)
+        if len(seed) != KEY_BYTES:
+            raise DamagedError("device.key is no key of this device", expected=KEY_BYTES, found=len(seed))
+        return PrivateKey.generate("ed25519", random=lambda size: seed)
 
     def read(self, name: str) -> bytes:
         """A small file of the store, whole."""
@@ -276,6 +295,12 @@ class Store:
         return faults
 
     def _digest_or_fault(self, holder: str, component: str, base: Base) -> str:
+        try:
+            return self.tree_digest(holder, component, base)
+        except StorageError:
+            pass  # a disk that fails once is asked once more; what cannot be read twice counts as damaged
+        except DeltasealError as error:
+            return error.sentence
         try:
             return self.tree_digest(holder, component, base)
         except DeltasealError as error:
