@@ -63,7 +63,11 @@ def acts_of(stock: Stock) -> list[Act]:
         *acts,
         _rollback_to_former(),
         _withdrawal(),
-        *(_given_up(state, how) for state in ("FETCHING", "STAGED") for how in ("remove", "withdraw", "higher")),
+        *(
+            _given_up(state, how)
+            for state in ("FETCHING", "STAGED")
+            for how in ("remove", "withdraw", "higher")
+        ),
         _waits("relaunch"),
         _comes_into_use(),
         _removed_while_waiting(),
@@ -149,7 +153,9 @@ def _edited(start: Callable[[Bench], DiskState], *paths: str) -> Callable[[Bench
 
     def make(bench: Bench) -> DiskState:
         state = start(bench)
-        return overlaid(state, {f"{ROOT}/{path}": _one_byte_off(state.leaves[f"{ROOT}/{path}"]) for path in paths})
+        return overlaid(
+            state, {f"{ROOT}/{path}": _one_byte_off(state.leaves[f"{ROOT}/{path}"]) for path in paths}
+        )
 
     return make
 
@@ -164,7 +170,11 @@ def _an_image(bench: Bench, holder: str) -> str:
     state = _on(next(iter(bench.stock.bundles)))(bench)
     component = sorted(bench.stock.bundles[next(iter(bench.stock.bundles))].manifest.components)[0]
     top = f"{ROOT}/{holder}/{component}/"
-    sizes = {path: len(leaf[1]) for path, leaf in state.leaves.items() if path.startswith(top) and leaf[0] == "file"}
+    sizes = {
+        path: len(leaf[1])
+        for path, leaf in state.leaves.items()
+        if path.startswith(top) and leaf[0] == "file"
+    }
     return max(sizes, key=lambda path: (sizes[path], path)).removeprefix(f"{ROOT}/")
 
 
@@ -353,7 +363,10 @@ def _comes_into_use() -> Act:
 
 def _removed_while_waiting() -> Act:
     return replace(
-        _removal("a"), name="removed while waiting", words="a person removes what nobody used yet", start=_waiting
+        _removal("a"),
+        name="removed while waiting",
+        words="a person removes what nobody used yet",
+        start=_waiting,
     )
 
 

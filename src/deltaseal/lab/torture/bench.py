@@ -91,7 +91,9 @@ class Bench:
             self._prepared[name] = make(self)
         return self._prepared[name]
 
-    def done(self, state: DiskState, verb: Callable[[Device], object], world: World | None = None) -> DiskState:
+    def done(
+        self, state: DiskState, verb: Callable[[Device], object], world: World | None = None
+    ) -> DiskState:
         """The disk after a verb that ran to its end, however that was."""
         disk = SimulatedDisk.of(state)
         ended = attempt(lambda: verb(self.device(disk, world or self.world)))

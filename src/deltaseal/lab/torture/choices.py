@@ -84,7 +84,10 @@ def _half(size: int) -> Iterator[Tear]:
 
 def _sectors(size: int) -> Iterator[Tear]:
     """At each sector of the first and of the last block, in each way; a short write at its half too."""
-    first, last = range(SECTOR, min(size, BLOCK), SECTOR), range(max(0, size - 1) // BLOCK * BLOCK, size, SECTOR)
+    first, last = (
+        range(SECTOR, min(size, BLOCK), SECTOR),
+        range(max(0, size - 1) // BLOCK * BLOCK, size, SECTOR),
+    )
     for at in sorted({*first, *last, size // 2} - {0}):
         yield Tear(at)
         yield Tear(at, "zeros")

@@ -90,6 +90,22 @@ class Exploration:
             found = self._todo.pop()
             self.settle(found)
 
+    def settle_found(self, state: DiskState, way: str) -> None:
+        """Start from a disk that somebody else made."""
+        self._part.cuts += 1
+        self._part.states += 1
+        self._take(state, way, len(self._levels))
+        self.settle_all()
+
+    def settle_faulted(self, disk: SimulatedDisk, ended: Ended, way: str) -> None:
+        """Go on from a disk on which an operation failed: with the power on, and after a cut."""
+        visible = disk.after_cut("visible")
+        self._note(visible)
+        if not self._is_old_or_new(visible, f"{way}, and it ended with {ended}"):
+            return
+        self._take_pending(disk, 0, f"{way}, and it ended with {ended.reason or 'done'}", set())
+        self.settle_all()
+
     def _judge_end(self, disk: SimulatedDisk, ended: Ended) -> None:
         """The first run, which nothing cut off."""
         if ended.reason not in self._act.ends:
@@ -119,7 +135,9 @@ class Exploration:
 
         def before(operation: Operation) -> None:
             if operation.change is not None:
-                self._take_pending(disk, level, f"{way}, before change {operation.change} ({operation})", known)
+                self._take_pending(
+                    disk, level, f"{way}, before change {operation.change} ({operation})", known
+                )
 
         disk.before = before
 
@@ -187,7 +205,7 @@ class Exploration:
         for note in notes_of(state.leaves):
             if note.digest in known:
                 continue
-            if note.opened == "damage":
+            if note.opened == "damage" and not self._act.lost_records:
                 self._find("journal", "a power cut left a journal that counts as damaged", way=way)
             if note.event == "pointer-won" and not self._act.lost_records:
                 self._find("order", "something was done before its record was durable", way=way)
@@ -227,7 +245,11 @@ class Exploration:
         device = self._device(disk, self._later)
         for _ in range(3):
             ended = attempt(lambda: act.run(self._bench, device))
-            if act.retry is not None and ended.reason in ("", "NOTHING", "E_HELD") and not self._is_at_its_end(disk):
+            if (
+                act.retry is not None
+                and ended.reason in ("", "NOTHING", "E_HELD")
+                and not self._is_at_its_end(disk)
+            ):
                 retry = act.retry  # three trials were cut off: it is held, and a person tries again
                 ended = attempt(lambda: retry(self._bench, device))
             if ended.reason not in act.ends or self._is_at_its_end(disk):
@@ -300,7 +322,20 @@ def _way_of(operations: Sequence[str], ended: Ended) -> tuple[str, ...]:
     return tuple(went)
 
 
-_READING = frozenset({"open_root", "open_dir", "open_read", "open_append", "names", "stat", "read", "read_link", "space", "lock"})
+_READING = frozenset(
+    {
+        "open_root",
+        "open_dir",
+        "open_read",
+        "open_append",
+        "names",
+        "stat",
+        "read",
+        "read_link",
+        "space",
+        "lock",
+    }
+)
 
 
 def cut_everywhere(bench: Bench, act: Act, depth: Depth) -> Part:

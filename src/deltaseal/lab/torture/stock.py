@@ -73,7 +73,10 @@ class Stock:
         return {**self.base.components, **{name: each.result_tree for name, each in changed.items()}}
 
     def source(
-        self, *labels: str, catalogue: UnverifiedDocument | None = None, spoil: Callable[..., bytes] | None = None
+        self,
+        *labels: str,
+        catalogue: UnverifiedDocument | None = None,
+        spoil: Callable[..., bytes] | None = None,
     ) -> MemorySource:
         """A source with these bundles and a permission for each."""
         bundles = {self.bundles[label].digest: self.bundles[label] for label in labels}
