@@ -52,6 +52,7 @@ typedef struct ds_inflated {
     DS_VEC(ds_deflate_block) blocks; /* only the last has the final bit */
     uint64_t size;                   /* of the stream, bytes */
     uint8_t padding;                 /* the bits behind the last block */
+    bool is_large;                   /* no stream because of the content's limit */
 } ds_inflated;
 
 /* The stream at the start of `data`. False in *is_stream where there is none, or one of more than `content_limit`

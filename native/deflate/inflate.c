@@ -22,6 +22,12 @@ typedef struct inflater {
         }                          \
     } while (0)
 
+/* Whether so much content may be added. */
+static bool has_room(inflater *in, uint64_t size) {
+    in->out->is_large |= size > in->content_limit - in->out->content.count;
+    return !in->out->is_large;
+}
+
 static ds_status add_token(inflater *in, ds_token token) {
     if (!in->with_tokens)
         return DS_OK;
@@ -35,7 +41,7 @@ static ds_status read_stored(inflater *in, ds_deflate_block *block) {
     unsigned size = ds_bits_take(&in->bits, 16), check = ds_bits_take(&in->bits, 16);
     uint64_t at = in->bits.at / 8;
     STOP_IF((size ^ check) != 0xffff || !ds_within(at, size, in->bits.data.size));
-    STOP_IF(size > in->content_limit - in->out->content.count);
+    STOP_IF(!has_room(in, size));
     DS_TRY(DS_VEC_RESERVE(in->arena, &in->out->content, in->out->content.count + size));
     if (size > 0)
         memcpy(in->out->content.items + in->out->content.count, in->bits.data.data + at, size);
@@ -64,7 +70,7 @@ static ds_status read_match(inflater *in, unsigned symbol) {
     symbol = ds_decode(&in->distances, &in->bits);
     STOP_IF(symbol >= DS_DISTANCE_SYMBOLS);
     unsigned distance = ds_distance_base[symbol] + ds_bits_take(&in->bits, ds_distance_extra[symbol]);
-    STOP_IF(distance > out->content.count || length > in->content_limit - out->content.count);
+    STOP_IF(distance > out->content.count || !has_room(in, length));
     DS_TRY(DS_VEC_RESERVE(in->arena, &out->content, out->content.count + length));
     copy_match(out->content.items + out->content.count, distance, length);
     out->content.count += length;
@@ -79,7 +85,7 @@ static ds_status read_tokens(inflater *in, ds_deflate_block *block) {
         if (symbol == DS_END_OF_BLOCK)
             return DS_OK;
         if (symbol < DS_END_OF_BLOCK) {
-            STOP_IF(out->content.count == in->content_limit);
+            STOP_IF(!has_room(in, 1));
             DS_TRY(DS_VEC_RESERVE(in->arena, &out->content, out->content.count + 1));
             out->content.items[out->content.count++] = (uint8_t)symbol;
             DS_TRY(add_token(in, 0));
@@ -126,6 +132,7 @@ ds_status ds_inflate(ds_span data, uint64_t content_limit, bool with_tokens, ds_
                    .out = out,
                    .is_stream = true};
     out->content.count = out->tokens.count = out->blocks.count = 0;
+    out->is_large = false;
     ds_status status = DS_OK;
     for (bool final = false; !final && in.is_stream && status == DS_OK;)
         status = read_block(&in, &final);
