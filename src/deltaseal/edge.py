@@ -211,6 +211,9 @@ def _run_hook(program: Path, words: bytes, seconds: float) -> HookResult:
         except subprocess.TimeoutExpired:
             os.killpg(hook.pid, signal.SIGKILL)
             return HookResult(None, f"did not end within {seconds:g} s")
+        except BaseException:  # we are to end: so is it
+            os.killpg(hook.pid, signal.SIGKILL)
+            raise
     return HookResult(hook.returncode, output[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.command import deltaseal, must, snapshot
+from support.command import deltaseal, edge, must, snapshot
+
+from deltaseal.cli.app import App
+from deltaseal.cli.entry import run
 
 from .conftest import create
 
@@ -272,3 +282,77 @@ def test_processes_of_a_device_that_nobody_uses(here: Path) -> None:
         "no program that can be seen uses what it replaced",
     ]
     assert must("device", "processes", *DEVICE, "--json").json["replaced"] == []
+
+
+def test_watch_looks_once_and_says_what_it_does_not_know(here: Path) -> None:
+    ran = must("device", "watch", *DEVICE, *OFFERS, "--once")
+    words, _, known = ran.out.rstrip().partition(" (battery ")
+    assert words.endswith("  applied: macOS 26.3.1 (a) is applied")
+    assert known.startswith("unknown, network ")
+    again = must("device", "watch", *DEVICE, *OFFERS, "--once", "--json")
+    assert len(again.out.splitlines()) == 1
+    assert again.json["outcome"] == "nothing"
+    must("device", "remove", *DEVICE)
+    held = deltaseal("device", "watch", *DEVICE, *OFFERS, "--once")
+    assert held.code == 20
+    assert "refused: E_HELD: macos-26.3.1-a was removed by a person" in held.out
+
+
+def test_watch_goes_on_looking(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(KeyboardInterrupt):
+        run(
+            ["device", "watch", *DEVICE, *OFFERS, "--every", "5"],
+            App(make_edge=lambda: replace(edge(), sleep=sleep)),
+        )
+    assert looks == [300, 300, 300]
+    assert [line.split("  ")[1].split(":")[0] for line in out.getvalue().splitlines()] == [
+        "applied",
+        "nothing",
+        "nothing",
+    ]
+
+
+def test_units_are_written(here: Path) -> None:
+    ran = must("device", "units", *DEVICE, *OFFERS, "-o", "units")
+    assert ran.err == "units: deltaseal-rescue.service, deltaseal-watch.service, deltaseal-watch.timer\n"
+    text = Path("units/deltaseal-rescue.service").read_text()
+    (program,) = (
+        line.split()[0].removeprefix("ExecStart=") for line in text.splitlines() if "ExecStart" in line
+    )
+    assert Path(program).name == "deltaseal-rescue"
+    assert Path(program).exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(signal.SIGTERM, "ended by SIGTERM"), (signal.SIGINT, "interrupted")],
+)
+def test_who_ends_an_update_is_told_that_it_goes_on(here: Path, number: int, words: str) -> None:
+    hook = Path("device/health.d/slow")
+    hook.write_text(f"#!/bin/sh\ntouch {here}/started\nsleep 60\n")
+    hook.chmod(0o755)
+    program = Path(sys.executable).with_name("deltaseal")
+    updating = subprocess.Popen(
+        [program, "device", "update", *DEVICE, *OFFERS],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 30
+    while not Path("started").exists():
+        assert time.monotonic() < until, updating.communicate()
+        time.sleep(0.05)
+    updating.send_signal(number)
+    _, said = updating.communicate(timeout=20)
+    assert f"{words}; what was begun goes on with the next run" in said
+    assert updating.returncode == (26 if number == signal.SIGINT else -number)
+    hook.unlink()
+    assert must("device", "update", *DEVICE, *OFFERS).out.startswith("macOS 26.3.1 (a)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deltaseal.cli.app import App, pass_app
-from deltaseal.cli.exporting import audit_words, checked_audit, exported, exported_files, verified_audit
+from deltaseal.cli.app import App, EndedBySignal, pass_app
+from deltaseal.cli.exporting import (
+    audit_words,
+    checked_audit,
+    exported,
+    exported_files,
+    rescue_program,
+    verified_audit,
+)
 from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import (
     DIRECTORY,
@@ -23,7 +31,7 @@ from deltaseal.cli.options import (
 )
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust
-from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines
+from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines, watch_line
 from deltaseal.cli.signing import trust_option
 from deltaseal.errors import NothingToDo, UsageError, WillResumeError
 
@@ -36,6 +44,7 @@ __all__ = ["device"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_GOES_ON = "{}; what was begun goes on with the next run"
 _STEPS = {"fetch": "downloading", "stage": "building the new components"}
 
 _sources_option = click.option(
@@ -57,6 +66,16 @@ _from_option = click.option(
 )
 _exit_code_option = click.option(
     "--exit-code", is_flag=True, help="Exit with 3 where there is nothing to do."
+)
+
+
+_every_option = click.option(
+    "--every",
+    type=click.IntRange(1, 10_080),
+    default=60,
+    show_default=True,
+    metavar="MINUTES",
+    help="How often to look.",
 )
 
 
@@ -290,6 +309,57 @@ def audit(
 
 @device.command()
 @_common
+@_sources_option
+@_every_option
+@click.option("--once", is_flag=True, help="Look once and end, as a timer wants it; else look until stopped.")
+@pass_app
+def watch(app: App, store: Path, sources: tuple[Path, ...], every: int, once: bool) -> int:
+    """Look for improvements by itself, and take what the owner's policy lets in.
+
+    Holds, phases, deadlines and retry times are honoured. Programs in watch.d of the store may say how full
+    the battery is (battery: prints a percentage) and whether the network costs by the byte (metered: ends
+    with 0 for yes, 1 for no) where the system does not; report gets what was done, as JSON. With --once the
+    exit code is that of the refusal, if there was one.
+    """
+    from deltaseal.device import look, open_device, tell, watching_edge
+
+    edge = watching_edge(store, app.edge)
+    at_work = open_device(store, edge=edge)
+    while True:
+        with ended_in_words(app):
+            found = look(at_work, lambda: _sources(app, sources), edge)
+        app.report_line(found.to_json(), watch_line(found))
+        if failed := tell(found, store, edge):
+            app.say(f"deltaseal: {failed}")
+        if once:
+            return found.exit_code
+        edge.sleep(every * 60)
+
+
+@device.command()
+@_common
+@_sources_option
+@_every_option
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The new folder to write.")
+@force_option
+@pass_app
+def units(app: App, store: Path, sources: tuple[Path, ...], every: int, output: Path, force: bool) -> None:
+    """Write systemd units: a timer that looks for improvements, and the rescue that runs at each boot."""
+    from deltaseal.device import systemd_units
+
+    _open(app, store)
+    files = systemd_units(
+        program=Path(sys.argv[0]).resolve(),
+        rescue=rescue_program(),
+        store=store.resolve(),
+        sources=[source.resolve() for source in sources],
+        every=every,
+    )
+    _write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
+
+
+@device.command()
+@_common
 @_exit_code_option
 @pass_app
 def remove(app: App, store: Path, exit_code: bool) -> int:
@@ -342,10 +412,20 @@ def _working(app: App, store: Path) -> Iterator[Device]:
         def progress(what: str, done: int, total: int) -> None:
             shown.step(_STEPS.get(what, what), done, total)
 
-        try:
+        with ended_in_words(app):
             yield open_device(store, edge=app.edge, progress=progress)
-        except KeyboardInterrupt as error:
-            raise WillResumeError("interrupted; what was begun goes on with the next run") from error
+
+
+@contextmanager
+def ended_in_words(app: App) -> Iterator[None]:
+    """Whoever interrupts or ends a device at work is told that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise WillResumeError(_GOES_ON.format("interrupted")) from error
+    except EndedBySignal as ended:
+        ended.words = _GOES_ON.format(f"ended by {ended.name}")
+        raise
 
 
 def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:

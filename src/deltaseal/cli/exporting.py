@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from deltaseal.repo import Source
     from deltaseal.report import AuditSummary
 
-__all__ = ["audit_words", "checked_audit", "exported", "exported_files", "verified_audit"]
+__all__ = ["audit_words", "checked_audit", "exported", "exported_files", "rescue_program", "verified_audit"]
 
 _AUDIT_BYTES = 1 << 30
 
@@ -66,6 +67,14 @@ def checked_audit(path: Path, key: Path | None) -> AuditSummary:
     public = load_public(key) if key else None
     with FileSource(path) as source:
         return check_audit(source.read_at(0, min(source.size(), _AUDIT_BYTES + 1)), key=public)
+
+
+def rescue_program() -> Path:
+    """Where the rescue program of this installation lies: beside the compiled core."""
+    core = find_spec("deltaseal._core._native")
+    if core is None or core.origin is None:
+        raise UsageError("this installation has no compiled core, so no rescue program")
+    return Path(core.origin).with_name("deltaseal-rescue")
 
 
 def audit_words(summary: AuditSummary) -> list[str]:

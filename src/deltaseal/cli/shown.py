@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from deltaseal.cli.words import count, moment
 
 if TYPE_CHECKING:
+    from deltaseal.device import Look
     from deltaseal.report import Entry, Finding, ImageUse, Processes, ProcessUse, Status
 
-__all__ = ["finding_lines", "history_lines", "process_lines", "status_lines"]
+__all__ = ["finding_lines", "history_lines", "process_lines", "status_lines", "watch_line"]
 
 _LABEL = 12  # columns
 
@@ -77,6 +78,15 @@ def history_lines(entries: Iterable[Entry]) -> list[str]:
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
     """One line for each finding."""
     return [f"{one.reason}: {one.sentence}" for one in findings]
+
+
+def watch_line(found: Look) -> str:
+    """One look in one line; what the system does not say is told as unknown."""
+    battery = "unknown" if found.battery is None else f"{found.battery} %"
+    network = {None: "unknown", True: "metered", False: "not metered"}[found.metered]
+    reason = f"{found.error.reason}: " if found.error else ""
+    words = f"{found.outcome}: {reason}{found.sentence}"
+    return f"{moment(found.time)}  {words} (battery {battery}, network {network})"
 
 
 def process_lines(found: Processes) -> list[str]:
