@@ -121,9 +121,8 @@ class SimulatedDisk:
     """A disk in memory; see the module for what survives a power cut.
 
     ``capacity`` limits the bytes of all files, ``inodes`` the number of files,
-    links and directories; both are enforced with ``ENOSPC``.  ``operations``
-    lists every operation so far, ``changes`` counts those that change or sync
-    something: the points where a power cut makes a difference.  ``before`` is
+    links and directories; both are enforced with ``ENOSPC``.  ``changes`` counts the
+    operations that change or sync something: the points where a power cut makes a difference.  ``before`` is
     asked before each operation; the errno that it returns, if any, is how the
     operation fails.
     """
@@ -139,7 +138,7 @@ class SimulatedDisk:
         self.before = before
         self.capacity = capacity
         self.inodes = inodes
-        self.operations: list[str] = []
+        self._operations: list[tuple[str, str]] = []
         self.changes = 0
         self._volume = Volume()
         self._locks: set[int] = set()
@@ -148,6 +147,11 @@ class SimulatedDisk:
         self._dead = False
         for path, leaf in sorted((content or {}).items()):
             self._volume.plant(path, leaf)
+
+    @property
+    def operations(self) -> list[str]:
+        """Every operation so far, each with the path it was done to."""
+        return [f"{action} {label}" for action, label in self._operations]
 
     # Faults ---------------------------------------------------------------
 
@@ -175,9 +179,7 @@ class SimulatedDisk:
         return SimulatedDisk.of(self.after_cut(keep), capacity=self.capacity, inodes=self.inodes)
 
     @classmethod
-    def of(
-        cls, state: DiskState, *, capacity: int = _UNLIMITED, inodes: int = _UNLIMITED
-    ) -> SimulatedDisk:
+    def of(cls, state: DiskState, *, capacity: int = _UNLIMITED, inodes: int = _UNLIMITED) -> SimulatedDisk:
         """Return a disk in this state, all of it durable."""
         found = cls(capacity=capacity, inodes=inodes)
         found._volume = Volume.of(state)
@@ -388,11 +390,10 @@ class SimulatedDisk:
             if self.changes == self._cut_at:
                 self.cut()
             self.changes += 1
-        operation = Operation(len(self.operations), action, label, change)
-        self.operations.append(str(operation))
-        number = self.before(operation) if self.before else None
-        number = number or self._failures.get(operation.index)
-        if number:
+        index = len(self._operations)
+        self._operations.append((action, label))
+        number = self.before(Operation(index, action, label, change)) if self.before else None
+        if number or (number := self._failures.get(index)):
             on_failure()
             _fail(number, action, label)
 
@@ -402,7 +403,7 @@ class SimulatedDisk:
         node = self._node(at)
         label = at.label if isinstance(at, _SimulatedDir) else ""
         if name is not None:
-            label = f"{label.rstrip('/')}/{check_name(name)}"
+            label = f"{label}/{check_name(name)}" if label != "/" else f"/{check_name(name)}"
         self._step(action, label, changes=changes)
         return node, label
 

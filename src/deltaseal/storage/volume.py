@@ -152,7 +152,7 @@ class DiskState:
     equal digests."""
 
     def __init__(self, leaves: Mapping[str, Leaf], digests: Mapping[str, bytes] | None = None) -> None:
-        self.leaves = dict(leaves)
+        self.leaves = leaves
         self._digests = digests or {}  # of files, by path, as far as known
 
     def sha256(self, path: str) -> bytes:
@@ -167,13 +167,15 @@ class DiskState:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 over everything but inode numbers."""
-        lines = []
-        for path in sorted(self.leaves):
-            leaf = self.leaves[path]
-            what = self.sha256(path).hex() if leaf[0] == "file" else ""
-            rest = leaf[2] if leaf[0] == "file" else leaf[1]
-            lines.append(f"{path}\0{leaf[0]}\0{what}\0{rest}\n")
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).digest()
+        digests = self._digests
+        lines = [
+            f"{path}\0{leaf[2]}\0{(digests.get(path) or self.sha256(path)).hex()}"
+            if leaf[0] == "file"
+            else f"{path}\0{leaf[0]}\0{leaf[1]}"
+            for path, leaf in self.leaves.items()
+        ]
+        lines.sort()
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).digest()
 
 
 class Volume:
@@ -342,17 +344,18 @@ class Volume:
             prefix, directory = todo.pop()
             for name, node in names.get(directory.inode, directory.saved).items():
                 path = prefix + name
-                if isinstance(node, DirNode):
-                    if node.inode in seen:  # half a move between directories survived: it keeps one name
-                        continue
+                if isinstance(node, FileNode):
+                    if node.inode in writes or not node.saved_digest:
+                        data, digests[path] = self._content(node, writes.get(node.inode, []))
+                    else:
+                        data, digests[path] = node.saved, node.saved_digest
+                    leaves[path] = ("file", data, modes.get(node.inode, node.saved_mode))
+                elif isinstance(node, LinkNode):
+                    leaves[path] = ("link", node.target)
+                elif node.inode not in seen:  # if half a move between directories survived, it keeps one name
                     seen.add(node.inode)
                     leaves[path] = ("dir", node.mode)
                     todo.append((path + "/", node))
-                elif isinstance(node, LinkNode):
-                    leaves[path] = ("link", node.target)
-                else:
-                    data, digests[path] = self._content(node, writes.get(node.inode, []))
-                    leaves[path] = ("file", data, modes.get(node.inode, node.saved_mode))
         return DiskState(leaves, digests)
 
     def _sorted_out(
@@ -381,9 +384,7 @@ class Volume:
         key = (id(node), *((id(self.pending[place]), tear) for place, tear in kept))
         if key not in self._contents:
             found = ((self.pending[place], tear) for place, tear in kept)
-            data = _with_writes(
-                node.saved, [(each, tear) for each, tear in found if isinstance(each, Write)]
-            )
+            data = _with_writes(node.saved, [(each, tear) for each, tear in found if isinstance(each, Write)])
             self._contents[key] = (data, hashlib.sha256(data).digest())
         return self._contents[key]
 

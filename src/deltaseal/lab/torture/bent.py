@@ -26,8 +26,11 @@ Door = Callable[[bytes], bytes]
 """Takes bytes in and returns the digest of what it believed."""
 
 
-def bend_documents(bench: Bench) -> list[Part]:
-    """Flip a bit of every byte of everything that is signed, and cut it off at every boundary."""
+def bend_documents(bench: Bench, *, others: int = 1) -> list[Part]:
+    """Flip a bit of every byte of the signed part of a bundle, and cut it off at every boundary.
+
+    The same for the other documents, of which each ``others``-th byte is taken.
+    """
     stock, letter = bench.stock, next(iter(bench.stock.bundles))
     trust, now = stock.trust, stock.now
     bundle = stock.bundles[letter]
@@ -53,14 +56,18 @@ def bend_documents(bench: Bench) -> list[Part]:
     ]
     if stock.builtin:
         doors.append(("catalogue", catalogue_door, stock.catalogue(letter).to_bytes(), 0))
-    return [_bend_document(name, door, data, signed or len(data)) for name, door, data, signed in doors]
+    return [
+        _bend_document(name, door, data, signed or len(data), 1 if signed else others)
+        for name, door, data, signed in doors
+    ]
 
 
-def _bend_document(name: str, door: Door, data: bytes, signed: int) -> Part:
-    part = Part("bent", name, f"a bit of each of its {signed:,} signed bytes, and every boundary")
+def _bend_document(name: str, door: Door, data: bytes, signed: int, every: int) -> Part:
+    share = "each" if every == 1 else f"one in {every}"
+    part = Part("bent", name, f"a bit of {share} of its {signed:,} signed bytes, and every boundary")
     with part.timed():
         believed = door(data)
-        for at in range(signed):
+        for at in range(0, signed, every):
             bent = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
             _knock(part, door, bent, believed, f"byte {at}, bit {at % 8}")
         for at in sorted(_boundaries(data[:signed])):

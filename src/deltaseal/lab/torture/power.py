@@ -312,11 +312,13 @@ class Exploration:
 
 
 def _way_of(operations: Sequence[str], ended: Ended) -> tuple[str, ...]:
-    """What a recovery did to the store, leaving out what it read and what it did deep inside a tree."""
+    """What a recovery did to the store; what it did deep inside a tree counts as one step, reading as none."""
     went = [ended.reason]
     for operation in operations:
         action, _, path = operation.partition(" ")
-        step = f"{action} {'/'.join(path.split('/')[:3])}"
+        parts = path.split("/")
+        deep = len(parts) > 3 and parts[2] != "journal"
+        step = f"in {parts[2]}" if deep else operation
         if action not in _READING and step != went[-1]:
             went.append(step)
     return tuple(went)

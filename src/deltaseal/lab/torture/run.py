@@ -64,6 +64,8 @@ def jobs_of(stock: Stock, *, full: bool = False, kinds: Sequence[str] = KINDS, s
     depth = power.CUT_FULL if full else power.CUT_ONCE
     jobs = [Job("power", act.name, 30 if act.everyday else 5, _cutting(act, depth)) for act in acts]
     for act in everyday:
+        if act.name == "second letter" and not full:
+            continue  # it does nothing that an update does not, only more of it
         # Of what is only read, the default run takes a part where the act is long.
         reads = 1 if full or act.name in ("update", "removal") else 5
         jobs += [Job("faults", f"{act.name}: {fault.name}", 20, _failing(act, fault, reads)) for fault in faults.FAULTS]
@@ -73,7 +75,7 @@ def jobs_of(stock: Stock, *, full: bool = False, kinds: Sequence[str] = KINDS, s
         Job("swap", f"{acts[0].name}: {target}", 8, _swapping(acts[0], target, 1 if full else 5))
         for target in swap.TARGETS
     ]
-    jobs.append(Job("bent", "documents", 40, bent.bend_documents))
+    jobs.append(Job("bent", "documents", 40, _signed(1 if full else 8)))
     jobs.append(Job("bent", "payloads", 3, _bending(200 if full else 12, seed)))
     jobs.append(Job("bent", "journal", 6, _journal(7 if full else 97)))
     if stock.builtin:
@@ -97,6 +99,10 @@ def _killing(act: Act, times: int, seed: int) -> Callable[[Bench], Sequence[Part
 
 def _swapping(act: Act, target: str, every: int) -> Callable[[Bench], Sequence[Part]]:
     return lambda bench: [swap.swap_everywhere(bench, act, target, every=every)]
+
+
+def _signed(others: int) -> Callable[[Bench], Sequence[Part]]:
+    return lambda bench: bent.bend_documents(bench, others=others)
 
 
 def _bending(samples: int, seed: int) -> Callable[[Bench], Sequence[Part]]:

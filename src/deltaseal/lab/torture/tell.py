@@ -74,7 +74,8 @@ def junit_xml(report: Report) -> bytes:
     words = f"{report.crossed} of {report.rows} rows of the state table crossed"
     _case(suite, "run", "the run as a whole", 0.0, list(report.shortcomings), words)
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+    xml: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return xml + b"\n"
 
 
 def _case(
