@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,13 @@ from deltaseal.errors import DeltasealError
 from deltaseal.lab.torture.result import Ended
 from deltaseal.lab.torture.seen import ROOT, Eye, notes_of
 from deltaseal.lab.torture.stock import Stock
-from deltaseal.lab.torture.world import AFTER, World
+from deltaseal.lab.torture.world import World
 from deltaseal.storage import PowerCut, SimulatedDisk
 from deltaseal.storage.simulated import Operation
 from deltaseal.storage.volume import DiskState, Leaf
 
 if TYPE_CHECKING:
-    from deltaseal.lab.torture.acts import Act
+    pass
 
 __all__ = ["Bench", "attempt", "overlaid"]
 

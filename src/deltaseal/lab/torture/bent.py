@@ -20,7 +20,19 @@ from deltaseal.trust import UnverifiedDocument
 __all__ = ["bend_documents", "bend_journal", "bend_payloads"]
 
 _REFUSALS = frozenset(
-    {"E_SIG", "E_TYPE", "E_DIGEST", "E_LIMIT", "E_EXPIRED", "E_DELTA", "E_TREE", "E_BASE", "NOTHING", "E_NET", "E_USAGE"}
+    {
+        "E_SIG",
+        "E_TYPE",
+        "E_DIGEST",
+        "E_LIMIT",
+        "E_EXPIRED",
+        "E_DELTA",
+        "E_TREE",
+        "E_BASE",
+        "NOTHING",
+        "E_NET",
+        "E_USAGE",
+    }
 )
 Door = Callable[[bytes], bytes]
 """Takes bytes in and returns the digest of what it believed."""
@@ -148,7 +160,10 @@ def _bent_bundles(
             continue  # a payload that is not fetched may be anything
         for _ in range(samples):
             at = chance.randrange(begin, end)
-            yield f"{name}, byte {at}", data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+            yield (
+                f"{name}, byte {at}",
+                data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :],
+            )
 
 
 def _cheapest_payload(regions: list[tuple[str, int, int]]) -> str:
@@ -184,5 +199,7 @@ def bend_journal(bench: Bench, *, every: int) -> Part:
             exploration.settle_found(state, f"the journal cut off after {at} of {len(data)} bytes")
         for at in range(3, len(data), every):
             bent = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
-            exploration.settle_found(overlaid(start, {path: ("file", bent, mode)}), f"byte {at} of the journal")
+            exploration.settle_found(
+                overlaid(start, {path: ("file", bent, mode)}), f"byte {at} of the journal"
+            )
     return part

@@ -26,7 +26,7 @@ from deltaseal.lab.torture.stock import read_tree
 from deltaseal.lab.torture.world import AFTER
 from deltaseal.storage.volume import DiskState
 
-__all__ = ["kill_often", "laid_out"]
+__all__ = ["kill_often", "laid_out", "lay_out"]
 
 
 def kill_often(bench: Bench, act: Act, *, times: int, seed: int = 0) -> Part:
@@ -51,18 +51,23 @@ def laid_out(state: DiskState) -> Iterator[Path]:
     """A real folder in which everything lies as in the state."""
     folder = Path(tempfile.mkdtemp(prefix="deltaseal-torture-"))
     try:
-        for path in sorted(state.leaves):
-            leaf, place = state.leaves[path], folder / path
-            if leaf[0] == "dir":
-                place.mkdir(leaf[1])
-            elif leaf[0] == "link":
-                place.symlink_to(leaf[1])
-            else:
-                place.write_bytes(leaf[1])
-                place.chmod(leaf[2])
+        lay_out(state, folder)
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def lay_out(state: DiskState, folder: Path) -> None:
+    """Fill an empty folder with what is in the state."""
+    for path in sorted(state.leaves):
+        leaf, place = state.leaves[path], folder / path
+        if leaf[0] == "dir":
+            place.mkdir(leaf[1])
+        elif leaf[0] == "link":
+            place.symlink_to(leaf[1])
+        else:
+            place.write_bytes(leaf[1])
+            place.chmod(leaf[2])
 
 
 def _do(bench: Bench, act: Act, folder: Path) -> None:

@@ -113,9 +113,13 @@ class Exploration:
         if not self._act.told:
             return
         for choice in self._levels[0].of(disk.pending, seed=0):
-            label = self._bench.eye.label(disk.after_cut(choice.kept))
+            state = disk.after_cut(choice.kept)
+            label = self._bench.eye.label(state)
             if label != self._act.new:
                 sentence = f"the act has returned, and after a power cut the device shows {label}"
+                self._find("not durable", sentence, survived=choice.words)
+            elif not self._act.broken_off and (back := self._bench.eye.unused_slots(state)):
+                sentence = f"the act has returned, and after a power cut {', '.join(back)} is back"
                 self._find("not durable", sentence, survived=choice.words)
 
     # States -----------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from deltaseal.trees import Entry, Listing
 __all__ = ["ROOT", "Crossing", "Eye", "Note", "crossings", "notes_of"]
 
 ROOT = "d"  # the device's folder on the simulated disk
-_SLOT = re.compile(r"slot-[1-9][0-9]*")
 
 Crossing = tuple[str, str, str]
 """A state, an event, and the state after it, as the journal of a device tells them."""
@@ -59,14 +57,17 @@ class Eye:
         pointer = state.leaves.get(f"{self._root}/active")
         return pointer[1] if pointer and pointer[0] == "link" else ""
 
+    def unused_slots(self, state: DiskState) -> list[str]:
+        """Slots that the pointer does not lead to."""
+        tops = {path.split("/")[1] for path in state.leaves if path.startswith(f"{self._root}/slot-")}
+        return sorted(tops - {self.pointer(state)})
+
     def leftovers(self, state: DiskState) -> list[str]:
         """What ought not to be there once work is finished: temporary names, downloads, unused slots."""
-        used = self.pointer(state)
-        found = []
+        found = self.unused_slots(state)
         for path in state.leaves:
             parts = path.removeprefix(f"{self._root}/").split("/")
-            unused = _SLOT.fullmatch(parts[0]) and parts[0] != used and len(parts) == 1
-            if parts[-1].startswith(".new-") or unused or (parts[0] == "fetch" and len(parts) > 1):
+            if parts[-1].startswith(".new-") or (parts[0] == "fetch" and len(parts) > 1):
                 found.append("/".join(parts))
         return found
 
