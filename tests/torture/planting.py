@@ -1,7 +1,7 @@
 """Faults planted in the real updater, one at a time: made from its own code, by name, and only here.
 
 Three kinds, found by reading the source: every sync (left out), every order of a record and the act that it
-announces or confirms, and of a rename that replaces (turned round), every verification (answered with "good").
+announces or confirms, and of a rename that replaces (turned round), every verification (answered "good").
 """
 
 from __future__ import annotations

@@ -610,7 +610,7 @@ def _record_lost() -> Act:
     return replace(
         _update("a"),
         name="records lost",
-        words="the journal lost its last records, the pointer leads to the new slot: it is proved and adopted",
+        words="the journal lost its last records, the pointer leads to the new slot: proved and adopted",
         start=lambda bench: bench.prepared("records lost", make),
         old="a",
         lost_records=True,

@@ -2,7 +2,7 @@
 
 Each listing goes to the reader of listings. Each delta goes to a whole device, inside a bundle that is signed
 for it: so nothing but the applier itself stands in its way. It must be refused by its kind of reason, and the
-device must be what it was, outside the store too. Image deltas are bent byte by byte, under a right signature.
+device must be what it was, outside the store too. Image deltas are bent byte by byte.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ def _offer(bench: Bench, delta: bytes, disk: SimulatedDisk) -> None:
 
 
 def bend_image_delta(bench: Bench) -> Part:
-    """Give every byte of an image delta other values, with verification off: refused, or another image, no more."""
+    """Set every byte of an image delta to other values, verification off: refused, or another image."""
     part = Part(
         "hostile", "image deltas", "every byte of an image delta set to other values, digests not compared"
     )

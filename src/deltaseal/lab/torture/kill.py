@@ -1,10 +1,12 @@
-"""The updater as a process on a real file system, killed (SIGKILL) at random moments: a check of the simulation.
+"""The updater as a process on a real file system, killed (SIGKILL) at random moments.
 
-A killed process loses nothing that it wrote, so this says less than a power cut; but the disk is the machine's.
+A killed process loses nothing that it wrote, so this says less than a power cut; but it checks the
+simulation, since the disk is the machine's.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import select
@@ -113,8 +115,7 @@ def _judge(bench: Bench, act: Act, part: Part, folder: Path, way: str) -> None:
     for _ in range(3):
         ended = attempt(lambda: act.run(bench, device))
         if ended.reason == "E_HELD" and act.retry is not None:
-            retry = act.retry
-            ended = attempt(lambda: retry(bench, device))
+            ended = attempt(functools.partial(act.retry, bench, device))
         if _label(bench, folder) == act.new:
             break
     part.ended[f"repeat: {ended.reason or 'done'}"] += 1

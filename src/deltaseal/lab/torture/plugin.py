@@ -11,7 +11,7 @@ Options, all together, or none for the built-in scenario::
 Fixtures, all of the session:
 
 ``deltaseal_stock``
-    What there is to install (``deltaseal.lab.torture.stock.Stock``): base, trees, bundles, and sources of them.
+    What there is to install (``deltaseal.lab.torture.stock.Stock``): base, trees, bundles, sources of them.
 ``deltaseal_bench``
     Prepared simulated disks and devices on them (``deltaseal.lab.torture.bench.Bench``).
 ``deltaseal_torture``
@@ -147,7 +147,7 @@ class _Found(AssertionError):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Add the parts of the run to whatever was collected, where a bundle is given; ``-k`` chooses among them."""
+    """Add the parts of the run to what was collected, where a bundle is given; ``-k`` chooses among them."""
     if session.config.getoption("--deltaseal-bundle"):
         collector = _Torture.from_parent(session, name="deltaseal torture", nodeid="deltaseal torture")
         items.extend(collector.collect())

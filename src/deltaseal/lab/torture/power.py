@@ -14,6 +14,7 @@ The power is cut during recovery too (:class:`Depth`), and what that leaves is t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,8 +36,8 @@ __all__ = ["CUT_FULL", "CUT_ONCE", "Depth", "Exploration", "cut_everywhere"]
 class Depth:
     """How far a run goes: the choices at each cut of an act, then of its recovery, then of that one's.
 
-    Recoveries that go the same way (:func:`_way_of`) are cut only once: they differ in what lies in a tree that
-    they wipe.
+    Recoveries that go the same way (:func:`_way_of`) are cut only once: they differ in what lies in a tree
+    that they wipe.
     """
 
     levels: tuple[Choices, ...]  # for what a device does every day
@@ -192,6 +193,9 @@ class Exploration:
         return disk, ended
 
     def _is_old_or_new(self, state: DiskState, way: str) -> bool:
+        lost = self._bench.eye.lost(state)
+        if lost:
+            self._find("lost", f"the store has no {', '.join(lost)}", way=way)
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
         if self._end_word(label) != "mixed":
@@ -221,9 +225,10 @@ class Exploration:
         ended = attempt(device.recover)
         if ended.reason not in self._act.recovers:
             self._find("recovery", f"a second recovery ended with {ended}", way=way)
-        elif self._trees_and_state(disk.after_cut("visible")) != self._trees_and_state(state):
-            if not self._trial_goes_on(state):
-                self._find("recovery", "a second recovery changed the device again", way=way)
+        elif not self._trial_goes_on(state) and self._trees_and_state(
+            disk.after_cut("visible")
+        ) != self._trees_and_state(state):
+            self._find("recovery", "a second recovery changed the device again", way=way)
         self._judge_verify(device, way)
 
     def _trial_goes_on(self, state: DiskState) -> bool:
@@ -246,16 +251,13 @@ class Exploration:
     def _finish(self, state: DiskState, way: str) -> None:
         """Do the act again, and again if a try was spent on what happened; it must come to its end."""
         act, disk = self._act, self._disk(state)
-        device = self._device(disk, self._later)
+        device, retry = self._device(disk, self._later), act.retry
         for _ in range(3):
             ended = attempt(lambda: act.run(self._bench, device))
-            if (
-                act.retry is not None
-                and ended.reason in ("", "NOTHING", "E_HELD")
-                and not self._is_at_its_end(disk)
-            ):
-                retry = act.retry  # three trials were cut off: it is held, and a person tries again
-                ended = attempt(lambda: retry(self._bench, device))
+            ended_well = ended.reason in ("", "NOTHING", "E_HELD")
+            if retry is not None and ended_well and not self._is_at_its_end(disk):
+                # Three trials were cut off: it is held, and a person tries again.
+                ended = attempt(functools.partial(retry, self._bench, device))
             if ended.reason not in act.ends or self._is_at_its_end(disk):
                 break
         self._note(disk.after_cut("visible"))
@@ -316,7 +318,7 @@ class Exploration:
 
 
 def _way_of(operations: Sequence[str], ended: Ended) -> tuple[str, ...]:
-    """What a recovery did to the store; what it did deep inside a tree counts as one step, reading as none."""
+    """What a recovery did to the store; all that it did deep inside a tree is one step, reading is none."""
     went = [ended.reason]
     for operation in operations:
         action, _, path = operation.partition(" ")

@@ -17,6 +17,8 @@ __all__ = ["ROOT", "Crossing", "Eye", "Note", "crossings", "notes_of"]
 
 ROOT = "d"  # the device's folder on the simulated disk
 
+_ALWAYS = ("base.document", "device.json", "policy.toml", "trust.json")
+
 Crossing = tuple[str, str, str]
 """A state, an event, and the state after it, as the journal of a device tells them."""
 
@@ -56,6 +58,11 @@ class Eye:
         """Where the pointer leads."""
         pointer = state.leaves.get(f"{self._root}/active")
         return pointer[1] if pointer and pointer[0] == "link" else ""
+
+    def lost(self, state: DiskState) -> list[str]:
+        """Files of the store that must be there, whole, at every moment, and are not."""
+        found = {name: state.leaves.get(f"{self._root}/{name}") for name in _ALWAYS}
+        return [name for name, leaf in found.items() if leaf is None or leaf[0] != "file" or not leaf[1]]
 
     def unused_slots(self, state: DiskState) -> list[str]:
         """Slots that the pointer does not lead to."""

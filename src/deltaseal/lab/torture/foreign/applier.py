@@ -1,7 +1,7 @@
 """The test of somebody else's applier: three verbs, and every power cut that its own system calls allow.
 
-The applier updates a real folder while its system calls are followed; so the same choices of what survives are
-made as for the updater of deltaseal, each state is laid out in a real folder, and the applier is asked to look.
+The applier updates a real folder while its system calls are followed; so the same choices of what survives
+are made as for the updater of deltaseal. Each state is laid out in a real folder; there it must look.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Applier:
         ended = self._run("create", str(self.store), str(self._old))
         if ended.returncode or self.look().word != "old":
             raise UsageError(
-                f"`create` did not make a store that shows the old tree: {ended.stderr.strip() or 'no words'}",
+                f"`create` did not make a store that shows the old tree: {ended.stderr.strip()}".rstrip(": "),
                 hint="docs/spec/applier-protocol.md says what each verb does",
             )
 

@@ -1,4 +1,4 @@
-"""A real folder, followed change by change on the simulated volume: what of it is durable, and what is not."""
+"""A real folder, followed change by change on the simulated volume: what of it is durable, what is not."""
 
 from __future__ import annotations
 
@@ -127,5 +127,11 @@ class Mirror:
             self._volume.resize(node, len(data))
             old = old[: len(data)]
         if data != old:
-            begin = len(os.path.commonprefix([data, old]))
+            begin = _equal_bytes(data, old)
             self._volume.write(node, begin, data[begin:])
+
+
+def _equal_bytes(one: bytes, other: bytes) -> int:
+    """With how many equal bytes two contents begin."""
+    shorter = min(len(one), len(other))
+    return next((at for at in range(shorter) if one[at] != other[at]), shorter)

@@ -1,8 +1,8 @@
 """Runs a command and stops after each system call that changes files, or makes changes durable: ptrace(2).
 
 Calls are told apart by number alone (Linux, x86-64 and AArch64: include/uapi/asm-generic/unistd.h and
-arch/x86/entry/syscalls/syscall_64.tbl); what a call has changed is seen on the disk, not in its arguments. All
-processes that the command starts are followed.
+arch/x86/entry/syscalls/syscall_64.tbl); what a call has changed is seen on the disk, not in its arguments.
+All processes that the command starts are followed.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ _CHANGING: Final[Mapping[str, Mapping[int, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call that has just succeeded: ``write``, ``change``, ``sync`` or ``sync all``; of a sync the path."""
+    """A system call that has just succeeded, by its kind; of a ``sync`` the path that it was about."""
 
-    kind: str
+    kind: str  # write, change, sync, sync all
     path: str
 
 
