@@ -16,7 +16,7 @@ from torture.planting import Site, planted, sites
 SITES = sites()
 
 # What is tried first; then everything else. By the module where the fault is.
-_EVERYDAY = ("power: update", "power: removal", "power: rollback", "power: rebase")
+_EVERYDAY = ("power: update", "power: removal", "power: second letter", "power: rollback", "power: rebase")
 _BYTES = ("swap: apply", "hostile: deltas", "swap: update: slot", "swap: update: fetch")
 _EDITED = (
     "power: staged slot edited",

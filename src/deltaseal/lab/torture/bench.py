@@ -101,20 +101,25 @@ class Bench:
         return disk.after_cut("visible")
 
     def stopped(
-        self, state: DiskState, verb: Callable[[Device], object], at: str, world: World | None = None
+        self, state: DiskState, verb: Callable[[Device], object], at: str, *, pointed: bool = False
     ) -> DiskState:
-        """The disk as it is found where the power goes as soon as the journal stands in a state."""
+        """The disk as it is found where the power goes as soon as the journal stands in a state.
+
+        With ``pointed`` the pointer has been moved as well.
+        """
         disk = SimulatedDisk.of(state)
 
         def before(operation: Operation) -> None:
             if operation.change is None:
                 return
-            notes = notes_of(disk.after_cut("durable").leaves)
-            if notes and notes[-1].state == at:
+            now = disk.after_cut("durable")
+            notes = notes_of(now.leaves)
+            moved = self.eye.pointer(now) != self.eye.pointer(state)
+            if notes and notes[-1].state == at and (moved or not pointed):
                 disk.cut()
 
         disk.before = before
-        ended = attempt(lambda: verb(self.device(disk, world or self.world)))
+        ended = attempt(lambda: verb(self.device(disk, self.world)))
         if ended.reason != "POWER":
             raise AssertionError(f"the device never came to {at}: {ended}")
         return disk.after_cut("durable")

@@ -85,6 +85,33 @@ class Exploration:
         self._take_pending(disk, 0, f"act {self._act.name!r}, at its end", set())
         self.settle_all()
 
+    def kill_then_cut(self) -> None:
+        """Kill the process before each change, start it again, and cut the power while that recovers.
+
+        What the dead one wrote is there to be seen, and not yet durable: nothing may rely on it.
+        """
+        count = self._disk(self._start)
+        attempt(lambda: self._act.run(self._bench, self._device(count, self._world)))
+        for change in range(count.changes):
+            disk = self._disk(self._start)
+            disk.cut_at(change)
+            attempt(lambda disk=disk: self._act.run(self._bench, self._device(disk, self._world)))  # type: ignore[misc]
+            disk.revive()
+            self._collect_extremes(disk, f"act {self._act.name!r}, killed before change {change}; recovery")
+            attempt(self._device(disk, self._world).recover)
+        self.settle_all()
+
+    def _collect_extremes(self, disk: SimulatedDisk, way: str) -> None:
+        """As :meth:`_collect`, all or nothing surviving; no cut of the recovery after it."""
+
+        def before(operation: Operation) -> None:
+            for choice in BOTH_ENDS.of(disk.pending, seed=0) if operation.change is not None else ():
+                self._part.states += 1
+                state = disk.after_cut(choice.kept)
+                self._take(state, f"{way}, before {operation}; survived: {choice.words}", len(self._levels))
+
+        disk.before = before
+
     def settle_all(self) -> None:
         """Recover whatever was found, and what is found by that."""
         while self._todo:
@@ -196,6 +223,9 @@ class Exploration:
         lost = self._bench.eye.lost(state)
         if lost:
             self._find("lost", f"the store has no {', '.join(lost)}", way=way)
+        unkept = self._bench.eye.promised_download(state)
+        if unkept and not self._act.lost_records:
+            self._find("not durable", f"the journal says otherwise, and {unkept}", way=way)
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
         if self._end_word(label) != "mixed":
@@ -350,5 +380,8 @@ def cut_everywhere(bench: Bench, act: Act, depth: Depth) -> Part:
     """Put one act to the test."""
     part = Part("power", act.name, act.words)
     with part.timed():
-        Exploration(bench, act, part, depth).cut_everywhere()
+        exploration = Exploration(bench, act, part, depth)
+        exploration.cut_everywhere()
+        if act.everyday or act.killed:
+            exploration.kill_then_cut()
     return part

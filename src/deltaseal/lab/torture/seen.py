@@ -64,6 +64,19 @@ class Eye:
         found = {name: state.leaves.get(f"{self._root}/{name}") for name in _ALWAYS}
         return [name for name, leaf in found.items() if leaf is None or leaf[0] != "file" or not leaf[1]]
 
+    def promised_download(self, state: DiskState) -> str:
+        """What is wrong with the downloads where the last record says that they are whole, or discarded."""
+        notes = notes_of(state.leaves, root=self._root)
+        top = f"{self._root}/fetch/"
+        found = [path for path, leaf in state.leaves.items() if path.startswith(top) and leaf[0] == "file"]
+        last = notes[-1] if notes else None
+        whole = found and all(state.sha256(path).hex() == path.removeprefix(top) for path in found)
+        if last and last.event == "fetched" and not whole:
+            return "a download is not there in full"
+        if last and last.event == "bad-bytes" and last.state != "FETCHING" and found:
+            return "bytes that were discarded are back"
+        return ""
+
     def unused_slots(self, state: DiskState) -> list[str]:
         """Slots that the pointer does not lead to."""
         tops = {path.split("/")[1] for path in state.leaves if path.startswith(f"{self._root}/slot-")}

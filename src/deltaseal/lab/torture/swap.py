@@ -16,7 +16,7 @@ from deltaseal.lab.torture.result import Part
 from deltaseal.lab.torture.seen import ROOT
 from deltaseal.manifest import ComponentChange
 from deltaseal.report import Finding
-from deltaseal.storage import SimulatedDisk
+from deltaseal.storage import ByteSource, SimulatedDisk
 from deltaseal.storage.simulated import Operation
 from deltaseal.storage.volume import DiskState, Leaf
 from deltaseal.trees import Listing, apply, scan
@@ -94,7 +94,8 @@ def swap_under_apply(bench: Bench, *, every: int = 1) -> Part:
     with part.timed():
         start, sha256 = _laid_out_for_apply(bench, letter, *change)
         length = _applied(start, sha256, part, None)
-        _unsigned_but_harmless(start, sha256, part)
+        for moment in range(length):
+            _applied(start, sha256, part, (moment, "rewritten"), victim="delta")
         for count, moment in enumerate(range(0, length, every)):
             _applied(start, sha256, part, (moment, _WAYS[count % len(_WAYS)]))
     return part
@@ -121,24 +122,32 @@ def _laid_out_for_apply(
     return DiskState(leaves), route.sha256
 
 
-def _unsigned_but_harmless(start: DiskState, sha256: str, part: Part) -> None:
-    """A payload that was changed beforehand where that changes no result is not what was signed either."""
-    leaf = start.leaves["delta"]
-    assert leaf[0] == "file"
-    at = 81  # of the version of zstd that made it, which is only told (docs/spec/tree.md, section 4)
-    data = leaf[1][:at] + bytes([leaf[1][at] ^ 1]) + leaf[1][at + 1 :]
-    before = dict(part.ended)
-    _applied(
-        DiskState({**start.leaves, "delta": ("file", data, leaf[2])}), sha256, part, (1 << 30, "unsigned")
-    )
-    if part.ended["unsigned: done"] > before.get("unsigned: done", 0):
-        part.find("believed", "a payload was applied that is not the one that was signed")
+class _Witness:
+    """Bytes on their way to who consumes them, held against those that were signed."""
+
+    def __init__(self, source: ByteSource, signed: Leaf) -> None:
+        assert signed[0] == "file"
+        self._source = source
+        self._signed = signed[1]
+        self.saw_others = False
+
+    def size(self) -> int:
+        return self._source.size()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = self._source.read_at(offset, size)
+        self.saw_others |= data != self._signed[offset : offset + size]
+        return data
 
 
-def _applied(start: DiskState, sha256: str, part: Part, swap: tuple[int, str] | None) -> int:
+def _applied(
+    start: DiskState, sha256: str, part: Part, swap: tuple[int, str] | None, *, victim: str = ""
+) -> int:
     """Apply once, with a change at one moment; returns how many operations that took."""
     disk = SimulatedDisk.of(start)
-    victims = [path for path in sorted(start.leaves) if start.leaves[path][0] == "file"]
+    files = [path for path in sorted(start.leaves) if start.leaves[path][0] == "file"]
+    victims = [victim] if victim else files
+    witnesses: list[_Witness] = []
 
     def before(operation: Operation) -> None:
         if swap and operation.index == swap[0]:
@@ -154,7 +163,9 @@ def _applied(start: DiskState, sha256: str, part: Part, swap: tuple[int, str] | 
             disk.open_dir(root, "new") as new,
             disk.open_read(root, "delta") as payload,
         ):
-            told.append(apply(disk, old, CheckedSource(payload, sha256), new, listing=scan(disk, old)))
+            listing = scan(disk, old)
+            witnesses.append(_Witness(CheckedSource(payload, sha256), start.leaves["delta"]))
+            told.append(apply(disk, old, witnesses[0], new, listing=listing))
 
     ended = attempt(apply_it)
     disk.before = None
@@ -168,6 +179,10 @@ def _applied(start: DiskState, sha256: str, part: Part, swap: tuple[int, str] | 
         part.operations += count
     if ended.reason == "BUG":
         part.find("bug", f"it ended with {ended}", way=str(swap))
+    elif any(witness.saw_others for witness in witnesses):
+        part.find(
+            "believed", "bytes of a payload were used that are not those that were signed", way=str(swap)
+        )
     elif found is not None and found != told[0]:
         part.find("unseen", "`apply` wrote something else than it says", way=str(swap))
     return count
