@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/pool.h"
+#include "delta/container.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -9,6 +10,9 @@ struct ds_creation {
     ds_arena *arena;
     ds_stream_writer writer;
     ds_bytes context;
+    ds_model *model;
+    ds_span modelled;
+    unsigned table_bits;
 };
 
 #define ROUNDS_SMALL 4
@@ -40,6 +44,37 @@ static ds_status read_side(void *context, uint64_t side) {
     return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
 }
 
+static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                               ds_derivations *derivations, ds_blocks *blocks) {
+    ds_coder coder = {.writing = true, .writer = &creation->writer};
+    creation->writer.arena = creation->arena;
+    return ds_walk_write(old_image, new_image, derivations, blocks, &coder, &creation->context, creation->arena);
+}
+
+/* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
+#define LINES_A_LITERAL 16
+
+static unsigned choose_table(const ds_blocks *blocks, uint64_t new_size) {
+    uint64_t literals = new_size;
+    for (uint64_t i = 0; i < blocks->list.count; i++)
+        literals -= blocks->list.items[i].length;
+    uint64_t wanted = (literals + blocks->list.count) * LINES_A_LITERAL;
+    unsigned bits = DS_TABLE_BITS_MIN;
+    while (bits < DS_TABLE_BITS_MAX && UINT64_C(1) << bits < wanted)
+        bits++;
+    return bits;
+}
+
+static ds_status write_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                                ds_derivations *derivations, ds_blocks *blocks) {
+    creation->table_bits = choose_table(blocks, new_image->file.size);
+    DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table_bits,
+                               creation->arena));
+    ds_coder coder = {.writing = true, .model = creation->model};
+    DS_TRY(ds_walk_write(old_image, new_image, derivations, blocks, &coder, NULL, creation->arena));
+    return ds_model_finish(creation->model, &creation->modelled);
+}
+
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
     images both = {.files = {old_file, new_file}, .plain = options->plain, .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
@@ -56,9 +91,8 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (!options->plain)
         DS_TRY(ds_derive_find(new_image, creation->arena, &derivations));
     DS_TRY(ds_derive_clip(&derivations, &blocks, creation->arena));
-    creation->writer.arena = creation->arena;
-    DS_TRY(ds_walk_write(old_image, new_image, &derivations, &blocks, &creation->writer, &creation->context,
-                         creation->arena));
+    DS_TRY(options->modelled ? write_modelled(creation, old_image, new_image, &derivations, &blocks)
+                             : write_streams(creation, old_image, new_image, &derivations, &blocks));
     DS_VEC_FREE(creation->arena, &derivations.list);
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(old_image);
@@ -105,6 +139,12 @@ const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size) {
     static const uint8_t empty[1];
     *size = creation->context.count;
     return *size > 0 ? creation->context.items : empty;
+}
+
+const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table_bits) {
+    *size = creation->modelled.size;
+    *table_bits = creation->table_bits;
+    return creation->modelled.data;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

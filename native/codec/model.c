@@ -1,0 +1,294 @@
+/* The adaptive model; see model.h. */
+#include "codec/model.h"
+
+#include "codec/range.h"
+
+#define LINE_COUNTERS 16 /* [0] holds the check word, [1..15] the nodes of a half byte */
+#define FLAG_BITS_LESS 2 /* the table of flags has a quarter as many counters as lines * 16 */
+#define COUNT_BITS 10
+#define COUNT_MASK ((1u << COUNT_BITS) - 1)
+#define HALF_P (1u << 31)
+
+#define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
+#define WEIGHT_ONE 65536
+#define RATE_SHIFT 14
+
+typedef struct line {
+    uint32_t counters[LINE_COUNTERS];
+} line;
+
+typedef struct row_state {
+    int32_t *select_weights; /* [select][bit][input] */
+    int32_t *trust_weights;  /* [trust][input] */
+    uint64_t cost;
+} row_state;
+
+struct ds_model {
+    const ds_model_row *rows;
+    row_state *states;
+    unsigned row_count;
+    ds_range_encoder encoder;
+    ds_range_decoder decoder;
+    bool reading;
+    line *lines;
+    uint32_t line_mask;
+    uint32_t *flags;
+    uint32_t flag_mask;
+    uint32_t rates[COUNT_MASK + 1];
+    uint16_t squash[2 * STRETCH_MAX + 1];
+    int16_t stretch_coarse[4096]; /* by p >> 4 */
+    int16_t stretch_low[2048];    /* by p below 2048; mirrored above */
+    uint16_t price[4096];         /* bits * 4096 of a probability >> 4 */
+    ds_arena *arena;
+};
+
+/* ---- logistic tables: integers throughout ---- */
+
+/* e^(1/256) in 2^-40: 1.00391388933834757... */
+#define EXP_STEP UINT64_C(1103814994613)
+
+static void build_tables(ds_model *m) {
+    /* squash(x) = 65536 / (1 + e^-x), by repeated multiplication in 2^-40 fixed point. */
+    uint64_t e = UINT64_C(1) << 40;
+    for (int x = 0; x <= STRETCH_MAX; x++) {
+        /* p = 65536 * e^x / (1 + e^x) */
+        unsigned __int128 numerator = (unsigned __int128)e << 16;
+        uint64_t p = (uint64_t)(numerator / (e + (UINT64_C(1) << 40)));
+        p = p > 65535 ? 65535 : p;
+        m->squash[STRETCH_MAX + x] = (uint16_t)p;
+        m->squash[STRETCH_MAX - x] = (uint16_t)(65536 - p);
+        e = (uint64_t)(((unsigned __int128)e * EXP_STEP) >> 40);
+    }
+    int x = -STRETCH_MAX;
+    for (unsigned p = 0; p < 2048; p++) {
+        while (x < STRETCH_MAX && m->squash[STRETCH_MAX + x] < p)
+            x++;
+        m->stretch_low[p] = (int16_t)x;
+    }
+    x = -STRETCH_MAX;
+    for (unsigned i = 0; i < 4096; i++) {
+        while (x < STRETCH_MAX && m->squash[STRETCH_MAX + x] < i * 16 + 8)
+            x++;
+        m->stretch_coarse[i] = (int16_t)x;
+    }
+    for (unsigned n = 0; n <= COUNT_MASK; n++)
+        m->rates[n] = 131072 / (2 * n + 3); /* 65536 / (n + 1.5) */
+}
+
+static inline int stretch(const ds_model *m, uint32_t p16) {
+    if (p16 < 2048)
+        return m->stretch_low[p16];
+    if (p16 > 65536 - 2048)
+        return -m->stretch_low[65536 - p16];
+    return m->stretch_coarse[p16 >> 4];
+}
+
+static inline uint32_t squash(const ds_model *m, int x) {
+    x = x > STRETCH_MAX ? STRETCH_MAX : x < -STRETCH_MAX ? -STRETCH_MAX : x;
+    return m->squash[x + STRETCH_MAX];
+}
+
+/* ---- counters: 22 bits of probability, 10 of count; stored so that zeroed memory means 1/2, never seen ---- */
+
+static inline uint32_t counter_p16(uint32_t counter) {
+    return (counter ^ HALF_P) >> 16;
+}
+
+static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit, uint32_t limit) {
+    uint32_t c = *counter ^ HALF_P, n = c & COUNT_MASK, p = c >> COUNT_BITS;
+    uint32_t target = bit ? (1u << 22) - 1 : 0;
+    int64_t delta = ((int64_t)target - (int64_t)p) * m->rates[n] >> 16;
+    p = (uint32_t)((int64_t)p + delta);
+    *counter = (p << COUNT_BITS | (n < limit ? n + 1 : n)) ^ HALF_P;
+}
+
+/* ---- one bit ---- */
+
+#define TRUSTED 2 /* a counter seen so often has a say */
+
+static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, uint32_t *const counters[],
+                     bool bit) {
+    const ds_model_row *r = &m->rows[row];
+    row_state *state = &m->states[row];
+    unsigned inputs = r->inputs, trusted = 0;
+    int x[DS_MODEL_INPUTS];
+    for (unsigned i = 0; i < inputs; i++) {
+        uint32_t c = *counters[i], n = c & COUNT_MASK;
+        x[i] = n == 0 ? 0 : stretch(m, counter_p16(c));
+        trusted += n >= TRUSTED;
+    }
+    int32_t *a = state->select_weights + (select * DS_MODEL_BITS + bit_index) * inputs;
+    int32_t *b = state->trust_weights + trusted * inputs;
+    int64_t dot_a = 0, dot_b = 0;
+    for (unsigned i = 0; i < inputs; i++) {
+        dot_a += (int64_t)x[i] * a[i];
+        dot_b += (int64_t)x[i] * b[i];
+    }
+    int out_a = (int)(dot_a >> 16), out_b = (int)(dot_b >> 16);
+    uint32_t p = squash(m, (out_a + out_b) >> 1);
+    p = p < 1 ? 1 : p;
+    if (m->reading)
+        bit = ds_range_decode(&m->decoder, p);
+    else
+        ds_range_encode(&m->encoder, p, bit);
+#ifdef DS_COSTS
+    {
+        extern double log2(double);
+        state->cost += (uint64_t)(-log2((bit ? p : 65536 - p) / 65536.0) * 65536);
+    }
+#endif
+    int error_a = (int)((bit ? 65535u : 0u) - squash(m, out_a));
+    int error_b = (int)((bit ? 65535u : 0u) - squash(m, out_b));
+    for (unsigned i = 0; i < inputs; i++) {
+        a[i] += (x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
+        b[i] += (x[i] * error_b + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
+        counter_learn(m, counters[i], bit, r->limit);
+    }
+    return bit;
+}
+
+/* ---- finding counters ---- */
+
+static inline uint32_t spread(uint32_t hash, uint32_t salt) {
+    uint64_t h = (uint64_t)(hash ^ salt * 0x632be5abu) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(h >> 32);
+}
+
+/* The line of a context: one of two neighbours whose check word agrees; else the one less used is taken over. */
+static line *find_line(ds_model *m, uint32_t hash) {
+    uint32_t at = hash & m->line_mask, check = hash * 0x2c1b3c6du | 1;
+    line *first = &m->lines[at], *second = &m->lines[at ^ 1];
+    if (first->counters[0] == check)
+        return first;
+    if (second->counters[0] == check)
+        return second;
+    line *victim = (first->counters[1] & COUNT_MASK) <= (second->counters[1] & COUNT_MASK) ? first : second;
+    memset(victim, 0, sizeof *victim);
+    victim->counters[0] = check;
+    return victim;
+}
+
+bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
+    uint32_t *counters[DS_MODEL_INPUTS];
+    for (unsigned i = 0; i < m->rows[row].inputs; i++)
+        counters[i] = &m->flags[spread(contexts[i], row << 8 | i) & m->flag_mask];
+    return code_bit(m, row, select, 0, counters, bit);
+}
+
+static inline unsigned first_group(unsigned bits) {
+    return bits > 4 ? bits - 4 : bits;
+}
+
+unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, unsigned bits,
+                         unsigned value) {
+    const unsigned inputs = m->rows[row].inputs;
+    line *lines[DS_MODEL_INPUTS];
+    uint32_t *counters[DS_MODEL_INPUTS];
+    unsigned coded = 0, done = 0, salt = row << 8;
+    while (done < bits) {
+        unsigned group = done == 0 ? first_group(bits) : bits - done, node = 1;
+        for (unsigned i = 0; i < inputs; i++)
+            lines[i] = find_line(m, spread(contexts[i] + (done == 0 ? 0 : (coded + 1) * 0x3c6ef372u), salt | i));
+        for (unsigned k = 0; k < group; k++, done++) {
+            for (unsigned i = 0; i < inputs; i++)
+                counters[i] = &lines[i]->counters[node];
+            bool bit = code_bit(m, row, select, done, counters, value >> (bits - 1 - done) & 1);
+            node = node << 1 | bit;
+            coded = coded << 1 | bit;
+        }
+    }
+    return coded;
+}
+
+void ds_model_teach(ds_model *m, unsigned row, const uint32_t *contexts, unsigned bits, unsigned value) {
+    const unsigned inputs = m->rows[row].inputs, limit = m->rows[row].limit;
+    unsigned first = first_group(bits), second = bits - first;
+    for (unsigned i = 0; i < inputs; i++) {
+        line *l = find_line(m, spread(contexts[i], row << 8 | i));
+        unsigned node = 1, coded = value >> second;
+        for (unsigned k = first; k-- > 0; node = node << 1 | (coded >> k & 1))
+            counter_learn(m, &l->counters[node], coded >> k & 1, limit);
+        if (second == 0)
+            continue;
+        l = find_line(m, spread(contexts[i] + (coded + 1) * 0x3c6ef372u, row << 8 | i));
+        node = 1;
+        for (unsigned k = second; k-- > 0; node = node << 1 | (value >> k & 1))
+            counter_learn(m, &l->counters[node], value >> k & 1, limit);
+    }
+}
+
+/* ---- life ---- */
+
+static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+                            ds_arena *arena) {
+    ds_model *m = ds_arena_alloc(arena, sizeof *m);
+    *out = m;
+    if (m == NULL)
+        return DS_E_MEMORY;
+    *m = (ds_model){.rows = rows, .row_count = row_count, .arena = arena};
+    m->line_mask = (1u << table_bits) - 1;
+    m->flag_mask = (1u << (table_bits + 4 - FLAG_BITS_LESS)) - 1;
+    m->lines = ds_arena_alloc(arena, sizeof *m->lines << table_bits);
+    m->flags = ds_arena_alloc(arena, ((uint64_t)m->flag_mask + 1) * sizeof *m->flags);
+    m->states = ds_arena_alloc(arena, row_count * sizeof *m->states);
+    if (m->lines == NULL || m->flags == NULL || m->states == NULL)
+        return DS_E_MEMORY;
+    for (unsigned r = 0; r < row_count; r++) {
+        uint64_t inputs = rows[r].inputs, sets = (uint64_t)rows[r].selects * DS_MODEL_BITS, trusts = inputs + 1;
+        m->states[r].select_weights = ds_arena_alloc(arena, sets * inputs * sizeof(int32_t));
+        m->states[r].trust_weights = ds_arena_alloc(arena, trusts * inputs * sizeof(int32_t));
+        if (m->states[r].select_weights == NULL || m->states[r].trust_weights == NULL)
+            return DS_E_MEMORY;
+        int32_t start = (int32_t)(inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10);
+        for (uint64_t i = 0; i < sets * inputs; i++)
+            m->states[r].select_weights[i] = start;
+        for (uint64_t i = 0; i < trusts * inputs; i++)
+            m->states[r].trust_weights[i] = start;
+    }
+    build_tables(m);
+    return DS_OK;
+}
+
+ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+                              ds_arena *arena) {
+    DS_TRY(open_model(model, rows, row_count, table_bits, arena));
+    ds_range_encoder_open(&(*model)->encoder, arena);
+    return DS_OK;
+}
+
+ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+                             ds_span coded, ds_arena *arena) {
+    DS_TRY(open_model(model, rows, row_count, table_bits, arena));
+    (*model)->reading = true;
+    ds_range_decoder_open(&(*model)->decoder, coded);
+    return DS_OK;
+}
+
+void ds_model_close(ds_model *m) {
+    if (m == NULL)
+        return;
+    for (unsigned r = 0; r < m->row_count; r++) {
+        ds_arena_free(m->arena, m->states[r].select_weights);
+        ds_arena_free(m->arena, m->states[r].trust_weights);
+    }
+    ds_arena_free(m->arena, m->states);
+    ds_arena_free(m->arena, m->flags);
+    ds_arena_free(m->arena, m->lines);
+    ds_arena_free(m->arena, m);
+}
+
+ds_status ds_model_finish(ds_model *m, ds_span *coded) {
+    return ds_range_encoder_finish(&m->encoder, coded);
+}
+
+ds_status ds_model_check(const ds_model *m) {
+    return m->reading ? ds_range_decoder_check(&m->decoder) : m->encoder.status;
+}
+
+bool ds_model_at_end(const ds_model *m) {
+    return m->decoder.at == m->decoder.end;
+}
+
+uint64_t ds_model_cost(const ds_model *m, unsigned row) {
+    return m->states[row].cost;
+}
