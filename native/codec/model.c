@@ -11,7 +11,13 @@
 
 #define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
 #define WEIGHT_ONE 65536
-#define RATE_SHIFT 14
+#ifndef FINAL_START
+#define FINAL_START 22000
+#endif
+#define RATE_SHIFT 13
+#ifndef FINAL_SHIFT
+#define FINAL_SHIFT 15
+#endif
 
 typedef struct line {
     uint32_t counters[LINE_COUNTERS];
@@ -20,6 +26,8 @@ typedef struct line {
 typedef struct row_state {
     int32_t *select_weights; /* [select][bit][input] */
     int32_t *trust_weights;  /* [trust][input] */
+    int32_t final_weights[DS_MODEL_BITS * 3];
+    int32_t *node_weights;   /* [bits so far][input] */
     uint64_t cost;
 } row_state;
 
@@ -104,9 +112,20 @@ static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit,
 
 /* ---- one bit ---- */
 
+#ifndef R0
+#define R0 3072
+#define R1 384
+#define RN 64
+#endif
+/* in 1/1024: falls from R0+R1 to R1 */
+static inline int learn_rate(int32_t *n) {
+    int rate = R1 + R0 * RN / (RN + *n);
+    *n += *n < 65535;
+    return rate;
+}
 #define TRUSTED 2 /* a counter seen so often has a say */
 
-static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, uint32_t *const counters[],
+static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, unsigned node_index, uint32_t *const counters[],
                      bool bit) {
     const ds_model_row *r = &m->rows[row];
     row_state *state = &m->states[row];
@@ -117,15 +136,22 @@ static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_in
         x[i] = n == 0 ? 0 : stretch(m, counter_p16(c));
         trusted += n >= TRUSTED;
     }
-    int32_t *a = state->select_weights + (select * DS_MODEL_BITS + bit_index) * inputs;
-    int32_t *b = state->trust_weights + trusted * inputs;
-    int64_t dot_a = 0, dot_b = 0;
+    int32_t *a = state->select_weights + (select * DS_MODEL_BITS + bit_index) * (inputs + 1);
+    int32_t *b = state->trust_weights + trusted * (inputs + 1);
+    int32_t *d = state->node_weights + node_index * (inputs + 1);
+    int64_t dot_a = 0, dot_b = 0, dot_d = 0;
     for (unsigned i = 0; i < inputs; i++) {
         dot_a += (int64_t)x[i] * a[i];
         dot_b += (int64_t)x[i] * b[i];
+        dot_d += (int64_t)x[i] * d[i];
     }
-    int out_a = (int)(dot_a >> 16), out_b = (int)(dot_b >> 16);
-    uint32_t p = squash(m, (out_a + out_b) >> 1);
+    int out_a = (int)(dot_a >> 16), out_b = (int)(dot_b >> 16), out_d = (int)(dot_d >> 16);
+    int outs[3] = {out_a, out_b, out_d};
+    for (unsigned i = 0; i < 3; i++)
+        outs[i] = outs[i] > STRETCH_MAX ? STRETCH_MAX : outs[i] < -STRETCH_MAX ? -STRETCH_MAX : outs[i];
+    int32_t *f = state->final_weights + bit_index * 3;
+    int out_f = (int)(((int64_t)outs[0] * f[0] + (int64_t)outs[1] * f[1] + (int64_t)outs[2] * f[2]) >> 16);
+    uint32_t p = squash(m, out_f);
     p = p < 1 ? 1 : p;
     if (m->reading)
         bit = ds_range_decode(&m->decoder, p);
@@ -139,7 +165,14 @@ static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_in
 #endif
     int error_a = (int)((bit ? 65535u : 0u) - squash(m, out_a));
     int error_b = (int)((bit ? 65535u : 0u) - squash(m, out_b));
+    int error_f = (int)((bit ? 65535u : 0u) - p);
+    for (unsigned i = 0; i < 3; i++)
+        f[i] += (outs[i] * error_f + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT;
+    int error_d = (int)((bit ? 65535u : 0u) - squash(m, out_d));
+    int rate_a = learn_rate(a + inputs), rate_b = learn_rate(b + inputs), rate_d = learn_rate(d + inputs);
+    error_a = error_a * rate_a >> 10; error_b = error_b * rate_b >> 10; error_d = error_d * rate_d >> 10;
     for (unsigned i = 0; i < inputs; i++) {
+        d[i] += (x[i] * error_d + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
         a[i] += (x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
         b[i] += (x[i] * error_b + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
         counter_learn(m, counters[i], bit, r->limit);
@@ -172,7 +205,7 @@ bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *c
     uint32_t *counters[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < m->rows[row].inputs; i++)
         counters[i] = &m->flags[spread(contexts[i], row << 8 | i) & m->flag_mask];
-    return code_bit(m, row, select, 0, counters, bit);
+    return code_bit(m, row, select, 0, 0, counters, bit);
 }
 
 static inline unsigned first_group(unsigned bits) {
@@ -192,7 +225,7 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];
-            bool bit = code_bit(m, row, select, done, counters, value >> (bits - 1 - done) & 1);
+            bool bit = code_bit(m, row, select, done, (1u << done) | coded, counters, value >> (bits - 1 - done) & 1);
             node = node << 1 | bit;
             coded = coded << 1 | bit;
         }
@@ -200,8 +233,9 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
     return coded;
 }
 
-void ds_model_teach(ds_model *m, unsigned row, const uint32_t *contexts, unsigned bits, unsigned value) {
-    const unsigned inputs = m->rows[row].inputs, limit = m->rows[row].limit;
+void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
+                    unsigned value) {
+    const unsigned limit = m->rows[row].limit;
     unsigned first = first_group(bits), second = bits - first;
     for (unsigned i = 0; i < inputs; i++) {
         line *l = find_line(m, spread(contexts[i], row << 8 | i));
@@ -235,15 +269,20 @@ static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned r
         return DS_E_MEMORY;
     for (unsigned r = 0; r < row_count; r++) {
         uint64_t inputs = rows[r].inputs, sets = (uint64_t)rows[r].selects * DS_MODEL_BITS, trusts = inputs + 1;
-        m->states[r].select_weights = ds_arena_alloc(arena, sets * inputs * sizeof(int32_t));
-        m->states[r].trust_weights = ds_arena_alloc(arena, trusts * inputs * sizeof(int32_t));
+        m->states[r].select_weights = ds_arena_alloc(arena, sets * (inputs + 1) * sizeof(int32_t));
+        m->states[r].trust_weights = ds_arena_alloc(arena, trusts * (inputs + 1) * sizeof(int32_t));
         if (m->states[r].select_weights == NULL || m->states[r].trust_weights == NULL)
             return DS_E_MEMORY;
         int32_t start = (int32_t)(inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10);
-        for (uint64_t i = 0; i < sets * inputs; i++)
-            m->states[r].select_weights[i] = start;
-        for (uint64_t i = 0; i < trusts * inputs; i++)
-            m->states[r].trust_weights[i] = start;
+        for (uint64_t i = 0; i < sets * (inputs+1); i++)
+            m->states[r].select_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
+        for (unsigned i = 0; i < DS_MODEL_BITS * 3; i++)
+            m->states[r].final_weights[i] = FINAL_START;
+        m->states[r].node_weights = ds_arena_alloc(arena, 256 * (inputs + 1) * sizeof(int32_t));
+        for (uint64_t i = 0; i < 256 * (inputs+1); i++)
+            m->states[r].node_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
+        for (uint64_t i = 0; i < trusts * (inputs+1); i++)
+            m->states[r].trust_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
     }
     build_tables(m);
     return DS_OK;

@@ -36,8 +36,9 @@ bool ds_model_flag(ds_model *model, unsigned row, unsigned select, const uint32_
 /* The low `bits` bits (1 to DS_MODEL_BITS) of value, most significant first. */
 unsigned ds_model_symbol(ds_model *model, unsigned row, unsigned select, const uint32_t *contexts, unsigned bits,
                          unsigned value);
-/* Teach without coding: the counters see the symbol, the weights do not. */
-void ds_model_teach(ds_model *model, unsigned row, const uint32_t *contexts, unsigned bits, unsigned value);
+/* Teach without coding: the counters of the first `inputs` contexts see the symbol, the weights do not. */
+void ds_model_teach(ds_model *model, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
+                    unsigned value);
 
 /* Writing: the end. The bytes stay the model's. */
 ds_status ds_model_finish(ds_model *model, ds_span *coded);

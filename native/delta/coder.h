@@ -19,6 +19,7 @@ typedef struct ds_coder {
 typedef struct ds_contexts {
     unsigned row;    /* ds_decision */
     unsigned select; /* set of weights */
+    uint32_t low;    /* of numbers: what is known of the last four bits */
     uint32_t hash[DS_MODEL_INPUTS];
 } ds_contexts;
 
@@ -26,6 +27,8 @@ typedef struct ds_contexts {
 
 /* A number; `contexts` may be NULL where there is no model. */
 ds_status ds_code_number(ds_coder *coder, ds_stream stream, const ds_contexts *contexts, uint64_t *value);
+/* The same for a number around zero, two's complement. */
+ds_status ds_code_signed(ds_coder *coder, ds_stream stream, const ds_contexts *contexts, uint64_t *value);
 /* Whether the next item is clean, in a stream of gaps; or a flag of the model. */
 ds_status ds_code_clean(ds_coder *coder, ds_stream stream, const ds_contexts *contexts, bool *clean);
 /* Streams only: how many of the next `limit` items are clean, *run, before one that is not (or the limit). */

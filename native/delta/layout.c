@@ -187,6 +187,7 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
 #define PLACE_DIAGONALS 2 /* the code of diagonal 1 */
 #define PLACE_ENDS (PLACE_DIAGONALS + DIAGONALS - 1)
 #define PLACE_FAR (PLACE_ENDS + ENDS - 1)
+#define BASES 4
 
 typedef struct places {
     uint64_t diagonals[DIAGONALS]; /* old offset - new offset, latest first */
@@ -215,6 +216,10 @@ static void settle_place(places *p, const ds_block *block) {
     p->new_end = block->new_offset + block->length;
 }
 
+static unsigned log_of(uint64_t value) {
+    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
+}
+
 static uint64_t place_code(const places *p, const ds_block *block) {
     unsigned diagonal = rank_of(p->diagonals, DIAGONALS, block->old_offset - block->new_offset);
     unsigned end = rank_of(p->ends, ENDS, block->old_offset);
@@ -224,7 +229,11 @@ static uint64_t place_code(const places *p, const ds_block *block) {
         return PLACE_DIAGONALS + diagonal - 1;
     if (end < ENDS)
         return PLACE_ENDS + end - 1;
-    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[0]);
+    unsigned base = 0;
+    for (unsigned i = 1; i < BASES; i++)
+        if (log_of(ds_zigzag(block->old_offset - p->ends[i])) + 1 < log_of(ds_zigzag(block->old_offset - p->ends[base])))
+            base = i;
+    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[base]) * BASES + base;
 }
 
 static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) {
@@ -236,7 +245,7 @@ static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) 
         return new_offset + p->diagonals[code - PLACE_DIAGONALS + 1];
     if (code < PLACE_FAR)
         return p->ends[code - PLACE_ENDS + 1];
-    return p->ends[0] + ds_unzigzag(code - PLACE_FAR);
+    return p->ends[(code - PLACE_FAR) % BASES] + ds_unzigzag((code - PLACE_FAR) / BASES);
 }
 
 /* What the model knows of a block: how the last two went. */
@@ -244,14 +253,10 @@ typedef struct history {
     unsigned place[3], gap[2], length[2]; /* latest first; numbers by their logarithm */
 } history;
 
-static unsigned log_of(uint64_t value) {
-    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
-}
-
 static void remember(history *h, uint64_t gap, uint64_t place, uint64_t length) {
     h->place[2] = h->place[1];
     h->place[1] = h->place[0];
-    h->place[0] = place < PLACE_FAR ? (unsigned)place : PLACE_FAR;
+    h->place[0] = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
     h->gap[1] = h->gap[0];
     h->gap[0] = log_of(gap);
     h->length[1] = h->length[0];
@@ -266,7 +271,7 @@ static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
 }
 
 static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64_t place, uint64_t *length) {
-    unsigned g = log_of(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR;
+    unsigned g = log_of(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
     ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
                             .hash = {0, p, ds_mix(h->length[0], h->length[1]), ds_mix(h->length[0], p),
                                      ds_mix(ds_mix(g, p), h->place[0]), ds_mix(g, h->length[0])}};
@@ -275,7 +280,7 @@ static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64
 
 #define PLACE_BITS 5
 
-static ds_status code_place(ds_coder *c, const history *h, uint64_t gap, uint64_t *place) {
+static ds_status code_place(ds_coder *c, const places *p, const history *h, uint64_t gap, uint64_t *place) {
     if (c->model == NULL)
         return ds_code_number(c, DS_STREAM_PLACES, NULL, place);
     unsigned g = log_of(gap);
@@ -283,16 +288,21 @@ static ds_status code_place(ds_coder *c, const history *h, uint64_t gap, uint64_
                             .hash = {0, g, ds_mix(h->place[0], h->place[1]), ds_mix(h->place[0], g),
                                      ds_mix(ds_mix(h->place[0], h->place[1]), h->place[2]),
                                      ds_mix(ds_mix(h->length[0], h->place[0]), g)}};
-    unsigned code = ds_code_symbol(c, &contexts, PLACE_BITS, *place < PLACE_FAR ? (unsigned)*place : PLACE_FAR);
+    uint64_t far = *place >= PLACE_FAR ? *place - PLACE_FAR : 0;
+    unsigned base = far % BASES;
+    unsigned code = ds_code_symbol(c, &contexts, PLACE_BITS, *place < PLACE_FAR ? (unsigned)*place : PLACE_FAR + base);
     if (code < PLACE_FAR) {
         *place = code;
         return DS_OK;
     }
-    uint64_t far = *place - PLACE_FAR;
+    base = (code - PLACE_FAR) % BASES;
+    far = ds_unzigzag(far / BASES);
     ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
-                                .hash = {0, h->place[0], ds_mix(h->length[0], g), ds_mix(h->place[0], h->place[1])}};
-    DS_TRY(ds_code_number(c, DS_STREAM_PLACES, &contexts_far, &far));
-    return ds_add(far, PLACE_FAR, place) ? DS_OK : DS_E_DELTA;
+                                .low = p->ends[base] & 15,
+                                .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g), ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
+    DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
+    *place = PLACE_FAR + ds_zigzag(far) * BASES + base;
+    return DS_OK;
 }
 
 static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size,
@@ -300,7 +310,7 @@ static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_siz
     uint64_t gap = block->new_offset - p->new_end, place = c->writing ? place_code(p, block) : 0;
     uint64_t length = block->length - 1;
     DS_TRY(code_gap(c, h, &gap));
-    DS_TRY(code_place(c, h, gap, &place));
+    DS_TRY(code_place(c, p, h, gap, &place));
     DS_TRY(code_length(c, h, gap, place, &length));
     remember(h, gap, place, length);
     if (!ds_add(p->new_end, gap, &block->new_offset) || !ds_add(length, 1, &block->length) ||

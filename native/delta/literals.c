@@ -1,5 +1,6 @@
 /* Bytes that no block covers. */
 #include "delta/steps.h"
+#include "delta/words.h"
 #include "image/isa/isa.h"
 
 /* ---- what the model knows of a literal byte ---- */
@@ -14,6 +15,7 @@ typedef struct reader {
     unsigned at;         /* bytes of its instruction so far */
     ds_x86_64_parts parts;
     uint32_t before[2]; /* hashes of the two instructions before */
+    uint64_t recent;    /* bytes that are no reference, latest lowest */
 } reader;
 
 static uint32_t hash_bytes(const uint8_t *bytes, unsigned size) {
@@ -36,8 +38,10 @@ static void begin_instruction(reader *r) {
     r->at = 0;
 }
 
-/* A byte has come. */
+/* A byte has come, or a reference. */
 static void step(reader *r, unsigned bytes) {
+    if (bytes == 1)
+        r->recent = r->recent << 8 | *r->next;
     r->next += bytes;
     r->at += bytes;
     look(r);
@@ -76,12 +80,80 @@ static void contexts_of_code(const reader *r, ds_contexts *contexts) {
     hash[0] = so_far;
     hash[1] = ds_mix(so_far, r->before[0]);
     hash[2] = ds_mix(so_far, ds_mix(r->before[0], r->before[1]));
-    hash[3] = ds_mix(role, next[-1]);
-    hash[4] = ds_mix(role, next[-1] | next[-2] << 8);
-    hash[5] = ds_mix(1, next[-1] | next[-2] << 8 | next[-3] << 16);
-    hash[6] = ds_load32(next - 4) * 0x2545f491u;
+    uint32_t recent = (uint32_t)r->recent;
+    hash[3] = ds_mix(role, recent & 0xff);
+    hash[4] = ds_mix(role, recent & 0xffff);
+    hash[5] = ds_mix(1, recent & 0xffffff);
+    hash[6] = recent * 0x2545f491u;
     hash[7] = ds_mix(ds_mix(role, modrm), operand_so_far);
-    hash[8] = ds_mix(ds_load32(next - 4), ds_load16(next - 6));
+    hash[8] = ds_mix(recent, (uint32_t)(r->recent >> 32) & 0xffff);
+}
+
+/* ---- teaching: old code round a gap resembles the new code in it ---- */
+
+#ifndef TEACH_REACH
+#define TEACH_REACH 512
+#endif
+#define CODE_TAUGHT 9 /* contexts that do not depend on where a byte stands among old bytes */
+
+static bool is_start(const ds_image *image, ds_offset offset) {
+    return image->starts[offset >> 3] >> (offset & 7) & 1;
+}
+
+static void teach_run(ds_walk *w, ds_offset at, ds_offset end) {
+    const ds_image *old = w->old_image;
+    if (at < 16)
+        at = 16;
+    while (at < end && !is_start(old, at))
+        at++;
+    reader r = {.next = old->file.data + at, .recent = ds_load64_be(old->file.data + at - 8)};
+    look(&r);
+    while (at < end) {
+        if (r.parts.field_size == 4 && r.at == r.parts.field && end - at >= 4) {
+            step(&r, 4);
+            at += 4;
+            continue;
+        }
+        ds_contexts contexts;
+        contexts_of_code(&r, &contexts);
+        ds_model_teach(w->coder->model, DS_DECIDE_CODE, CODE_TAUGHT, contexts.hash, 8, *r.next);
+        step(&r, 1);
+        at++;
+    }
+}
+
+static void teach(ds_walk *w, ds_offset from, ds_offset to) {
+    const ds_image *old = w->old_image;
+    to = to < old->file.size ? to : old->file.size;
+    for (uint64_t page = from / DS_PAGE_TAUGHT; page * DS_PAGE_TAUGHT < to; page++) {
+        uint64_t first = page;
+        while (page * DS_PAGE_TAUGHT < to && w->teach_budget >= DS_PAGE_TAUGHT &&
+               !(w->taught[page >> 3] >> (page & 7) & 1)) {
+            w->taught[page >> 3] |= (uint8_t)(1u << (page & 7));
+            w->teach_budget -= DS_PAGE_TAUGHT;
+            page++;
+        }
+        if (page > first) {
+            ds_offset end = page * DS_PAGE_TAUGHT;
+            teach_run(w, first * DS_PAGE_TAUGHT, end < old->file.size ? end : old->file.size);
+        }
+    }
+}
+
+static void teach_gap(ds_walk *w, uint64_t block, uint64_t size) {
+    if (w->old_image->starts == NULL)
+        return;
+    uint64_t reach = TEACH_REACH;
+    (void)size;
+    if (block > 0) {
+        const ds_block *before = &w->blocks->list.items[block - 1];
+        ds_offset end = before->old_offset + before->length;
+        teach(w, end > reach ? end - reach : 0, end + reach);
+    }
+    if (block < w->blocks->list.count) {
+        ds_offset start = w->blocks->list.items[block].old_offset;
+        teach(w, start > reach ? start - reach : 0, start + reach);
+    }
 }
 
 /* ---- alignment ---- */
@@ -139,27 +211,13 @@ static void align(ds_walk *w, const uint8_t *next, uint8_t byte) {
 
 /* ---- x86-64 code ---- */
 
-static bool old_reference(const ds_walk *w, ds_offset offset, const ds_ref **ref) {
-    const ds_image *image = w->old_image;
-    uint64_t low = 0, high = image->refs.count;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        if (image->refs.items[middle].offset < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *ref = &image->refs.items[low];
-    return low < image->refs.count && image->refs.items[low].offset == offset;
-}
-
 /* A rel32 field in new code: its target instead of its bytes. */
 static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, reader *r, uint8_t *field,
                             const uint8_t *new_field) {
     const ds_ref *ref;
     unsigned tail = r->parts.length - r->parts.field - 4u;
     ds_address place = ds_layout_address(w->layout, at), target = 0, hint = 0;
-    bool has_hint = old_reference(w, w->alignment.at, &ref) && ds_ref_kind_of(ref) == DS_REF_REL32;
+    bool has_hint = ds_walk_find_reference(w->old_image, w->alignment.at, &ref) && ds_ref_kind_of(ref) == DS_REF_REL32;
     if (has_hint)
         hint = ds_predict_beside(&w->predictor, ref->target, block);
     if (new_field != NULL)
@@ -176,7 +234,7 @@ static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, reader *r,
 
 static ds_status model_code(ds_walk *w, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
                             const uint8_t *new_bytes) {
-    reader r = {.next = bytes};
+    reader r = {.next = bytes, .recent = ds_load64_be(bytes - 8)};
     ds_offset from = w->instruction < at && at - w->instruction <= LONGEST ? w->instruction : at;
     r.at = (unsigned)(at - from);
     look(&r);
@@ -233,6 +291,8 @@ static ds_status literal_run(ds_walk *w, uint64_t block, const ds_region *code, 
                              uint8_t *bytes) {
     ds_coder *c = w->coder;
     const uint8_t *new_bytes = c->writing ? w->new_bytes + at : NULL;
+    if (c->model != NULL && code != NULL && code->words && at % DS_WORD == 0 && size % DS_WORD == 0)
+        return ds_words_literal(w, block, at, size, bytes, new_bytes);
     if (c->model != NULL)
         return code != NULL && !code->words ? model_code(w, block, at, size, bytes, new_bytes)
                                             : model_data(w, at, size, bytes, new_bytes);
@@ -269,6 +329,8 @@ ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset en
         ds_offset stop;
         bool derived;
         const ds_region *code = ds_layout_code(w->layout, at, &stop);
+        if (w->coder->model != NULL && code != NULL && !code->words)
+            teach_gap(w, block, end - at);
         stop = ds_derived_run(w->derivations, at, stop < end ? stop : end, &derived);
         while (at < stop) {
             uint64_t size = stop - at < DS_CHUNK ? stop - at : DS_CHUNK;

@@ -38,12 +38,13 @@ static void contexts_of_wrong(const ds_walk *w, const ds_prediction *p, const ds
 }
 
 static ds_status code_fix(ds_walk *w, const ds_prediction *p, ds_address *actual) {
-    uint64_t fix = ds_zigzag(*actual - p->target);
+    uint64_t fix = *actual - p->target;
     ds_contexts contexts = {.row = DS_DECIDE_REF_FIX,
+                            .low = p->target & 15,
                             .hash = {p->kind, ds_mix(p->kind, p->rule), w->wrong_history & 3, ds_mix(p->rule, w->last_fix)}};
-    DS_TRY(ds_code_number(w->coder, DS_STREAM_REF_FIXES, &contexts, &fix));
+    DS_TRY(ds_code_signed(w->coder, DS_STREAM_REF_FIXES, &contexts, &fix));
     w->last_fix = (uint32_t)fix;
-    *actual = p->target + ds_unzigzag(fix);
+    *actual = p->target + fix;
     return DS_OK;
 }
 

@@ -1,5 +1,6 @@
 /* Copied bytes that are not as predicted. */
 #include "delta/steps.h"
+#include "delta/words.h"
 #include "image/isa/isa.h"
 
 /* ---- streams: runs of equal bytes, and differences ---- */
@@ -167,6 +168,13 @@ static void code_unit(ds_walk *w, const ds_block *block, ds_offset old_offset, u
     }
 }
 
+static bool is_words(const ds_walk *w, ds_offset old_offset, const ds_block *block, uint64_t size) {
+    const ds_region *region = ds_image_region(w->old_image, ds_image_address(w->old_image, old_offset));
+    ds_offset new_offset = block->new_offset + (old_offset - block->old_offset);
+    return region != NULL && region->words && region->class_ == DS_REGION_CODE && size % DS_WORD == 0 &&
+           old_offset % DS_WORD == 0 && new_offset % DS_WORD == 0;
+}
+
 static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                                  const uint8_t *new_bytes, uint64_t size) {
     unsigned length = log_of(block->length);
@@ -184,7 +192,9 @@ static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset ol
                                          ds_mix(wrong, w->unit_history & 3), w->unit_history & 0xffff}};
         differs = ds_code_flag(w->coder, &contexts, differs);
         w->unit_history = w->unit_history << 1 | differs;
-        if (differs)
+        if (differs && is_words(w, old_offset + at, block, unit))
+            ds_words_residual(w, block, old_offset + at, bytes + at, new_bytes != NULL ? new_bytes + at : NULL, unit);
+        else if (differs)
             code_unit(w, block, old_offset + at, bytes + at, new_bytes != NULL ? new_bytes + at : NULL, unit);
     }
     return ds_model_check(w->coder->model);

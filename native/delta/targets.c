@@ -170,10 +170,10 @@ ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_address place, bool has_
         break;
     }
     default: {
-        uint64_t distance = ds_zigzag(*target - place);
-        ds_contexts in = {.row = DS_DECIDE_TARGET_DISTANCE, .hash = {class_, known, ds_mix(known, t->last_way & 15)}};
-        DS_TRY(ds_code_number(c, 0, &in, &distance));
-        *target = place + ds_unzigzag(distance);
+        uint64_t distance = *target - place;
+        ds_contexts in = {.low = place & 15, .row = DS_DECIDE_TARGET_DISTANCE, .hash = {class_, known, ds_mix(known, t->last_way & 15)}};
+        DS_TRY(ds_code_signed(c, 0, &in, &distance));
+        *target = place + distance;
     }
     }
     remember(t, *target);

@@ -49,6 +49,12 @@ static uint64_t first_ref(const ds_image *image, ds_offset offset) {
     return low;
 }
 
+bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref) {
+    uint64_t at = first_ref(image, offset);
+    *ref = &image->refs.items[at];
+    return at < image->refs.count && image->refs.items[at].offset == offset;
+}
+
 static ds_offset ref_end(const ds_ref *ref) {
     return ref->offset + (uint64_t)ds_ref_length(ds_ref_kind_of(ref));
 }
@@ -89,6 +95,19 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
 
 #define SEARCH_FACTOR 64 /* old bytes looked at for each new one, at most */
 
+#define TEACH_FACTOR 4
+#define TEACH_MIN ((uint64_t)64 << 10)
+
+/* Old code is shown in proportion to the new code that it resembles. */
+static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
+    uint64_t literals = new_size;
+    for (uint64_t i = 0; i < w->blocks->list.count; i++)
+        literals -= w->blocks->list.items[i].length;
+    w->teach_budget = TEACH_FACTOR * literals + TEACH_MIN;
+    w->taught = ds_arena_alloc(w->arena, w->old_image->file.size / DS_PAGE_TAUGHT / 8 + 1);
+    return w->taught == NULL ? DS_E_MEMORY : DS_OK;
+}
+
 static ds_status walk(ds_walk *w, uint64_t new_size) {
     ds_map map = {.arena = w->arena};
     const ds_block *blocks = w->blocks->list.items;
@@ -99,6 +118,9 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     if (w->coder->model != NULL)
         DS_TRY(ds_targets_open(&w->targets, &w->predictor, w->coder->writing, w->arena));
     w->search_budget = SEARCH_FACTOR * new_size;
+    for (unsigned i = 0; i < 32; i++)
+        w->substituted[i] = (uint8_t)i;
+    DS_TRY(open_teaching(w, new_size));
     w->output.buffer = ds_arena_alloc(w->arena, OUTPUT + DS_HISTORY);
     if (w->output.buffer == NULL)
         return DS_E_MEMORY;
@@ -126,6 +148,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
     uint64_t new_size = new_image->file.size;
     ds_walk w = {.coder = coder,
                  .old_image = old_image,
+                 .new_image = new_image,
                  .new_bytes = new_image->file.data,
                  .layout = &layout,
                  .derivations = derivations,

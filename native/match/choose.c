@@ -26,7 +26,7 @@
 #define BIT 64
 #define PRICE_EQUAL 1
 #define PRICE_INTO_LITERAL (3 * BIT)
-#define PRICE_CHANGE (15 * BIT)
+#define PRICE_CHANGE (17 * BIT)
 #define PRICE_DISTANCE 70 /* 1.1 bits for each doubling of the distance */
 #define PRICE_FAR (16 * BIT)
 
@@ -47,9 +47,9 @@ enum {
 static const uint16_t price_miss[BYTE_CLASSES] = {
     [DATA_BYTE] = 9 * BIT,          [CODE_BYTE] = 9 * BIT,      [WORD_BYTE] = 7 * BIT,
     [WORD_REF_BYTE] = 14 * BIT / 4, [REF1_BYTE] = 14 * BIT,     [REF2_BYTE] = 14 * BIT / 2,
-    [REF3_BYTE] = 14 * BIT / 3,     [REF4_BYTE] = 12 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
+    [REF3_BYTE] = 14 * BIT / 3,     [REF4_BYTE] = 14 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
 static const uint16_t price_literal[BYTE_CLASSES] = {
-    [DATA_BYTE] = 7 * BIT,          [CODE_BYTE] = 32 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
+    [DATA_BYTE] = 7 * BIT,          [CODE_BYTE] = 25 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
     [WORD_REF_BYTE] = 10 * BIT / 4, [REF1_BYTE] = 5 * BIT,       [REF2_BYTE] = 10 * BIT / 2,
     [REF3_BYTE] = 10 * BIT / 3,     [REF4_BYTE] = 10 * BIT / 4,  [REF8_BYTE] = 10 * BIT / 8};
 
