@@ -226,7 +226,7 @@ static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, reader *r,
     unsigned class_ = r->parts.modrm != 0;
     if (class_ == 0 || !has_hint)
         w->alignment.run = 0;
-    DS_TRY(ds_code_target(&w->targets, w->coder, place, has_hint, hint, known, class_, &target));
+    DS_TRY(ds_code_target(&w->targets, w->coder, place, has_hint, hint, known, 0, class_, &target));
     ds_ref_put(DS_REF_REL32, field, place, tail, 0, target);
     w->alignment.at += 4;
     return DS_OK;

@@ -130,7 +130,7 @@ static void remember(ds_targets *t, ds_address target) {
 #define NEAR 4096
 
 ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_address place, bool has_hint, ds_address hint, uint32_t known,
-                         unsigned class_, ds_address *target) {
+                         uint32_t around, unsigned class_, ds_address *target) {
     unsigned way = WAY_DISTANCE, recent = 0;
     uint64_t rank = 0;
     if (c->writing) {
@@ -140,7 +140,7 @@ ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_address place, bool has_
             way = WAY_HINT;
         else if (recent < DS_TARGETS_RECENT)
             way = WAY_RECENT;
-        else if (class_ == 0 && distance + NEAR < 2 * NEAR)
+        else if (distance + NEAR < 2 * NEAR)
             way = WAY_DISTANCE;
         else if (find_rank(t, class_, *target, &rank))
             way = WAY_RANK;
@@ -172,7 +172,11 @@ ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_address place, bool has_
     default: {
         uint64_t distance = *target - place;
         ds_contexts in = {.low = place & 15, .row = DS_DECIDE_TARGET_DISTANCE, .hash = {class_, known, ds_mix(known, t->last_way & 15)}};
+        in.hash[4] = ds_mix(around, 5);
+        in.hash[5] = ds_mix(around, known);
+        in.hash[3] = ds_mix(class_, t->last_distance);
         DS_TRY(ds_code_signed(c, 0, &in, &distance));
+        t->last_distance = (uint32_t)distance;
         *target = place + distance;
     }
     }

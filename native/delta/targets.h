@@ -20,6 +20,7 @@ typedef struct ds_targets {
     const ds_predictor *predictor;
     ds_target_list ranked[2]; /* code, data */
     ds_address recent[DS_TARGETS_RECENT];
+    uint32_t last_distance;
     unsigned last_way; /* latest ways, two bits each */
 } ds_targets;
 
@@ -28,6 +29,6 @@ void ds_targets_close(ds_targets *targets, ds_arena *arena);
 
 /* Code the address that `place` refers to; `hint` is the best guess. `contexts`: what is known of the reference. */
 ds_status ds_code_target(ds_targets *targets, ds_coder *coder, ds_address place, bool has_hint, ds_address hint,
-                         uint32_t known, unsigned class_, ds_address *target);
+                         uint32_t known, uint32_t around, unsigned class_, ds_address *target);
 
 #endif

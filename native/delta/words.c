@@ -136,7 +136,7 @@ static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32
     if (new_bytes != NULL)
         target = target_of(w, s, at, new_bytes, place);
     unsigned class_ = s->kind == DS_REF_ADRP;
-    DS_TRY(ds_code_target(&w->targets, w->coder, place, has_hint, hint, ds_mix(so_far, s->kind), class_, &target));
+    DS_TRY(ds_code_target(&w->targets, w->coder, place, has_hint, hint, ds_mix(so_far, s->kind), 0, class_, &target));
     ds_store32(bytes, so_far);
     ds_ref_put(s->kind, bytes, place, 0, 0, target);
     return DS_OK;

@@ -61,6 +61,17 @@ ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
     return DS_FILE_BASE + offset;
 }
 
+bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset) {
+    for (uint64_t i = 0; i < layout->loaded.count; i++) {
+        const ds_region *region = &layout->loaded.items[i];
+        if (address - region->address < region->size) {
+            *offset = region->offset + (address - region->address);
+            return true;
+        }
+    }
+    return false;
+}
+
 const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
     uint64_t before = regions_before(layout, offset);
     *stop = before < layout->loaded.count ? layout->loaded.items[before].offset : UINT64_MAX;
