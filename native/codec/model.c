@@ -44,9 +44,7 @@ struct ds_model {
     uint32_t flag_mask;
     uint32_t rates[COUNT_MASK + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
-    int16_t stretch_coarse[4096]; /* by p >> 4 */
-    int16_t stretch_low[2048];    /* by p below 2048; mirrored above */
-    uint16_t price[4096];         /* bits * 4096 of a probability >> 4 */
+    int16_t stretch[65536];
     ds_arena *arena;
 };
 
@@ -68,27 +66,13 @@ static void build_tables(ds_model *m) {
         e = (uint64_t)(((unsigned __int128)e * EXP_STEP) >> 40);
     }
     int x = -STRETCH_MAX;
-    for (unsigned p = 0; p < 2048; p++) {
+    for (unsigned p = 0; p < 65536; p++) {
         while (x < STRETCH_MAX && m->squash[STRETCH_MAX + x] < p)
             x++;
-        m->stretch_low[p] = (int16_t)x;
-    }
-    x = -STRETCH_MAX;
-    for (unsigned i = 0; i < 4096; i++) {
-        while (x < STRETCH_MAX && m->squash[STRETCH_MAX + x] < i * 16 + 8)
-            x++;
-        m->stretch_coarse[i] = (int16_t)x;
+        m->stretch[p] = (int16_t)x;
     }
     for (unsigned n = 0; n <= COUNT_MASK; n++)
         m->rates[n] = 131072 / (2 * n + 3); /* 65536 / (n + 1.5) */
-}
-
-static inline int stretch(const ds_model *m, uint32_t p16) {
-    if (p16 < 2048)
-        return m->stretch_low[p16];
-    if (p16 > 65536 - 2048)
-        return -m->stretch_low[65536 - p16];
-    return m->stretch_coarse[p16 >> 4];
 }
 
 static inline uint32_t squash(const ds_model *m, int x) {
@@ -125,6 +109,11 @@ static inline int learn_rate(int32_t *n) {
 }
 #define TRUSTED 2 /* a counter seen so often has a say */
 
+#define WEIGHT_MAX (10 * WEIGHT_ONE) /* a weight times STRETCH_MAX fits 31 bits */
+static inline int32_t clip(int32_t w) {
+    return w > WEIGHT_MAX ? WEIGHT_MAX : w < -WEIGHT_MAX ? -WEIGHT_MAX : w;
+}
+
 static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, unsigned node_index, uint32_t *const counters[],
                      bool bit) {
     const ds_model_row *r = &m->rows[row];
@@ -133,19 +122,19 @@ static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_in
     int x[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < inputs; i++) {
         uint32_t c = *counters[i], n = c & COUNT_MASK;
-        x[i] = n == 0 ? 0 : stretch(m, counter_p16(c));
+        x[i] = m->stretch[counter_p16(c)];
         trusted += n >= TRUSTED;
     }
     int32_t *a = state->select_weights + (select * DS_MODEL_BITS + bit_index) * (inputs + 1);
     int32_t *b = state->trust_weights + trusted * (inputs + 1);
     int32_t *d = state->node_weights + node_index * (inputs + 1);
-    int64_t dot_a = 0, dot_b = 0, dot_d = 0;
+    int32_t dot_a = 0, dot_b = 0, dot_d = 0;
     for (unsigned i = 0; i < inputs; i++) {
-        dot_a += (int64_t)x[i] * a[i];
-        dot_b += (int64_t)x[i] * b[i];
-        dot_d += (int64_t)x[i] * d[i];
+        dot_a += x[i] * a[i] >> 8;
+        dot_b += x[i] * b[i] >> 8;
+        dot_d += x[i] * d[i] >> 8;
     }
-    int out_a = (int)(dot_a >> 16), out_b = (int)(dot_b >> 16), out_d = (int)(dot_d >> 16);
+    int out_a = dot_a >> 8, out_b = dot_b >> 8, out_d = dot_d >> 8;
     int outs[3] = {out_a, out_b, out_d};
     for (unsigned i = 0; i < 3; i++)
         outs[i] = outs[i] > STRETCH_MAX ? STRETCH_MAX : outs[i] < -STRETCH_MAX ? -STRETCH_MAX : outs[i];
@@ -172,9 +161,11 @@ static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_in
     int rate_a = learn_rate(a + inputs), rate_b = learn_rate(b + inputs), rate_d = learn_rate(d + inputs);
     error_a = error_a * rate_a >> 10; error_b = error_b * rate_b >> 10; error_d = error_d * rate_d >> 10;
     for (unsigned i = 0; i < inputs; i++) {
-        d[i] += (x[i] * error_d + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
-        a[i] += (x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
-        b[i] += (x[i] * error_b + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
+        d[i] = clip(d[i] + ((x[i] * error_d + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
+        a[i] = clip(a[i] + ((x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
+        b[i] = clip(b[i] + ((x[i] * error_b + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
+    }
+    for (unsigned i = 0; i < inputs; i++) {
         counter_learn(m, counters[i], bit, r->limit);
     }
     return bit;
@@ -201,6 +192,19 @@ static line *find_line(ds_model *m, uint32_t hash) {
     return victim;
 }
 
+/* The lines of all contexts; looked for together, so that memory answers together. */
+static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset, uint32_t salt,
+                       line *lines[]) {
+    uint32_t hashes[DS_MODEL_INPUTS];
+    for (unsigned i = 0; i < inputs; i++) {
+        hashes[i] = spread(contexts[i] + offset, salt | i);
+        __builtin_prefetch(&m->lines[hashes[i] & m->line_mask & ~1u], 1);
+        __builtin_prefetch(&m->lines[(hashes[i] & m->line_mask) | 1u], 1);
+    }
+    for (unsigned i = 0; i < inputs; i++)
+        lines[i] = find_line(m, hashes[i]);
+}
+
 bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
     uint32_t *counters[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < m->rows[row].inputs; i++)
@@ -220,8 +224,7 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
     unsigned coded = 0, done = 0, salt = row << 8;
     while (done < bits) {
         unsigned group = done == 0 ? first_group(bits) : bits - done, node = 1;
-        for (unsigned i = 0; i < inputs; i++)
-            lines[i] = find_line(m, spread(contexts[i] + (done == 0 ? 0 : (coded + 1) * 0x3c6ef372u), salt | i));
+        find_lines(m, inputs, contexts, done == 0 ? 0 : (coded + 1) * 0x3c6ef372u, salt, lines);
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];
@@ -233,21 +236,24 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
     return coded;
 }
 
+static void teach_group(const ds_model *m, line *l, unsigned value, unsigned bits, uint32_t limit) {
+    unsigned node = 1;
+    for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
+        counter_learn(m, &l->counters[node], value >> k & 1, limit);
+}
+
 void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
                     unsigned value) {
     const unsigned limit = m->rows[row].limit;
     unsigned first = first_group(bits), second = bits - first;
+    line *lines[2][DS_MODEL_INPUTS];
+    find_lines(m, inputs, contexts, 0, row << 8, lines[0]);
+    if (second > 0)
+        find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines[1]);
     for (unsigned i = 0; i < inputs; i++) {
-        line *l = find_line(m, spread(contexts[i], row << 8 | i));
-        unsigned node = 1, coded = value >> second;
-        for (unsigned k = first; k-- > 0; node = node << 1 | (coded >> k & 1))
-            counter_learn(m, &l->counters[node], coded >> k & 1, limit);
-        if (second == 0)
-            continue;
-        l = find_line(m, spread(contexts[i] + (coded + 1) * 0x3c6ef372u, row << 8 | i));
-        node = 1;
-        for (unsigned k = second; k-- > 0; node = node << 1 | (value >> k & 1))
-            counter_learn(m, &l->counters[node], value >> k & 1, limit);
+        teach_group(m, lines[0][i], value >> second, first, limit);
+        if (second > 0)
+            teach_group(m, lines[1][i], value & ((1u << second) - 1), second, limit);
     }
 }
 

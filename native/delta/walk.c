@@ -97,6 +97,7 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
 
 #define TEACH_FACTOR 4
 #define TEACH_MIN ((uint64_t)64 << 10)
+#define TEACH_MAX ((uint64_t)1 << 20)
 
 /* Old code is shown in proportion to the new code that it resembles. */
 static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
@@ -104,6 +105,8 @@ static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
     for (uint64_t i = 0; i < w->blocks->list.count; i++)
         literals -= w->blocks->list.items[i].length;
     w->teach_budget = TEACH_FACTOR * literals + TEACH_MIN;
+    if (w->teach_budget > TEACH_MAX)
+        w->teach_budget = TEACH_MAX;
     w->taught = ds_arena_alloc(w->arena, w->old_image->file.size / DS_PAGE_TAUGHT / 8 + 1);
     return w->taught == NULL ? DS_E_MEMORY : DS_OK;
 }
