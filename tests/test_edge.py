@@ -71,3 +71,29 @@ def test_a_hook_that_does_not_end_is_ended_with_what_it_started(tmp_path: Path) 
 def test_a_hook_that_cannot_be_run_is_bad(tmp_path: Path) -> None:
     missing = tmp_path / "nothing"
     assert system_edge().run_hook(missing, 1).status == 126
+
+
+def test_what_a_process_has_of_a_file_that_it_maps() -> None:
+    edge = system_edge()
+    mine = next(process for process in edge.processes() if process.pid == os.getpid())
+    image = next(mapping for mapping in mine.mappings if mapping.path.endswith(".so"))
+    assert edge.read_mapped(mine.pid, image, 0, 4) == b"\x7fELF"
+    assert edge.read_mapped(2**22, image, 0, 4) == b""  # no such process
+
+
+def test_a_hook_is_told_in_words(tmp_path: Path) -> None:
+    result = system_edge().tell_hook(script(tmp_path / "hook", "cat; exit 4"), b"what was done", 20)
+    assert (result.status, result.words) == (4, "what was done")
+    assert system_edge().tell_hook(script(tmp_path / "deaf", "exit 0"), b"x" * 1_000_000, 20).status == 0
+
+
+def test_unit_deletion_and_addresses(tmp_path: Path) -> None:
+    process = tmp_path / "42"
+    process.mkdir()
+    (process / "comm").write_text("browser\n")
+    (process / "cgroup").write_text("0::/user.slice/user@1.service/app.slice/browser.service/render\n")
+    (process / "maps").write_text("7f02-7f03 r-xp 00000000 fd:01 78 /store/slot-1/app/x.so (deleted)\n")
+    (found,) = processes_from(tmp_path)
+    assert (found.unit, found.readable) == ("browser.service", True)
+    (mapping,) = found.mappings
+    assert (mapping.deleted, mapping.start, mapping.end) == (True, 0x7F02, 0x7F03)

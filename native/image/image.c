@@ -77,26 +77,10 @@ ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, 
     return DS_OK;
 }
 
-ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux) {
+ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind, ds_address base) {
     if (!ds_within(offset, ds_ref_length(kind), image->file.size))
         return DS_OK;
-    ds_address base = ds_ref_is_based(kind) && aux < image->bases.count ? image->bases.items[aux] : 0;
-    ds_address place = ds_image_address(image, offset);
-    return ds_image_add_ref(image, offset, kind, aux,
-                            ds_ref_solve(kind, image->file.data + offset, place, aux, base, 0));
-}
-
-ds_status ds_image_add_base(ds_image *image, ds_address base, uint32_t *index) {
-    uint64_t count = image->bases.count;
-    if (count > 0 && image->bases.items[count - 1] == base) {
-        *index = (uint32_t)(count - 1);
-        return DS_OK;
-    }
-    DS_TRY(DS_VEC_RESERVE(image->arena, &image->bases, count + 1));
-    image->bases.items[count] = base;
-    image->bases.count = count + 1;
-    *index = (uint32_t)count; /* past 24 bits ds_image_add_ref drops the reference */
-    return DS_OK;
+    return ds_image_add_ref(image, offset, kind, 0, ds_ref_solve(kind, image->file.data + offset, place, 0, base, 0));
 }
 
 ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target) {
@@ -191,9 +175,9 @@ void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->regions);
     DS_VEC_FREE(image->arena, &image->by_offset);
     DS_VEC_FREE(image->arena, &image->refs);
-    DS_VEC_FREE(image->arena, &image->bases);
     DS_VEC_FREE(image->arena, &image->slots);
     DS_VEC_FREE(image->arena, &image->signatures);
+    DS_VEC_FREE(image->arena, &image->spellings);
     ds_arena_free(image->arena, image->starts);
     *image = (ds_image){0};
 }

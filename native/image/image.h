@@ -48,8 +48,9 @@ typedef struct ds_region {
 } ds_region;
 
 /* Reference kinds. `place` is the address of the field's first byte; `aux` is
- * the 24-bit auxiliary value; `base` is image->bases[aux] for based kinds;
- * `space` is DS_SPACE_MASK & place. */
+ * the auxiliary value (24 bits, 0 where the kind has none); `base` is the address
+ * that a based kind counts from (not kept: ds_ref_base); `space` is
+ * DS_SPACE_MASK & place. */
 typedef enum ds_ref_kind {
     DS_REF_NONE,
     DS_REF_REL8,    /* i8:  target = place + 1 + aux + field (aux: bytes of the instruction after the field) */
@@ -97,6 +98,14 @@ typedef enum ds_ref_kind {
     DS_REF_COUNT32_16, /* the same for entries of 16 bytes */
     DS_REF_INDEX24_4,  /* u24: target = base + 4 * field; ordinal of a chained import */
     DS_REF_NAME23,     /* upper 23 bits: target = base + number; name of a chained import */
+    DS_REF_STEP6,      /* low 6 bits: target = base + (field << aux) - 1; a step of DW_CFA_advance_loc */
+    DS_REF_STEP8,      /* u8, u16, u32: the same, DW_CFA_advance_loc1 to 4 */
+    DS_REF_STEP16,
+    DS_REF_STEP32,
+    DS_REF_STEP_ULEB1, /* ULEB128 of 1..4 bytes: the same, Go's tables of program counters */
+    DS_REF_STEP_ULEB2,
+    DS_REF_STEP_ULEB3,
+    DS_REF_STEP_ULEB4,
     DS_REF_KINDS,
 } ds_ref_kind;
 
@@ -127,6 +136,13 @@ typedef struct ds_signature {
     ds_offset covered;
 } ds_signature;
 
+/* Bytes that a text may spell in hexadecimal digits: a debug link, the build id. */
+typedef struct ds_spelling {
+    ds_offset digits;  /* of the first digit */
+    ds_offset spelled; /* of the first byte, before them */
+    uint64_t size;     /* in bytes: twice as many digits */
+} ds_spelling;
+
 typedef struct ds_image {
     ds_span file;
     ds_arena *arena;
@@ -134,9 +150,9 @@ typedef struct ds_image {
     DS_VEC(ds_region) regions;
     DS_VEC(uint32_t) by_offset; /* numbers of the regions with bytes, by file offset */
     DS_VEC(ds_ref) refs;
-    DS_VEC(ds_address) bases;
     DS_VEC(ds_slot) slots;
     DS_VEC(ds_signature) signatures;
+    DS_VEC(ds_spelling) spellings;
     uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
 
@@ -155,9 +171,9 @@ void ds_image_free(ds_image *image);
  * added first wins, so parsers add the most certain kind first. */
 ds_status ds_image_add_region(ds_image *image, ds_region region);
 ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target);
-/* Adds with the target solved from the bytes in the file. */
-ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux);
-ds_status ds_image_add_base(ds_image *image, ds_address base, uint32_t *index);
+/* Adds with the target solved from the bytes in the file, for kinds without auxiliary value. `base` matters to
+ * based kinds alone, `place` to kinds that count from it (or from its space). */
+ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind, ds_address base);
 ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target);
 ds_status ds_image_settle(ds_image *image);
 
@@ -175,5 +191,9 @@ void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux
 /* Bits of the field that hold the reference, as a little-endian mask of ds_ref_length bytes. */
 uint64_t ds_ref_mask(ds_ref_kind kind);
 bool ds_ref_is_based(ds_ref_kind kind);
+/* Kinds of small numbers that follow each other: STEP6 to STEP_ULEB4. */
+bool ds_ref_is_step(ds_ref_kind kind);
+/* Of a reference of a based kind: the address that the field counts from. */
+ds_address ds_ref_base(const ds_image *image, const ds_ref *ref);
 
 #endif

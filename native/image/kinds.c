@@ -31,7 +31,8 @@ typedef enum origin {
     FROM_SPACE,
     FROM_FILE,
     FROM_BASE,
-    FROM_BASE_LAST
+    FROM_BASE_LAST,
+    FROM_BASE_LAST_UNITS /* of 1 << aux bytes */
 } origin;
 
 typedef struct kind_row {
@@ -44,6 +45,7 @@ typedef struct kind_row {
 } kind_row;
 
 #define ALL1 0xffu
+#define ALL2 0xffffu
 #define ALL3 0xffffffu
 #define ALL4 0xffffffffu
 #define ALL8 UINT64_MAX
@@ -93,10 +95,19 @@ static const kind_row kinds[DS_REF_KINDS] = {
     [DS_REF_COUNT32_16] = {4, FORM_BYTES, FROM_BASE_LAST, 0, 16, ALL4},
     [DS_REF_INDEX24_4] = {3, FORM_BYTES, FROM_BASE, 0, 4, ALL3},
     [DS_REF_NAME23] = {4, FORM_NAME, FROM_BASE, 0, 1, 0xfffffe00},
+    [DS_REF_STEP6] = {1, FORM_BYTES, FROM_BASE_LAST_UNITS, 0, 1, 0x3f},
+    [DS_REF_STEP8] = {1, FORM_BYTES, FROM_BASE_LAST_UNITS, 0, 1, ALL1},
+    [DS_REF_STEP16] = {2, FORM_BYTES, FROM_BASE_LAST_UNITS, 0, 1, ALL2},
+    [DS_REF_STEP32] = {4, FORM_BYTES, FROM_BASE_LAST_UNITS, 0, 1, ALL4},
+    [DS_REF_STEP_ULEB1] = {1, FORM_ULEB, FROM_BASE_LAST_UNITS, 0, 1, 0x7f},
+    [DS_REF_STEP_ULEB2] = {2, FORM_ULEB, FROM_BASE_LAST_UNITS, 0, 1, 0x7f7f},
+    [DS_REF_STEP_ULEB3] = {3, FORM_ULEB, FROM_BASE_LAST_UNITS, 0, 1, 0x7f7f7f},
+    [DS_REF_STEP_ULEB4] = {4, FORM_ULEB, FROM_BASE_LAST_UNITS, 0, 1, 0x7f7f7f7f},
 };
 
 #define PAGE_BITS 12
 #define PAGE_MASK ((ds_address)4095)
+#define UNIT_MASK 31u /* of aux, so that every shift is defined */
 
 unsigned ds_ref_length(ds_ref_kind kind) {
     return kinds[kind].length;
@@ -107,7 +118,7 @@ uint64_t ds_ref_mask(ds_ref_kind kind) {
 }
 
 bool ds_ref_is_based(ds_ref_kind kind) {
-    return kinds[kind].origin == FROM_BASE || kinds[kind].origin == FROM_BASE_LAST;
+    return kinds[kind].origin >= FROM_BASE;
 }
 
 static uint64_t load_field(const uint8_t *field, unsigned length) {
@@ -225,6 +236,7 @@ static ds_address origin_of(const kind_row *row, ds_address place, uint32_t aux,
     case FROM_BASE:
         return base;
     case FROM_BASE_LAST:
+    case FROM_BASE_LAST_UNITS:
         return base - 1;
     default:
         return place & DS_SPACE_MASK;
@@ -243,7 +255,8 @@ ds_address ds_ref_solve(ds_ref_kind kind, const uint8_t *field, ds_address place
         return solve_next(number * row->scale, place, aux, expected);
     if (row->origin == BACK_FROM_PLACE)
         return place - number;
-    return origin_of(row, place, aux, base) + number * row->scale;
+    number = row->origin == FROM_BASE_LAST_UNITS ? number << (aux & UNIT_MASK) : number * row->scale;
+    return origin_of(row, place, aux, base) + number;
 }
 
 void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux, ds_address base, ds_address target) {
@@ -259,11 +272,21 @@ void ds_ref_put(ds_ref_kind kind, uint8_t *field, ds_address place, uint32_t aux
         number = place - target;
     else {
         number = target - origin_of(row, place, aux, base);
-        if (row->scale == 4)
+        if (row->origin == FROM_BASE_LAST_UNITS)
+            number = (uint64_t)((int64_t)number >> (aux & UNIT_MASK));
+        else if (row->scale == 4)
             number = (uint64_t)((int64_t)number >> 2);
         else if (row->scale > 1)
             number /= row->scale;
     }
     uint64_t old_bits = load_field(field, row->length);
     store_field(field, row->length, (old_bits & ~row->mask) | (bits_of(row, number) & row->mask));
+}
+
+bool ds_ref_is_step(ds_ref_kind kind) {
+    return kinds[kind].origin == FROM_BASE_LAST_UNITS;
+}
+
+ds_address ds_ref_base(const ds_image *image, const ds_ref *ref) {
+    return ref->target - ds_ref_solve(ds_ref_kind_of(ref), image->file.data + ref->offset, 0, ds_ref_aux(ref), 0, 0);
 }

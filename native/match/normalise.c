@@ -1,5 +1,8 @@
 /* Reference-free form: every byte of a reference field is replaced by a label of what it points at, so
- * that two fields are equal when they point at the same thing, wherever that lies. */
+ * that two fields are equal when they point at the same thing, wherever that lies.
+ *
+ * Steps keep their numbers: so small a field says little of a place, and alike functions have alike ones. In
+ * the new image they become the number that the old code between both places would give. */
 #include "match/match.h"
 
 #define CONTENT_BYTES 16
@@ -82,9 +85,11 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
     const ds_image *image = side->image;
     uint64_t refs = image->refs.count, slots = image->slots.count;
     copy_file(side);
-    for (uint64_t i = 0; i < refs; i++)
-        put_label(side->bytes + image->refs.items[i].offset, ds_ref_kind_of(&image->refs.items[i]),
-                  ds_ref_kind_of(&image->refs.items[i]) * UINT64_C(0x0101010101010101));
+    for (uint64_t i = 0; i < refs; i++) {
+        ds_ref_kind kind = ds_ref_kind_of(&image->refs.items[i]);
+        if (!ds_ref_is_step(kind))
+            put_label(side->bytes + image->refs.items[i].offset, kind, kind * UINT64_C(0x0101010101010101));
+    }
     uint32_t *labels = ds_arena_alloc(arena, (refs + slots) * sizeof *labels);
     if (labels == NULL)
         return DS_E_MEMORY;
@@ -93,8 +98,11 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
             is_bare_page(&image->refs.items[i]) ? 1 : (uint32_t)content_label(side, image->refs.items[i].target);
     for (uint64_t i = 0; i < slots; i++)
         labels[refs + i] = (uint32_t)content_label(side, image->slots.items[i].target);
-    for (uint64_t i = 0; i < refs; i++)
-        put_label(side->bytes + image->refs.items[i].offset, ds_ref_kind_of(&image->refs.items[i]), mix(labels[i]));
+    for (uint64_t i = 0; i < refs; i++) {
+        ds_ref_kind kind = ds_ref_kind_of(&image->refs.items[i]);
+        if (!ds_ref_is_step(kind))
+            put_label(side->bytes + image->refs.items[i].offset, kind, mix(labels[i]));
+    }
     for (uint64_t i = 0; i < slots; i++)
         ds_store64(side->bytes + image->slots.items[i].offset, mix(labels[refs + i]));
     ds_arena_free(arena, labels);
@@ -105,7 +113,8 @@ void ds_side_label_targets(ds_side *side) {
     copy_file(side);
     for (uint64_t i = 0; i < side->image->refs.count; i++) {
         const ds_ref *ref = &side->image->refs.items[i];
-        put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), is_bare_page(ref) ? 1 : mix(ref->target));
+        if (!ds_ref_is_step(ds_ref_kind_of(ref)))
+            put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), is_bare_page(ref) ? 1 : mix(ref->target));
     }
     for (uint64_t i = 0; i < side->image->slots.count; i++)
         ds_store64(side->bytes + side->image->slots.items[i].offset, mix(side->image->slots.items[i].target));
@@ -218,7 +227,13 @@ ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const d
     copy_file(side);
     for (uint64_t i = 0; i < image->refs.count; i++) {
         const ds_ref *ref = &image->refs.items[i];
-        ds_address old_target;
+        ds_address old_target, old_base;
+        if (ds_ref_is_step(ds_ref_kind_of(ref))) {
+            if (old_target_of(ref->target, old_image, image, blocks, &all, &old_target) &&
+                old_target_of(ds_ref_base(image, ref), old_image, image, blocks, &all, &old_base))
+                ds_ref_put(ds_ref_kind_of(ref), side->bytes + ref->offset, 0, ds_ref_aux(ref), old_base, old_target);
+            continue;
+        }
         uint64_t label = is_bare_page(ref) ? 1
                          : old_target_of(ref->target, old_image, image, blocks, &all, &old_target)
                              ? mix(old_target)

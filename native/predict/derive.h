@@ -1,8 +1,9 @@
 /* Derivations: bytes of the new image that can be computed from new bytes before them, so that no delta
  * has to hold them. They are proved when the delta is made: what does not come out exactly is none.
  *
- * One kind: arrays of SHA-256 digests, one a page of the bytes that they cover (code signatures). The
- * pages end before the array begins, so both are made in one pass along the new image.
+ * Two kinds: arrays of SHA-256 digests, one a page of the bytes that they cover (code signatures); and the
+ * covered bytes spelled in hexadecimal digits (debug links, which name a build id). The covered bytes end
+ * before the derived ones begin, so both are made in one pass along the new image.
  */
 #ifndef DS_DERIVE_H
 #define DS_DERIVE_H
@@ -14,12 +15,14 @@
 #define DS_DERIVATIONS_MAX 64
 #define DS_DERIVED_PAGE_BITS_MIN 12
 #define DS_DERIVED_PAGE_BITS_MAX 16
+#define DS_DERIVED_SPELLED 0 /* instead of a logarithm: digits */
+#define DS_SPELLED_MAX 64
 
 typedef struct ds_derivation {
-    ds_offset digests; /* of the first derived byte, in the new image */
-    ds_offset covered; /* of the first page */
-    uint64_t limit;    /* bytes in all pages; the last one may be short */
-    unsigned page_bits;
+    ds_offset digests;  /* of the first derived byte, in the new image */
+    ds_offset covered;  /* of the first page */
+    uint64_t limit;     /* bytes in all pages; the last one may be short */
+    unsigned page_bits; /* or DS_DERIVED_SPELLED: `digests` are digits */
 } ds_derivation;
 
 /* Ascending; no derived byte belongs to two. */
@@ -27,8 +30,10 @@ typedef struct ds_derivations {
     DS_VEC(ds_derivation) list;
 } ds_derivations;
 
-/* Derived bytes: one digest a page. */
+/* Derived bytes: one digest a page, or two digits a byte. */
 static inline uint64_t ds_derivation_size(const ds_derivation *derivation) {
+    if (derivation->page_bits == DS_DERIVED_SPELLED)
+        return 2 * derivation->limit;
     uint64_t page = (uint64_t)1 << derivation->page_bits;
     return (derivation->limit / page + (derivation->limit % page != 0)) * DS_DIGEST_SIZE;
 }

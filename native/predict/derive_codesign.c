@@ -1,4 +1,4 @@
-/* Page digests of code signatures. See derive.h.
+/* Page digests of code signatures, and the spelling of build ids. See derive.h.
  *
  * Source: Apple, xnu, osfmk/kern/cs_blobs.h (CS_SuperBlob, CS_CodeDirectory); all numbers are big-endian.
  *
@@ -33,8 +33,10 @@ static uint64_t derivation_end(const ds_derivation *d) {
 
 bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, uint64_t new_size) {
     uint64_t work = d->limit;
-    if (before->list.count >= DS_DERIVATIONS_MAX || d->limit == 0 || d->page_bits < DS_DERIVED_PAGE_BITS_MIN ||
-        d->page_bits > DS_DERIVED_PAGE_BITS_MAX)
+    bool spelled = d->page_bits == DS_DERIVED_SPELLED;
+    if (before->list.count >= DS_DERIVATIONS_MAX || d->limit == 0 || (spelled && d->limit > DS_SPELLED_MAX))
+        return false;
+    if (!spelled && (d->page_bits < DS_DERIVED_PAGE_BITS_MIN || d->page_bits > DS_DERIVED_PAGE_BITS_MAX))
         return false;
     if (d->digests > new_size || !ds_within(d->covered, d->limit, d->digests) ||
         !ds_within(d->digests, ds_derivation_size(d), new_size))
@@ -47,8 +49,26 @@ bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, ui
     return (work + DS_DERIVED_WORK - 1) / DS_DERIVED_WORK <= new_size;
 }
 
-/* Whether the digests are what they would be computed to. */
+static void spell(uint8_t byte, uint8_t *digits) {
+    static const char alphabet[16] = "0123456789abcdef";
+    digits[0] = (uint8_t)alphabet[byte >> 4];
+    digits[1] = (uint8_t)alphabet[byte & 15];
+}
+
+static bool is_spelled(ds_span file, const ds_derivation *d) {
+    for (uint64_t i = 0; i < d->limit; i++) {
+        uint8_t digits[2];
+        spell(file.data[d->covered + i], digits);
+        if (memcmp(file.data + d->digests + 2 * i, digits, sizeof digits) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Whether the derived bytes are what they would be computed to. */
 static bool is_proved(ds_span file, const ds_derivation *d) {
+    if (d->page_bits == DS_DERIVED_SPELLED)
+        return is_spelled(file, d);
     uint8_t digest[DS_DIGEST_SIZE];
     uint64_t page = (uint64_t)1 << d->page_bits;
     const uint8_t *expected = file.data + d->digests;
@@ -176,6 +196,11 @@ ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivati
     *out = (ds_derivations){0};
     for (uint64_t i = 0; i < new_image->signatures.count; i++)
         DS_TRY(find_in(new_image, &new_image->signatures.items[i], arena, &found));
+    for (uint64_t i = 0; i < new_image->spellings.count; i++) {
+        const ds_spelling *s = &new_image->spellings.items[i];
+        ds_derivation d = {s->digits, s->spelled, s->size, DS_DERIVED_SPELLED};
+        DS_TRY(add(&found, &d, new_image->file.size, arena));
+    }
     DS_TRY(DS_VEC_RESERVE(arena, &out->list, found.list.count + 1));
     for (uint64_t i = 0; i < found.list.count; i++) {
         const ds_derivation *d = &found.list.items[i];
@@ -298,6 +323,11 @@ static void feed(digester *d, const ds_sha256_state *fresh, ds_offset at, const 
     ds_offset from, to;
     if (!overlap(at, size, d->what.covered, d->what.limit, &from, &to))
         return;
+    if (d->what.page_bits == DS_DERIVED_SPELLED) {
+        for (; from < to; from++)
+            spell(bytes[from - at], d->digests + 2 * (from - d->what.covered));
+        return;
+    }
     while (from < to) {
         uint64_t done = from - d->what.covered, left = page - done % page;
         uint64_t part = to - from < left ? to - from : left;

@@ -6,12 +6,18 @@
 #define GRANULES_MAX 65536 /* more address space has coarser granules */
 #define GRANULE_REACH 256  /* how far the nearest point is looked for, in granules */
 
+typedef enum sort_key { UNSORTED, BY_OFFSET, BY_ADDRESS } sort_key;
+
+static uint64_t key_of(const ds_region *region, sort_key key) {
+    return key == BY_OFFSET ? region->offset : key == BY_ADDRESS ? region->address : 0;
+}
+
 static ds_status add_region(ds_arena *arena, ds_region region, ds_region **items, uint64_t *count, uint64_t *capacity,
-                            bool by_offset) {
+                            sort_key key) {
     if (*count == *capacity)
         DS_TRY(ds_vec_grow(arena, (void **)items, capacity, *count + 1, sizeof **items));
     uint64_t at = *count;
-    while (by_offset && at > 0 && (*items)[at - 1].offset > region.offset) {
+    while (at > 0 && key_of(&(*items)[at - 1], key) > key_of(&region, key)) {
         (*items)[at] = (*items)[at - 1];
         at--;
     }
@@ -20,21 +26,25 @@ static ds_status add_region(ds_arena *arena, ds_region region, ds_region **items
     return DS_OK;
 }
 
+#define ADD_REGION(arena, region, list, key) \
+    add_region(arena, region, &(list)->items, &(list)->count, &(list)->capacity, key)
+
 ds_status ds_layout_build(ds_layout *layout, const ds_region *regions, uint64_t count, ds_arena *arena) {
     *layout = (ds_layout){0};
     for (uint64_t i = 0; i < count; i++) {
-        if (regions[i].class_ == DS_REGION_NOBITS)
-            DS_TRY(add_region(arena, regions[i], &layout->nobits.items, &layout->nobits.count, &layout->nobits.capacity,
-                              false));
-        else
-            DS_TRY(add_region(arena, regions[i], &layout->loaded.items, &layout->loaded.count, &layout->loaded.capacity,
-                              true));
+        if (regions[i].class_ == DS_REGION_NOBITS) {
+            DS_TRY(ADD_REGION(arena, regions[i], &layout->nobits, UNSORTED));
+        } else {
+            DS_TRY(ADD_REGION(arena, regions[i], &layout->loaded, BY_OFFSET));
+            DS_TRY(ADD_REGION(arena, regions[i], &layout->by_address, BY_ADDRESS));
+        }
     }
     return DS_OK;
 }
 
 void ds_layout_free(ds_layout *layout, ds_arena *arena) {
     DS_VEC_FREE(arena, &layout->loaded);
+    DS_VEC_FREE(arena, &layout->by_address);
     DS_VEC_FREE(arena, &layout->nobits);
 }
 
@@ -62,14 +72,19 @@ ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
 }
 
 bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset) {
-    for (uint64_t i = 0; i < layout->loaded.count; i++) {
-        const ds_region *region = &layout->loaded.items[i];
-        if (address - region->address < region->size) {
-            *offset = region->offset + (address - region->address);
-            return true;
-        }
+    uint64_t low = 0, high = layout->by_address.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (layout->by_address.items[middle].address <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return false;
+    if (low == 0)
+        return false;
+    const ds_region *region = &layout->by_address.items[low - 1];
+    *offset = region->offset + (address - region->address);
+    return address - region->address < region->size;
 }
 
 const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {

@@ -17,13 +17,14 @@
 /* Where new bytes lie; built from the regions of the new image, sorted by offset. */
 typedef struct ds_layout {
     DS_VEC(ds_region) loaded;
+    DS_VEC(ds_region) by_address; /* the loaded ones once more */
     DS_VEC(ds_region) nobits;
 } ds_layout;
 
 ds_status ds_layout_build(ds_layout *layout, const ds_region *regions, uint64_t count, ds_arena *arena);
 void ds_layout_free(ds_layout *layout, ds_arena *arena);
 ds_address ds_layout_address(const ds_layout *layout, ds_offset offset);
-/* The new byte that an address names; false where it names none. */
+/* The byte at an address: in the last region that begins at or before it. False where that does not hold it. */
 bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset);
 /* The executable region that holds the byte at `offset`, or NULL; *stop is the next offset where that may change. */
 const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop);

@@ -3,6 +3,7 @@
 
 #define LESSON_BITS_MIN 8
 #define PAGE_STEP 12     /* a longer way between two PAGE24 fields leads into another page */
+#define NEAR 4           /* blocks on either side in which both ends of a distance are looked for */
 #define LESSON_PROBES 32 /* a lesson that finds no place within this many is not kept */
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
@@ -68,6 +69,10 @@ static bool is_local(ds_ref_kind kind) {
     }
 }
 
+static bool is_size(ds_ref_kind kind) {
+    return kind == DS_REF_SIZE32 || kind == DS_REF_SIZE64 || (kind >= DS_REF_ULEB_SIZE1 && kind <= DS_REF_ULEB_SIZE4);
+}
+
 static bool is_distance(ds_ref_kind kind) {
     return kind >= DS_REF_ULEB1 && kind <= DS_REF_ULEB4;
 }
@@ -82,7 +87,7 @@ static bool moves_with(const ds_predictor *predictor, uint64_t block, ds_offset 
     return true;
 }
 
-static ds_address predict_far(const ds_predictor *predictor, ds_address old_target, unsigned *rule) {
+static ds_address predict_far(const ds_predictor *predictor, ds_address old_target, ds_rule *rule) {
     if (predictor->lesson_count > 0 && old_target != 0) {
         const ds_lesson *lesson = lesson_place(predictor->lessons, predictor->lesson_bits, old_target);
         if (lesson != NULL && lesson->old_target == old_target) {
@@ -94,13 +99,8 @@ static ds_address predict_far(const ds_predictor *predictor, ds_address old_targ
     return ds_map_address(predictor->map, old_target);
 }
 
-ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target) {
-    unsigned rule;
-    return predict_far(predictor, old_target, &rule);
-}
-
 static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target,
-                                 uint64_t block, unsigned *rule) {
+                                 uint64_t block, ds_rule *rule) {
     ds_offset offset;
     ds_address moved;
     if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset)) {
@@ -114,30 +114,120 @@ static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind
     return predict_far(predictor, old_target, rule);
 }
 
+ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target) {
+    ds_rule rule;
+    return predict_far(predictor, old_target, &rule);
+}
+
 ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block) {
-    unsigned rule;
+    ds_rule rule;
     return predict_target(predictor, DS_REF_REL32, old_target, block, &rule);
+}
+
+/* The copy of the old byte at `address` in a block near the new byte at `anchor`. */
+static bool find_near(const ds_predictor *predictor, ds_address address, ds_address anchor, ds_address *moved) {
+    ds_offset old_offset, new_offset;
+    if (!ds_image_offset(predictor->old_image, address, &old_offset) ||
+        !ds_layout_offset(predictor->map->layout, anchor, &new_offset))
+        return false;
+    uint64_t here = ds_blocks_find(predictor->blocks, predictor->block_count, new_offset);
+    if (here == UINT64_MAX)
+        here = 0;
+    for (uint64_t away = 0; away < NEAR; away++)
+        if (moves_with(predictor, here - away, old_offset, moved) ||
+            moves_with(predictor, here + away, old_offset, moved))
+            return true;
+    return false;
+}
+
+static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
+    const ds_map *map = predictor->map;
+    p->base = p->old_base == predictor->last_old ? predictor->last_new
+                                                 : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
+    if (!find_near(predictor, p->old_target, p->base, &p->target))
+        p->target = p->base + (ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
+}
+
+static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
+    const ds_map *map = predictor->map;
+    bool follows = p->old_base == predictor->last_old;
+    if (follows || p->old_base == predictor->distance_base.old_base) {
+        p->base = follows ? predictor->last_new : predictor->distance_base.new_base;
+        if (!find_near(predictor, p->old_target, p->base, &p->target))
+            p->target = ds_map_address(map, p->old_target);
+    } else {
+        p->target = ds_map_address(map, p->old_target);
+        if (!find_near(predictor, p->old_base, p->target, &p->base))
+            p->base = ds_map_address(map, p->old_base);
+    }
 }
 
 ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block) {
     const ds_block *b = &predictor->blocks[block];
-    ds_prediction p = {.kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target};
+    ds_prediction p = {.kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target, .rule = DS_RULE_MAP};
     p.place = ds_layout_address(predictor->map->layout, b->new_offset + (ref->offset - b->old_offset));
-    if (ds_ref_is_based(p.kind) && p.aux < predictor->old_image->bases.count)
-        p.base = predict_target(predictor, p.kind, predictor->old_image->bases.items[p.aux], block, &p.rule);
+    if (ds_ref_is_based(p.kind))
+        p.old_base = ds_ref_base(predictor->old_image, ref);
+    if (is_size(p.kind)) {
+        predict_size(predictor, &p, block);
+        return p;
+    }
+    if (is_distance(p.kind)) {
+        predict_distance(predictor, &p);
+        return p;
+    }
+    if (ds_ref_is_step(p.kind)) {
+        p.base = ds_map_address(predictor->map, p.old_base);
+        p.target = ds_map_address(predictor->map, p.old_target);
+        return p;
+    }
+    if (ds_ref_is_based(p.kind))
+        p.base = predict_target(predictor, p.kind, p.old_base, block, &p.rule);
     p.target = predict_target(predictor, p.kind, ref->target, block, &p.rule);
     if (p.kind == DS_REF_PAGE24)
         p.base = p.place - predictor->page_place <= PAGE_STEP ? predictor->page_base : p.target;
     return p;
 }
 
+/* Takes in how a distance came out. True when that says that its base was wrong, and not its target. */
+static bool learn_base(ds_base *base, const ds_image *old_image, const ds_prediction *p, ds_address actual) {
+    if (base->old_base != p->old_base) {
+        const ds_region *region = ds_image_region(old_image, p->old_base);
+        *base = (ds_base){.old_base = p->old_base,
+                          .new_base = p->base,
+                          .in_code = region != NULL && region->class_ == DS_REGION_CODE};
+    }
+    ds_address error = actual - p->target;
+    if (error == 0) {
+        base->right = true;
+        base->error = 0;
+        return false;
+    }
+    if (!base->in_code || base->new_base != p->base)
+        return false;
+    if (base->right && error != base->error) {
+        base->error = error;
+        return false;
+    }
+    base->new_base -= error;
+    base->right = true;
+    return true;
+}
+
 ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
                              bool corrected) {
+    if (ds_ref_is_step(prediction->kind))
+        return DS_OK;
     if (prediction->kind == DS_REF_PAGE24) {
         predictor->page_place = prediction->place;
         predictor->page_base = prediction->base + (prediction->target - actual);
         return DS_OK;
     }
+    predictor->last_old = prediction->old_target;
+    predictor->last_new = actual;
+    if (is_distance(prediction->kind) &&
+        learn_base(&predictor->distance_base, predictor->old_image, prediction, actual))
+        predictor->last_new = prediction->target;
     ds_map_see(predictor->map, prediction->old_target, actual);
     if (!corrected || prediction->old_target == 0 || is_distance(prediction->kind))
         return DS_OK;

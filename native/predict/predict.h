@@ -6,10 +6,19 @@
  *     with that block.
  *  2. A target that was corrected before goes where the last correction said.
  *  3. Else the address map decides.
- *  4. Bases are mapped like targets. The base of a PAGE24 reference is that of the last one, if that stands
+ *  4. Bases are mapped like targets, but for three groups of kinds whose field tells how far a place in a
+ *     function is from another one. What matters there is the distance, and old bytes may be copied twice,
+ *     so both ends are looked for near each other: in the block that holds the one that is known, and NEAR - 1
+ *     on either side.
+ *      - sizes: the start is known, mostly from the reference before; the end is looked for.
+ *      - distances (ULEB128): the start is the target of the reference before; or the base of the distance
+ *        before, where both are the same; else the end is mapped, and the start looked for. A base whose first
+ *        distance is wrong, or that is wrong twice by the same number, was wrong itself.
+ *      - steps: both ends are mapped.
+ *  5. The base of a PAGE24 reference is that of the last one, if that stands
  *     at most PAGE_STEP before; else a page begins, and its base is the predicted target. A correction says
  *     that the base was wrong, not the target.
- *  5. ULEB128 distances teach nothing: when one is corrected, its base may have been wrong.
+ *  6. Distances and steps teach nothing: when one is corrected, its base may have been wrong.
  */
 #ifndef DS_PREDICT_H
 #define DS_PREDICT_H
@@ -21,6 +30,14 @@ typedef struct ds_lesson {
     ds_address new_target;
 } ds_lesson;
 
+/* What many distances count from. */
+typedef struct ds_base {
+    ds_address old_base, new_base;
+    ds_address error; /* of the last wrong one; 0 when one was right since */
+    bool right;       /* one was right */
+    bool in_code;     /* else it is that of a table, which everything is counted from, and right */
+} ds_base;
+
 typedef struct ds_predictor {
     const ds_image *old_image;
     ds_map *map;
@@ -30,6 +47,8 @@ typedef struct ds_predictor {
     unsigned lesson_bits;
     uint64_t lesson_count;
     ds_address page_place, page_base; /* of the last PAGE24 reference */
+    ds_address last_old, last_new;    /* target of the last reference, and what became of it */
+    ds_base distance_base;            /* of the last distance */
     ds_arena *arena;
 } ds_predictor;
 
@@ -41,9 +60,9 @@ typedef struct ds_prediction {
     uint32_t aux;
     ds_address place; /* in the new image */
     ds_address base;  /* mapped, for based kinds */
-    ds_address old_target;
+    ds_address old_base, old_target;
     ds_address target;
-    unsigned rule; /* that gave the target: ds_rule */
+    ds_rule rule; /* that gave the target */
 } ds_prediction;
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,

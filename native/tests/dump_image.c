@@ -60,6 +60,14 @@ static const char *const kind_names[DS_REF_KINDS] = {
     [DS_REF_COUNT32_16] = "COUNT32_16",
     [DS_REF_INDEX24_4] = "INDEX24_4",
     [DS_REF_NAME23] = "NAME23",
+    [DS_REF_STEP6] = "STEP6",
+    [DS_REF_STEP8] = "STEP8",
+    [DS_REF_STEP16] = "STEP16",
+    [DS_REF_STEP32] = "STEP32",
+    [DS_REF_STEP_ULEB1] = "STEP_ULEB1",
+    [DS_REF_STEP_ULEB2] = "STEP_ULEB2",
+    [DS_REF_STEP_ULEB3] = "STEP_ULEB3",
+    [DS_REF_STEP_ULEB4] = "STEP_ULEB4",
 };
 
 static const char *kind_name(ds_ref_kind kind) {
@@ -95,7 +103,7 @@ static void print_refs(const ds_image *image) {
         const ds_ref *ref = &image->refs.items[i];
         ds_ref_kind kind = ds_ref_kind_of(ref);
         uint32_t aux = ds_ref_aux(ref);
-        ds_address base = ds_ref_is_based(kind) && aux < image->bases.count ? image->bases.items[aux] : 0;
+        ds_address base = ds_ref_is_based(kind) ? ds_ref_base(image, ref) : 0;
         printf("ref %x %s %x %llx %llx\n", ref->offset, kind_name(kind), aux, (unsigned long long)base,
                (unsigned long long)ref->target);
     }
@@ -111,9 +119,8 @@ static void print_counts(const ds_image *image) {
     if (image->starts != NULL)
         for (uint64_t i = 0; i < image->file.size / 8 + 1; i++)
             starts += (uint64_t)__builtin_popcount(image->starts[i]);
-    printf("count refs %llu\ncount bases %llu\ncount slots %llu\ncount starts %llu\ncount peak %llu\n",
-           (unsigned long long)image->refs.count, (unsigned long long)image->bases.count,
-           (unsigned long long)image->slots.count, (unsigned long long)starts,
+    printf("count refs %llu\ncount slots %llu\ncount starts %llu\ncount peak %llu\n",
+           (unsigned long long)image->refs.count, (unsigned long long)image->slots.count, (unsigned long long)starts,
            (unsigned long long)ds_arena_peak(image->arena));
 }
 

@@ -45,7 +45,7 @@ static void print(const ds_image *image) {
     for (uint64_t i = 0; i < image->refs.count; i++) {
         const ds_ref *ref = &image->refs.items[i];
         uint32_t aux = ds_ref_aux(ref);
-        ds_address base = ds_ref_is_based(ds_ref_kind_of(ref)) ? image->bases.items[aux] : 0;
+        ds_address base = ds_ref_is_based(ds_ref_kind_of(ref)) ? ds_ref_base(image, ref) : 0;
         printf("R %u %s %u %llu %llu\n", ref->offset, kind_names[ds_ref_kind_of(ref)], aux,
                (unsigned long long)ref->target, (unsigned long long)base);
     }

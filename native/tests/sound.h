@@ -18,7 +18,7 @@ static inline bool ds_is_sound(const ds_image *image) {
         if (kind == DS_REF_ADRP || kind == DS_REF_LO12 || kind == DS_REF_NEXT12 || kind == DS_REF_NEXT11)
             continue;
         uint32_t aux = ds_ref_aux(ref);
-        ds_address base = ds_ref_is_based(kind) ? image->bases.items[aux] : 0;
+        ds_address base = ds_ref_is_based(kind) ? ds_ref_base(image, ref) : 0;
         const uint8_t *field = image->file.data + ref->offset;
         if (ds_ref_solve(kind, field, ds_image_address(image, ref->offset), aux, base, 0) != ref->target)
             return false;

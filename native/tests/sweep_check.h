@@ -58,7 +58,7 @@ static inline void check_round_trip(const swept *s) {
         const ds_ref *ref = &s->image.refs.items[i];
         ds_ref_kind kind = ds_ref_kind_of(ref);
         ds_address place = ds_image_address(&s->image, ref->offset);
-        ds_address base = ds_ref_is_based(kind) ? s->image.bases.items[ds_ref_aux(ref)] : 0;
+        ds_address base = ds_ref_is_based(kind) ? ds_ref_base(&s->image, ref) : 0;
         const uint8_t *field = s->image.file.data + ref->offset;
         uint8_t copy[8];
         memcpy(copy, field, ds_ref_length(kind));

@@ -88,6 +88,9 @@ static void test_examples(void) {
     CHECK(put32(DS_REF_ABS32, 0, UINT64_C(3) << 56, 0, 0, (UINT64_C(3) << 56) + 0x1234) == 0x1234);
     CHECK(put32(DS_REF_FILE32, 0, 0, 0, 0, DS_FILE_BASE + 0x1234) == 0x1234);
     CHECK(put32(DS_REF_ULEB2, 0x00000080, 0, 0, 0x1000, 0x1085) == 0x00000185);
+    CHECK(put32(DS_REF_STEP6, 0x7f, 0, 2, 0x1000, 0x100b) == 0x43); /* DW_CFA_advance_loc: 12 to 100c, in words */
+    CHECK(put32(DS_REF_STEP16, 0, 0, 0, 0x1000, 0x11ff) == 0x200);
+    CHECK(put32(DS_REF_STEP_ULEB2, 0x80, 0, 2, 0x1000, 0x17ff) == 0x480); /* 512 words */
     CHECK(put32(DS_REF_NAME23, 0x1ff, 0, 0, 0x1000, 0x1003) == 0x7ff);
 }
 

@@ -298,7 +298,7 @@ static unsigned table_entries(const swept *s, ds_offset table) {
     unsigned count = 0;
     for (const ds_ref *ref; (ref = ref_at(s, table + 4 * count)) != NULL; count++) {
         CHECK(ds_ref_kind_of(ref) == DS_REF_BASE32);
-        CHECK(s->image.bases.items[ds_ref_aux(ref)] == ADDRESS + table);
+        CHECK(ds_ref_base(&s->image, ref) == ADDRESS + table);
         CHECK(ref->target == ADDRESS + CASES + count);
     }
     return count;

@@ -22,6 +22,9 @@ __all__ = ["RELEASED", "Edge", "HookResult", "Mapping", "Process", "processes_fr
 # the environment's SOURCE_DATE_EPOCH: a floor that the caller can lower would be none.
 RELEASED = 1_767_225_600
 
+_DELETED = " (deleted)"  # the kernel's mark behind the path of a file that is gone
+_MANAGER = "org.freedesktop.NetworkManager"
+
 _HOOK_OUTPUT_BYTES = 4096  # of a hook's words kept for people; the rest is dropped
 
 
@@ -32,6 +35,9 @@ class Mapping:
     device: int  # as ``os.stat`` gives it
     inode: int
     path: str  # as the kernel names it; without its " (deleted)" mark
+    deleted: bool = False  # the kernel marked it: nothing leads to this file any more
+    start: int = 0  # address of the first part that is mapped
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Process:
     pid: int
     names: frozenset[str]  # the short name and the file name of its program
     mappings: tuple[Mapping, ...]
+    unit: str = ""  # the systemd unit that it belongs to, such as "browser.service"
+    readable: bool = True  # whether we may see what it maps; if not, there are no mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,16 @@ class HookResult:
 
     status: int | None
     words: str
+
+
+def _nothing(pid: int, mapping: Mapping, offset: int, size: int) -> bytes:
+    """For an edge without processes of its own."""
+    return b""
+
+
+def _untold(program: Path, words: bytes, seconds: float) -> HookResult:
+    """For an edge that runs no programs."""
+    return HookResult(126, "no program is run here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,11 @@ class Edge:
     processes: Callable[[], tuple[Process, ...]]  # what runs now, as far as we may see
     run_hook: Callable[[Path, float], HookResult]  # a program of the device's owner, and its seconds
     sleep: Callable[[float], None]  # seconds
+    # Of a process (pid) and a file that it maps: the bytes at (offset, size), also where the file is deleted.
+    # Nothing where we may not look.
+    read_mapped: Callable[[int, Mapping, int, int], bytes] = _nothing
+    # As run_hook, with bytes on the hook's standard input.
+    tell_hook: Callable[[Path, bytes, float], HookResult] = _untold
 
 
 def system_edge() -> Edge:
@@ -76,24 +99,33 @@ def system_edge() -> Edge:
         boot_id=_first_line(Path("/proc/sys/kernel/random/boot_id")) or "unknown",
         build_date=RELEASED,
         battery=lambda: _battery(Path("/sys/class/power_supply")),
-        metered=lambda: None,
+        metered=_metered,
         processes=lambda: tuple(processes_from(Path("/proc"))),
-        run_hook=_run_hook,
+        run_hook=lambda program, seconds: _run_hook(program, b"", seconds),
         sleep=time.sleep,
+        read_mapped=_read_mapped,
+        tell_hook=_run_hook,
     )
 
 
 def processes_from(proc: Path) -> Iterator[Process]:
-    """The processes under a ``/proc`` folder. One that ends or may not be read meanwhile is left out."""
+    """The processes under a ``/proc`` folder. One that ends meanwhile is left out."""
     for entry in sorted(proc.glob("[0-9]*")):
+        readable = True
         try:
             maps = (entry / "maps").read_text(errors="surrogateescape")
-            names = {_first_line(entry / "comm")}
+        except PermissionError:
+            maps, readable = "", False
         except OSError:
             continue
         program = _link(entry / "exe")
-        names.add(program.removesuffix(" (deleted)").rpartition("/")[2])
-        yield Process(int(entry.name), frozenset(names - {""}), tuple(dict.fromkeys(_mappings(maps))))
+        names = {_first_line(entry / "comm"), program.removesuffix(_DELETED).rpartition("/")[2]}
+        files: dict[tuple[int, int, str], Mapping] = {}
+        for mapping in _mappings(maps):  # in the order of addresses: the first part of a file comes first
+            files.setdefault((mapping.device, mapping.inode, mapping.path), mapping)
+        yield Process(
+            int(entry.name), frozenset(names - {""}), tuple(files.values()), _unit(entry / "cgroup"), readable
+        )
 
 
 def _mappings(maps: str) -> Iterator[Mapping]:
@@ -102,9 +134,52 @@ def _mappings(maps: str) -> Iterator[Mapping]:
         fields = line.split(None, 5)
         if len(fields) < 6 or fields[4] == "0":
             continue
+        start, _, end = fields[0].partition("-")
         major, _, minor = fields[3].partition(":")
-        device = os.makedev(int(major, 16), int(minor, 16))
-        yield Mapping(device, int(fields[4]), fields[5].removesuffix(" (deleted)"))
+        yield Mapping(
+            device=os.makedev(int(major, 16), int(minor, 16)),
+            inode=int(fields[4]),
+            path=fields[5].removesuffix(_DELETED),
+            deleted=fields[5].endswith(_DELETED),
+            start=int(start, 16),
+            end=int(end, 16),
+        )
+
+
+def _unit(cgroup: Path) -> str:
+    # A line, cgroups(7): number:controllers:path; systemd names each group by its unit.
+    try:
+        lines = cgroup.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    parts = [part for line in lines for part in line.rpartition(":")[2].split("/")]
+    return next((part for part in reversed(parts) if part.endswith(".service")), "")
+
+
+def _read_mapped(pid: int, mapping: Mapping, offset: int, size: int) -> bytes:
+    # The file itself, for those who may; else what the process has of its beginning in its memory.
+    for path, at, most in (
+        (f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}", offset, size),
+        (f"/proc/{pid}/mem", mapping.start + offset, min(size, mapping.end - mapping.start - offset)),
+    ):
+        if most <= 0:
+            continue
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return os.pread(file.fileno(), most, at)
+        except OSError:
+            continue
+    return b""
+
+
+def _metered() -> bool | None:
+    """What NetworkManager says, where it runs: its NMMetered is 1 or 3 for yes, 2 or 4 for no."""
+    asked = ["busctl", "--system", "get-property", _MANAGER, f"/{_MANAGER.replace('.', '/')}", _MANAGER]
+    try:
+        told = subprocess.run([*asked, "Metered"], capture_output=True, timeout=5, check=False, text=True)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"u 1": True, "u 3": True, "u 2": False, "u 4": False}.get(told.stdout.strip())
 
 
 def _battery(supplies: Path) -> int | None:
@@ -118,12 +193,12 @@ def _battery(supplies: Path) -> int | None:
     return min(numbers) if numbers else None
 
 
-def _run_hook(program: Path, seconds: float) -> HookResult:
+def _run_hook(program: Path, words: bytes, seconds: float) -> HookResult:
     # A session of its own, so that what the hook started ends with it.
     try:
         hook = subprocess.Popen(
             [str(program)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -132,10 +207,13 @@ def _run_hook(program: Path, seconds: float) -> HookResult:
         return HookResult(126, f"cannot be run: {error.strerror}")
     with hook:
         try:
-            output, _ = hook.communicate(timeout=seconds)
+            output, _ = hook.communicate(words, timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(hook.pid, signal.SIGKILL)
             return HookResult(None, f"did not end within {seconds:g} s")
+        except BaseException:  # we are to end: so is it
+            os.killpg(hook.pid, signal.SIGKILL)
+            raise
     return HookResult(hook.returncode, output[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
 
 

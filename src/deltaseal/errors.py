@@ -238,7 +238,7 @@ class DamagedError(DeltasealError):
 
 class BrokenError(DeltasealError):
     reason = "BROKEN"
-    default_hint = "no slot can be trusted: create the device again with `deltaseal device create`"
+    default_hint = "`deltaseal device rebase` puts it on a signed base again; nothing else leads out"
 
 
 class ChecksFailedError(DeltasealError):

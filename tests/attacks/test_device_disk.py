@@ -178,7 +178,7 @@ def test_T32_nothing_good_is_broken_and_the_pointer_stays(device: Device) -> Non
     assert os.readlink(device.path / "active") == "slot-1"
     for verb in (device.recover, device.remove, device.request, lambda: device.update([])):
         assert reason_of(verb) == "BROKEN"
-    assert device.status().next_step.what.startswith("create the device again")
+    assert device.status().next_step.what.startswith("`device rebase`")
 
 
 def test_T36_two_updaters(device: Device) -> None:

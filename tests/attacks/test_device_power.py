@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from support.devices import World, bundle, catalogue, component, new_device, simulated_disk, source
+from support.devices import (
+    World,
+    bundle,
+    catalogue,
+    component,
+    new_base,
+    new_device,
+    signed_base,
+    simulated_disk,
+    source,
+)
 
 from deltaseal.device import Device
 from deltaseal.errors import DeltasealError, NothingToDo
@@ -52,13 +62,18 @@ def raised_to_b(device: Device) -> object:
     return device.update([source(bundle("a"), bundle("b"))])
 
 
+def rebased(device: Device) -> object:
+    return device.rebase(signed_base(new_base()), Path("/full"))
+
+
 def cuts(start: SimulatedDisk, act: Act, world: World, keep: Keep) -> Iterator[tuple[int, SimulatedDisk]]:
     """The disk as it is found after a cut before each change that ``act`` makes."""
     for number in range(10_000):
         disk = start.crash("visible")
         disk.cut_at(number)
         try:
-            act(Device(ROOT, edge=world.edge(), disk=disk))
+            with contextlib.suppress(NothingToDo):
+                act(Device(ROOT, edge=world.edge(), disk=disk))
         except PowerCut:
             yield number, disk.crash(keep)
         else:
@@ -70,6 +85,7 @@ SCENARIOS = {
     "update": (at_rest, update, 0, 1),
     "second letter": (updated, raised_to_b, 1, 2),
     "removal": (updated, Device.remove, 1, 0),
+    "rebase": (updated, rebased, 1, 2),
 }
 
 
@@ -94,7 +110,7 @@ def test_T33_power_cut_at_every_change(name: str, keep: Keep) -> None:
             raise AssertionError(f"after cut {number}: {error.reason}: {error.sentence}") from error
         assert shown(found) == component("app", new), f"not finished after cut {number}"
         assert device.verify() == (), f"findings after cut {number}"
-        assert device.status().state == ("ACTIVE" if new else "BASELINE")
+        assert device.status().state == ("ACTIVE" if act in (update, raised_to_b) else "BASELINE")
         _nothing_is_left_over(found)
     assert count > 20
 
@@ -107,16 +123,18 @@ def _nothing_is_left_over(disk: SimulatedDisk) -> None:
     assert slots <= {pointer}
 
 
-def test_T33_power_cut_during_recovery_is_answered_by_recovery() -> None:
+@pytest.mark.parametrize("name", ["update", "rebase"])
+def test_T33_power_cut_during_recovery_is_answered_by_recovery(name: str) -> None:
+    start_with, act, _, new = SCENARIOS[name]
     world = World()
-    for number, found in cuts(at_rest(world), update, world, "durable"):
-        if number % 11:
-            continue  # every eleventh is enough for the second cut
-        for second, again in cuts(found, update, world, "durable"):
-            if second % 7:
+    for number, found in cuts(start_with(world), act, world, "durable"):
+        if number % 13:
+            continue  # every thirteenth is enough for the second cut
+        for second, again in cuts(found, act, world, "durable"):
+            if second % 11:
                 continue
             device = Device(ROOT, edge=world.edge(), disk=again)
             with contextlib.suppress(NothingToDo):
-                update(device)
-            assert shown(again) == component("app", 1), f"cut {number}, then {second}"
+                act(device)
+            assert shown(again) == component("app", new), f"cut {number}, then {second}"
             assert device.verify() == ()

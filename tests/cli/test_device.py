@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.command import deltaseal, must, snapshot
+from support.command import deltaseal, edge, must, snapshot
+
+from deltaseal.cli.app import App
+from deltaseal.cli.entry import run
 
 from .conftest import create
 
@@ -197,3 +207,152 @@ def test_two_at_once_are_one_too_many(here: Path) -> None:
     with disk.open_root(Path("device")) as root, disk.lock(root, "lock"):
         assert deltaseal("device", "update", *DEVICE, *OFFERS).code == 23
         assert must("device", "status", *DEVICE).code == 0
+
+
+def test_the_page_is_written_and_replaced_only_by_force(here: Path) -> None:
+    ran = must("device", "status", *DEVICE, "--html", "page.html")
+    assert (ran.out, ran.err) == ("", "page.html: the status of macOS 26.3.1\n")
+    assert "macOS 26.3.1" in Path("page.html").read_text()
+    assert deltaseal("device", "status", *DEVICE, "--html", "page.html").code == 2
+    assert must("device", "status", *DEVICE, "--html", "page.html", "--force", "--json").json["page"]
+
+
+def test_exports_go_to_standard_output_or_to_a_file(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    assert must("device", "export", *DEVICE, "--as", "jamf").out == "<result>26.3.1.1</result>\n"
+    assert '"extra-version": "a"' in must("device", "export", *DEVICE, "--as", "apple").out
+    must("device", "export", *DEVICE, "--as", "openvex", "-o", "vex.json")
+    assert '"status": "fixed"' in Path("vex.json").read_text()
+    ran = must("device", "export", *DEVICE, "--as", "intune", "-o", "intune")
+    assert ran.err == "intune: attribute.sh, compliance.json, discover.ps1, discover.sh\n"
+    assert Path("intune/discover.sh").stat().st_mode & 0o100
+    assert deltaseal("device", "export", *DEVICE, "--as", "jamf", *OFFERS).code == 2
+
+
+def test_openvex_of_a_new_device_needs_the_catalogue(here: Path) -> None:
+    refused = deltaseal("device", "export", *DEVICE, "--as", "openvex")
+    assert refused.code == 2
+    assert "--source" in refused.err
+    told = must("device", "export", *DEVICE, "--as", "openvex", *OFFERS)
+    assert '"status": "affected"' in told.out
+
+
+def test_an_audit_is_verified_where_the_device_is_not(here: Path) -> None:
+    must("device", "update", *DEVICE, *OFFERS)
+    made = must("device", "audit", *DEVICE, "-o", "audit.jsonl")
+    assert made.err.startswith("audit.jsonl: the chain of 10 records holds; device ")
+    assert (
+        must("device", "audit", *DEVICE).out.splitlines()[:-1]
+        == (Path("audit.jsonl").read_text().splitlines()[:-1])
+    )
+    checked = must("device", "audit", "--check", "audit.jsonl", "--json").json
+    assert (checked["records"], checked["state"]) == (10, "ACTIVE")
+    other = deltaseal("device", "audit", "--check", "audit.jsonl", "--key", "online.ed25519.pub")
+    assert other.code == 10
+    Path("audit.jsonl").write_text(Path("audit.jsonl").read_text().replace("ACTIVE", "ACTIVF", 1))
+    assert deltaseal("device", "audit", "--check", "audit.jsonl").code == 10
+
+
+def test_a_damaged_journal_is_written_as_an_audit_and_said(here: Path) -> None:
+    segment = Path("device/journal/00000001")
+    segment.write_bytes(segment.read_bytes().replace(b"BASELINE", b"BASELINF", 1))
+    ran = deltaseal("device", "audit", *DEVICE, "-o", "audit.jsonl")
+    assert ran.code == 28
+    assert Path("audit.jsonl").exists()
+
+
+def test_a_rebase_brings_a_broken_device_back(here: Path) -> None:
+    engine = Path("device/baseline/app/lib/engine.so")
+    engine.write_bytes(b"rotten")
+    assert deltaseal("device", "recover", *DEVICE).code == 29
+    refused = deltaseal("device", "update", *DEVICE, *OFFERS)
+    assert refused.code == 29
+    assert "device rebase" in refused.err
+    ran = must("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree")
+    assert ran.out.splitlines()[2] == "  state       BASELINE: no improvement is applied"
+    assert must("device", "verify", *DEVICE).code == 0
+    again = must("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree")
+    assert again.err.startswith("nothing to do: the device is on macos 26.3.1 build 25D2128 already")
+    assert deltaseal("device", "rebase", *DEVICE, "--base", "macos.base", "--from", "tree-fixed").code == 13
+
+
+def test_processes_of_a_device_that_nobody_uses(here: Path) -> None:
+    assert must("device", "processes", *DEVICE).out.splitlines() == [
+        "in use: macOS 26.3.1",
+        "no program that can be seen uses what it replaced",
+    ]
+    assert must("device", "processes", *DEVICE, "--json").json["replaced"] == []
+
+
+def test_watch_looks_once_and_says_what_it_does_not_know(here: Path) -> None:
+    ran = must("device", "watch", *DEVICE, *OFFERS, "--once")
+    words, _, known = ran.out.rstrip().partition(" (battery ")
+    assert words.endswith("  applied: macOS 26.3.1 (a) is applied")
+    assert known.startswith("unknown, network ")
+    again = must("device", "watch", *DEVICE, *OFFERS, "--once", "--json")
+    assert len(again.out.splitlines()) == 1
+    assert again.json["outcome"] == "nothing"
+    must("device", "remove", *DEVICE)
+    held = deltaseal("device", "watch", *DEVICE, *OFFERS, "--once")
+    assert held.code == 20
+    assert "refused: E_HELD: macos-26.3.1-a was removed by a person" in held.out
+
+
+def test_watch_goes_on_looking(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(KeyboardInterrupt):
+        run(
+            ["device", "watch", *DEVICE, *OFFERS, "--every", "5"],
+            App(make_edge=lambda: replace(edge(), sleep=sleep)),
+        )
+    assert looks == [300, 300, 300]
+    assert [line.split("  ")[1].split(":")[0] for line in out.getvalue().splitlines()] == [
+        "applied",
+        "nothing",
+        "nothing",
+    ]
+
+
+def test_units_are_written(here: Path) -> None:
+    ran = must("device", "units", *DEVICE, *OFFERS, "-o", "units")
+    assert ran.err == "units: deltaseal-rescue.service, deltaseal-watch.service, deltaseal-watch.timer\n"
+    text = Path("units/deltaseal-rescue.service").read_text()
+    (program,) = (
+        line.split()[0].removeprefix("ExecStart=") for line in text.splitlines() if "ExecStart" in line
+    )
+    assert Path(program).name == "deltaseal-rescue"
+    assert Path(program).exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(signal.SIGTERM, "ended by SIGTERM"), (signal.SIGINT, "interrupted")],
+)
+def test_who_ends_an_update_is_told_that_it_goes_on(here: Path, number: int, words: str) -> None:
+    hook = Path("device/health.d/slow")
+    hook.write_text(f"#!/bin/sh\ntouch {here}/started\nsleep 60\n")
+    hook.chmod(0o755)
+    program = Path(sys.executable).with_name("deltaseal")
+    updating = subprocess.Popen(
+        [program, "device", "update", *DEVICE, *OFFERS],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 30
+    while not Path("started").exists():
+        assert time.monotonic() < until, updating.communicate()
+        time.sleep(0.05)
+    updating.send_signal(number)
+    _, said = updating.communicate(timeout=20)
+    assert f"{words}; what was begun goes on with the next run" in said
+    assert updating.returncode == (26 if number == signal.SIGINT else -number)
+    hook.unlink()
+    assert must("device", "update", *DEVICE, *OFFERS).out.startswith("macOS 26.3.1 (a)\n")

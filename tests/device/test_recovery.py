@@ -8,7 +8,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from support.devices import World, bundle, component, new_device, simulated_disk, source
+from support.devices import (
+    World,
+    bundle,
+    component,
+    new_base,
+    new_device,
+    signed_base,
+    simulated_disk,
+    source,
+)
 
 from deltaseal.device import Device
 from deltaseal.device.journal import add_up, read_journal
@@ -41,6 +50,15 @@ def _start(*, letters: str, hook: bool) -> SimulatedDisk:
     return SimulatedDisk(content)
 
 
+def _do(device: Device, act: str) -> None:
+    if act == "rebase":
+        device.rebase(signed_base(new_base()), Path("/full"))
+    elif act == "remove":
+        device.remove()
+    else:
+        device.update([source(bundle(act))])
+
+
 def _stops(start: SimulatedDisk, act: str, world: World) -> dict[State, Disk]:
     """One disk for each state in which a cut can leave the journal while ``act`` runs."""
     found: dict[State, Disk] = {}
@@ -51,7 +69,7 @@ def _stops(start: SimulatedDisk, act: str, world: World) -> dict[State, Disk]:
         ended = True
         try:
             with contextlib.suppress(DeltasealError):
-                device.remove() if act == "remove" else device.update([source(bundle(act))])
+                _do(device, act)
         except PowerCut:
             ended = False
         content = disk.crash("durable").snapshot()
@@ -72,8 +90,9 @@ def stops() -> dict[tuple[str, State], Disk]:
         made["second", state] = disk
     for state, disk in _stops(_start(letters="a", hook=True), "b", sick).items():
         made.setdefault(("second", state), disk)
-    for state, disk in _stops(_start(letters="a", hook=False), "remove", World()).items():
-        made.setdefault(("second", state), disk)
+    for act in ("remove", "rebase"):
+        for state, disk in _stops(_start(letters="a", hook=False), act, World()).items():
+            made.setdefault(("second", state), disk)
     return made
 
 

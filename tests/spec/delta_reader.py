@@ -321,7 +321,7 @@ def _round_up(value: int, bits: int) -> int:
 
 @dataclass(frozen=True)
 class Derivation:
-    """Digests at ``start`` of the pages of new bytes ``first`` to ``last``."""
+    """At ``start``: digests of the pages of new bytes ``first`` to ``last``, or their digits (no page)."""
 
     start: int
     first: int
@@ -330,9 +330,12 @@ class Derivation:
 
     @property
     def end(self) -> int:
-        return self.start + 32 * -(-(self.last - self.first) // self.page)
+        size = self.last - self.first
+        return self.start + (32 * -(-size // self.page) if self.page else 2 * size)
 
-    def digests(self, new: bytes) -> bytes:
+    def make(self, new: bytes) -> bytes:
+        if not self.page:
+            return new[self.first : self.last].hex().encode()
         pages = range(self.first, self.last, self.page)
         return b"".join(hashlib.sha256(new[at : min(at + self.page, self.last)]).digest() for at in pages)
 
@@ -346,8 +349,9 @@ def read_derivations(stream: Reader, new_size: int) -> list[Derivation]:
         first = stream.number()
         last = start - stream.number()
         bits = stream.number()
-        damaged(start < 0 or last <= first or not 12 <= bits <= 16, "derivation")
-        derivations.append(Derivation(start, first, last, 1 << bits))
+        damaged(start < 0 or last <= first, "derivation")
+        damaged(not 12 <= bits <= 16 and (bits != 0 or last - first > 64), "derivation of no known kind")
+        derivations.append(Derivation(start, first, last, 1 << bits if bits else 0))
         damaged(derivations[-1].end > new_size, "derivation outside the new image")
         damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
     damaged(sum(d.last - d.first for d in derivations) > 4 * new_size, "derivations cover too much")
@@ -515,6 +519,10 @@ def paint(blocks: list[Block], old_size: int) -> list[tuple[int, int, Block]]:
 # Prediction
 
 LOCAL = {"REL8", "REL32", "B26", "IMM19", "IMM14", "ADR"}
+DISTANCES = {f"ULEB{n}" for n in (1, 2, 3, 4)}
+SIZES = {"SIZE32", "SIZE64", *(f"ULEB_SIZE{n}" for n in (1, 2, 3, 4))}
+STEPS = {"STEP6", "STEP8", "STEP16", "STEP32", *(f"STEP_ULEB{n}" for n in (1, 2, 3, 4))}
+NEAR = 4
 
 
 class Lessons:
@@ -555,12 +563,92 @@ class Lessons:
         self._put(t, target)
 
 
+@dataclass
+class Shared:
+    """The base of the last distance."""
+
+    old: int = 0
+    new: int = 0
+    error: int = 0
+    right: bool = False
+    in_code: bool = False
+
+
 class Prediction:
     def __init__(self, old: OldImage, old_size: int, blocks: list[Block], new_regions: list[Region]) -> None:
         self.map = AddressMap(old, old_size, blocks, new_regions)
         self.old, self.old_size, self.blocks = old, old_size, blocks
+        self._news = [block.new for block in blocks]
         self.lessons = Lessons()
         self.page_place = self.page_base = 0
+        self.last_old = self.last_new = 0
+        self.shared = Shared()
+        self._new_loaded = sorted((r for r in new_regions if r.has_bytes), key=lambda r: r.address)
+
+    def both(self, reference: Reference, place: int, block: int) -> tuple[int, int]:
+        """Target and base."""
+        kind, t, b = reference.kind, reference.target, reference.base
+        if kind in STEPS:
+            return self.map(t), self.map(b)
+        if kind in SIZES:
+            return self._size(kind, t, b, block)
+        if kind in DISTANCES:
+            return self._distance(t, b)
+        target = self.target(kind, t, block)
+        return target, self.base(reference, place, target, block)
+
+    def _size(self, kind: str, t: int, b: int, block: int) -> tuple[int, int]:
+        base = self.last_new if b == self.last_old else self.target(kind, b, block)
+        target = self.near(t, base)
+        return base + self.map(t) - self.map(b) & MASK if target is None else target, base
+
+    def _distance(self, t: int, b: int) -> tuple[int, int]:
+        if b in (self.last_old, self.shared.old):
+            base = self.last_new if b == self.last_old else self.shared.new
+            target = self.near(t, base)
+            return self.map(t) if target is None else target, base
+        target = self.map(t)
+        base_near = self.near(b, target)
+        return target, self.map(b) if base_near is None else base_near
+
+    def near(self, x: int, anchor: int) -> int | None:
+        named = byte_named(self.old.regions, x, self.old_size)
+        region = next((r for r in reversed(self._new_loaded) if r.address <= anchor), None)
+        if named is None or region is None or anchor >= region.address + region.size:
+            return None
+        n = region.offset + anchor - region.address
+        here = max(bisect_right(self._news, n) - 1, 0)
+        for away in range(NEAR):
+            for number in (here - away, here + away):
+                moved = self._copy_in(named[0], number)
+                if moved is not None:
+                    return moved
+        return None
+
+    def _copy_in(self, o: int, number: int) -> int | None:
+        if not 0 <= number < len(self.blocks):
+            return None
+        block = self.blocks[number]
+        if not block.old <= o < block.old + block.length:
+            return None
+        return address_of(self.map.new_regions, o - block.old + block.new)
+
+    def learn_distance(self, reference: Reference, expected: int, base: int, actual: int) -> None:
+        if self.shared.old != reference.base:
+            regions = self.old.regions
+            in_code = any(
+                r.kind == CODE_CLASS and r.address <= reference.base < r.address + r.size for r in regions
+            )
+            self.shared = Shared(reference.base, base, in_code=in_code)
+        shared, error = self.shared, actual - expected & MASK
+        if error == 0:
+            shared.right, shared.error = True, 0
+        elif shared.in_code and shared.new == base:
+            if shared.right and error != shared.error:
+                shared.error = error
+            else:
+                shared.new, shared.right = base - error & MASK, True
+                self.last_new = expected
 
     def base(self, reference: Reference, place: int, target: int, block: int) -> int:
         if reference.kind == "PAGE24":
@@ -572,10 +660,9 @@ class Prediction:
         if named is not None:
             o = named[0]
             for number in (block, block - 1, block + 1):
-                if 0 <= number < len(self.blocks):
-                    near = self.blocks[number]
-                    if near.old <= o < near.old + near.length:
-                        return address_of(self.map.new_regions, o - near.old + near.new)
+                moved = self._copy_in(o, number)
+                if moved is not None:
+                    return moved
         learned = self.lessons[t] if t != 0 else None
         return learned if learned is not None else self.map(t)
 
@@ -633,6 +720,10 @@ def _next(target: int, word: int, aux: int, scale: int) -> int:
     return (target - word & MASK) // scale if one_page else 0
 
 
+def _step(target: int, place: int, aux: int, base: int) -> int:
+    return _difference(target - base + 1) >> aux % 32
+
+
 KINDS: dict[str, Kind] = {
     "REL8": _word(1, lambda t, place, aux, base: t - place - 1 - aux),
     "REL32": _word(4, lambda t, place, aux, base: t - place - 4 - aux),
@@ -685,8 +776,13 @@ KINDS: dict[str, Kind] = {
     "COUNT32_16": _word(4, lambda t, place, aux, base: (t - base + 1 & MASK) // 16),
     "INDEX24_4": _word(3, lambda t, place, aux, base: _difference(t - base) // 4),
     "NAME23": Kind(4, _bits(9, 31), lambda t, place, aux, base: t - base, lambda n: n << 9),
+    "STEP6": Kind(1, _bits(0, 5), _step, straight),
+    "STEP8": _word(1, _step),
+    "STEP16": _word(2, _step),
+    "STEP32": _word(4, _step),
+    **{f"STEP_ULEB{n}": Kind(n, int.from_bytes(b"\x7f" * n, "little"), _step, _sevens) for n in (1, 2, 3, 4)},
 }
-_BASED = ("BASE", "SIZE", "INDEX", "COUNT", "ULEB", "CHAIN", "NAME")
+_BASED = ("BASE", "SIZE", "INDEX", "COUNT", "ULEB", "CHAIN", "NAME", "STEP")
 BASED = {name for name in KINDS if name.startswith(_BASED)}
 
 
@@ -752,7 +848,7 @@ class Filling:
         while len(out) < end:
             derivation = next((d for d in self.derivations if d.start == len(out)), None)
             if derivation is not None:
-                out += derivation.digests(bytes(out))
+                out += derivation.make(bytes(out))
                 continue
             later = bisect_right(self._edges, len(out))
             stop = min(end, self._edges[later]) if later < len(self._edges) else end
@@ -800,13 +896,18 @@ def _settle(
     at = reference.offset - block.old + block.new
     kind = KINDS[reference.kind]
     place = address_of(prediction.map.new_regions, at)
-    expected = target = prediction.target(reference.kind, reference.target, number)
-    base = prediction.base(reference, place, target, number)
+    target, base = prediction.both(reference, place, number)
+    expected = target
     if fixes is not None:
         target = target + fixes[REFERENCE_FIXES].signed() & MASK
     put(out, at, kind, kind.number(target, place, reference.aux, base))
+    if reference.kind in STEPS:
+        return
     if reference.kind == "PAGE24":
         prediction.page_place, prediction.page_base = place, base + expected - target & MASK
-    else:
-        teaches = reference.kind not in ("ULEB1", "ULEB2", "ULEB3", "ULEB4")
-        prediction.learn(reference.target, target, teaches and fixes is not None)
+        return
+    prediction.last_old, prediction.last_new = reference.target, target
+    if reference.kind in DISTANCES:
+        prediction.learn_distance(reference, expected, base, target)
+    teaches = reference.kind not in DISTANCES
+    prediction.learn(reference.target, target, teaches and fixes is not None)

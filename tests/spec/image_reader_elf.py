@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from spec.delta_reader import Region
 from spec.image_reader_aarch64 import sweep_aarch64
+from spec.image_reader_go import read_go
 from spec.image_reader_model import ABSENT, CODE, DATA, MASK, NO_BYTES, B, Building, Table
 from spec.image_reader_unwind import Function, read_exceptions, read_frames, read_header
 from spec.image_reader_x86_64 import sweep_x86_64
@@ -67,7 +68,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Origin:
-    """A table that others count from, and the number of its address."""
+    """A table that others count from, and its address."""
 
     table: Table = ABSENT
     base: int = 0
@@ -173,7 +174,7 @@ class Elf:
     # tables that others count from
 
     def origin(self, table: Table) -> Origin:
-        return Origin(table, self.image.note(table.address)) if table.size else Origin()
+        return Origin(table, table.address) if table.size else Origin()
 
     def find_tables(self) -> None:
         image = self.image
@@ -256,7 +257,7 @@ class Elf:
 
     def add_size(self, offset: int, start: int) -> None:
         if self.image.u64(offset):
-            self.image.add("SIZE64", offset, self.image.note(start))
+            self.image.add("SIZE64", offset, start)
 
     def add_headers(self) -> None:
         image = self.image
@@ -272,7 +273,7 @@ class Elf:
             self.add_size(at + 32, segment.address)
             if segment.type != 7:
                 self.add_size(at + 40, segment.address)
-        names = image.note(self.names.address)
+        names = self.names.address
         for i, section in enumerate(self.sections):
             at = self.sections_at + 64 * i
             if i == 0 or section.type == 0:
@@ -489,6 +490,41 @@ class Elf:
             self.is_function(function.start)
         read_exceptions(image, self.functions)
 
+    def first_named(self, kind: int, name: str) -> Section | None:
+        fits = (s for s in self.sections if s.type == kind and self.has_bytes(s) and self.is_named(s, name))
+        return next(fits, None)
+
+    def read_go(self) -> None:
+        functions, module = self.first_named(1, ".gopclntab"), self.first_named(1, ".go.module")
+        if functions is None or not functions.is_loaded or self.table(functions).address >= B:
+            return
+        there = ABSENT if module is None else self.table(module)
+        read_go(self.image, self.table(functions), there, 0, self.is_function, words=self.machine == AARCH64)
+
+    def read_fixed_words(self) -> None:
+        if self.image.u16(16) != 2:
+            return
+        for name in (".data.rel.ro", ".rodata", ".data", ".noptrdata", ".itablink", ".go.module"):
+            section = self.first_named(1, name)
+            if section is not None and section.is_loaded:
+                self.read_words(self.table(section))
+
+    def read_probes(self) -> None:
+        section, image = self.first_named(7, ".note.stapsdt"), self.image
+        table = ABSENT if section is None else self.table(section)
+        if not image.charge(table.size):
+            return
+        at = table.offset
+        while at + 12 <= table.end:
+            name, content = ((image.u32(at + field) + 3) // 4 * 4 for field in (0, 4))
+            start = at + 12 + name
+            if start + content > table.end:
+                return
+            is_probe = image.data[at + 8 : start] == b"\3\0\0\0stapsdt\0"
+            for field in (0, 8, 16) if is_probe and content >= 24 else ():
+                image.add_nonzero("ABS64", start + field)
+            at = start + content
+
     def read(self) -> None:
         self.find_regions()
         self.find_tables()
@@ -500,6 +536,9 @@ class Elf:
             self.is_function(address)
         self.read_unwind()
         self.read_symbols(*self.symbol_section(2))
+        self.read_go()
+        self.read_fixed_words()
+        self.read_probes()
         code = [region for region in self.image.regions if region.kind == CODE]
         self.image.sweep(code, sweep_aarch64 if self.machine == AARCH64 else sweep_x86_64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from spec.image_reader_model import ABSENT, MASK, Building, Table
+from spec.image_reader_model import ABSENT, MASK, Bad, Building, Cursor, Table
 
 NONE = 0xFFFFFFFF
 PARTS = (("names", 32), ("units", 40), ("files", 48), ("counters", 56), ("pairs", 64))
@@ -14,9 +14,18 @@ FORMS[25] = (80, 0)
 
 
 def read_go(
-    image: Building, table: Table, module: Table, space: int, is_function: Callable[[int], None]
+    image: Building,
+    table: Table,
+    module: Table,
+    space: int,
+    is_function: Callable[[int], None],
+    *,
+    words: bool,
 ) -> None:
-    Functions(image, table, module, space, is_function).read()
+    """``words`` says that code consists of words of 4 bytes (AArch64)."""
+    functions = Functions(image, table, module, space, is_function)
+    functions.words = words
+    functions.read()
 
 
 class Part:
@@ -40,15 +49,17 @@ class Part:
     def has(self, at: int, size: int) -> bool:
         return at + size <= self.table.size
 
-    def add(self, kind: str, at: int, number: int) -> None:
-        self.image.add(kind, self.table.offset + at, number, place=self.space)
+    def add(self, kind: str, at: int, base: int) -> None:
+        self.image.add(kind, self.table.offset + at, base, place=self.space)
 
-    def add_nonzero(self, kind: str, at: int, number: int) -> None:
+    def add_nonzero(self, kind: str, at: int, base: int) -> None:
         if self.u32(at):
-            self.add(kind, at, number)
+            self.add(kind, at, base)
 
 
 class Functions(Part):
+    words = False
+
     def __init__(
         self, image: Building, table: Table, module: Table, space: int, is_function: Callable[[int], None]
     ) -> None:
@@ -56,25 +67,27 @@ class Functions(Part):
         self.is_function = is_function
         there = module.size >= 408 and space + image.u64(module.offset) & MASK == table.address
         self.module = Part(image, module if there else ABSENT, space)
-        self.data: list[tuple[int, int]] = []
+        self.data: list[tuple[int, int, int]] = []  # address, number of its entry in the list, k
+        self.entries: list[int] = []
+        self.counter_tables: list[tuple[int, int]] = []  # offset, entry of the function
         self.at: dict[str, int] = {}
-        self.number: dict[str, int] = {}
+        self.base: dict[str, int] = {}
 
     def word(self, at: int) -> int:
         return self.space + self.module.u64(at) & MASK
 
     def read(self) -> None:
         if self.module.table.size:
-            self.number["function data"] = self.image.note(self.word(320))
+            self.base["function data"] = self.word(320)
         if not self.has(0, 72) or self.u32(0) != 0xFFFFFFF1 or self.u8(7) != 8:
             return
-        table = self.image.note(self.table.address)
+        table = self.table.address
         for name, at in PARTS:
             self.add("BASE64", at, table)
             self.at[name] = self.u64(at)
-            self.number[name] = self.image.note(self.table.address + self.at[name])
+            self.base[name] = self.table.address + self.at[name]
         self.text = self.word(176) if self.module.table.size else self.space + self.u64(24) & MASK
-        self.number["text"] = self.image.note(self.text)
+        self.base["text"] = self.text
         self.count = self.u64(8)
         if any(not 72 <= at <= self.table.size for at in self.at.values()):
             return
@@ -82,6 +95,7 @@ class Functions(Part):
             return
         self.read_units()
         self.read_functions()
+        self.read_counters()
         if self.module.table.size:
             self.read_data()
             self.read_find_table()
@@ -93,15 +107,15 @@ class Functions(Part):
             return
         for at in range(start, end - 3, 4):
             if self.u32(at) != NONE:
-                self.add("BASE32", at, self.number["files"])
+                self.add("BASE32", at, self.base["files"])
 
     def read_functions(self) -> None:
         pairs = self.at["pairs"]
         for at in range(pairs, pairs + 8 * self.count, 8):
             if not self.image.charge(8):
                 return
-            self.add("BASE32", at, self.number["text"])
-            self.add("BASE32", at + 4, self.number["pairs"])
+            self.add("BASE32", at, self.base["text"])
+            self.add("BASE32", at + 4, self.base["pairs"])
             self.is_function(self.text + self.u32(at) & MASK)
             self.read_record(pairs + self.u32(at + 4))
 
@@ -112,37 +126,69 @@ class Functions(Part):
         after = 4 * (counters + data)
         if not self.has(at + 44, after) or not self.image.charge(44 + after):
             return
-        self.add("BASE32", at, self.number["text"])
-        self.add("BASE32", at + 4, self.number["names"])
-        if self.u32(at + 12):
-            self.add("BASE32", at + 12, self.image.note(self.text + self.u32(at)))
+        entry = self.text + self.u32(at) & MASK
+        self.add("BASE32", at, self.base["text"])
+        self.add("BASE32", at + 4, self.base["names"])
+        self.add_nonzero("BASE32", at + 12, entry)
         for field in (*range(at + 16, at + 28, 4), *range(at + 44, at + 44 + 4 * counters, 4)):
-            self.add_nonzero("BASE32", field, self.number["counters"])
+            if self.u32(field):
+                self.add("BASE32", field, self.base["counters"])
+                self.counter_tables.append((self.u32(field), entry))
         if self.u32(at + 32) != NONE:
-            self.add("INDEX32_4", at + 32, self.number["units"])
+            self.add("INDEX32_4", at + 32, self.base["units"])
         if not self.module.table.size:
             return
         for k in range(data):
             field = at + 44 + 4 * (counters + k)
             if self.u32(field) != NONE:
-                self.add("BASE32", field, self.number["function data"])
-                self.data.append((self.word(320) + self.u32(field) & MASK, k))
+                self.add("BASE32", field, self.base["function data"])
+                address = self.word(320) + self.u32(field) & MASK
+                self.data.append((address, len(self.entries), k))
+                self.entries.append(entry)
+
+    def read_counters(self) -> None:
+        start, limit = self.at["counters"], self.at["pairs"]
+        if start > limit or not self.image.charge(limit - start):
+            return
+        end, unit = 0, 2 if self.words else 0
+        for offset, entry in sorted(self.counter_tables):
+            if offset >= end:
+                end = self.read_counter_table(start + offset, limit, entry, unit) - start
+
+    def read_counter_table(self, at: int, limit: int, counter: int, unit: int) -> int:
+        """Where it ends."""
+        first, here = True, self.table.offset
+        cursor = Cursor(self.image.data, here + at, here + limit)
+        try:
+            while True:
+                if cursor.uleb() == 0 and not first:
+                    return at
+                at, first = cursor.at - here, False
+                after = counter + (cursor.uleb() << unit) & MASK
+                size = cursor.at - here - at
+                if size <= 4:
+                    self.image.put(here + at, f"STEP_ULEB{size}", after - 1, aux=unit, base=counter)
+                at, counter = at + size, after
+        except Bad:
+            return at
 
     def read_data(self) -> None:
-        shapes = self.image.note(self.word(312))
-        first: dict[int, int] = {}
-        for address, k in sorted(self.data):
-            first.setdefault(address, k)
+        shapes = self.word(312)
+        first: dict[int, tuple[int, int]] = {}
+        for address, number, k in sorted(self.data):
+            first.setdefault(address, (self.entries[number], k))
         for address, after in pairwise(first):
             there = self.image.bytes_from(address)
             size = min(there.size, after - address)
             part = Part(self.image, Table(there.offset, address, size), self.space)
-            k = first[address]
+            entry, k = first[address]
             if k not in (2, 3) or not self.image.charge(part.table.size):
                 continue
-            start, field, number = (8, 12, shapes) if k == 2 else (0, 4, self.number["names"])
+            start, field, base = (8, 12, shapes) if k == 2 else (0, 4, self.base["names"])
             for at in range(start, part.table.size - 15, 16):
-                part.add("BASE32", at + field, number)
+                part.add("BASE32", at + field, base)
+                if k == 3:
+                    part.add("BASE32", at + 8, entry)
 
     def read_find_table(self) -> None:
         if self.count == 0:
@@ -152,7 +198,7 @@ class Functions(Part):
         if not part.has(0, 20 * entries) or not self.image.charge(20 * entries):
             return
         for at in range(0, 20 * entries, 20):
-            part.add("INDEX32_8", at, self.number["pairs"])
+            part.add("INDEX32_8", at, self.base["pairs"])
 
 
 class Types(Part):
@@ -162,8 +208,8 @@ class Types(Part):
         size = min(there.size, functions.word(304) - there.address & MASK)
         super().__init__(functions.image, Table(there.offset, there.address, size), functions.space)
         self.functions = functions
-        self.base = self.image.note(there.address)
-        self.text = self.image.note(functions.word(176))
+        self.base = there.address
+        self.text = functions.word(176)
         self.seen: set[int] = set()
         self.waiting: list[int] = []
 

@@ -79,7 +79,6 @@ class Segment:
     offset: int
     size: int
     sections: list[int]  # file offsets of their headers
-    number: int = 0  # of its base
 
 
 @dataclass(frozen=True)
@@ -152,15 +151,15 @@ class Macho:
         if region is not None and region.address & SPACE == self.space:
             self.image.is_function(address & MASK, aligned=self.is_arm)
 
-    def add(self, kind: str, offset: int, number: int | None = None) -> None:
-        self.image.add(kind, offset, number, place=self.space)
+    def add(self, kind: str, offset: int, base: int = 0) -> None:
+        self.image.add(kind, offset, base, place=self.space)
 
-    def add_nonzero(self, kind: str, offset: int, number: int | None = None) -> None:
-        self.image.add_nonzero(kind, offset, number, place=self.space)
+    def add_nonzero(self, kind: str, offset: int, base: int = 0) -> None:
+        self.image.add_nonzero(kind, offset, base, place=self.space)
 
-    def add_uleb(self, offset: int, size: int, number: int) -> None:
+    def add_uleb(self, offset: int, size: int, base: int) -> None:
         if size <= 4:
-            self.add(f"ULEB{size}", offset, number)
+            self.add(f"ULEB{size}", offset, base)
 
     def has_place(self, offset: int) -> bool:
         return self.image.address_of(offset) & SPACE == self.space
@@ -206,8 +205,7 @@ class Macho:
                 offset = size = 0
             address = self.space + raw % B
             headers = self.section_headers(command)
-            number = image.note(address)
-            self.segments.append(Segment(address, raw, self.start + offset, size, headers, number))
+            self.segments.append(Segment(address, raw, self.start + offset, size, headers))
             if self.header is None and offset == 0 and size:
                 self.header = address
                 self.propose(proposed, 0, raw, self.commands_end - self.start, DATA)
@@ -255,7 +253,7 @@ class Macho:
         for command in self.commands:
             for _, name, _, table in self.rows(command):
                 if name is not None and name not in self.tables:
-                    self.tables[name] = Origin(table, self.image.note(table.address))
+                    self.tables[name] = Origin(table, table.address)
 
     # references of load commands
 
@@ -264,7 +262,7 @@ class Macho:
             for at, _, entry, table in self.rows(command):
                 self.add("BASE32", command.at + at, self.file)
                 if entry == 1:
-                    self.add("SIZE32", command.at + at + 4, self.image.note(table.address))
+                    self.add("SIZE32", command.at + at + 4, table.address)
             self.add_command(command)
 
     def add_command(self, command: Command) -> None:
@@ -288,8 +286,7 @@ class Macho:
 
     def add_count(self, kind: str, at: int, table: str, first: int = 0) -> None:
         if table in self.tables:
-            number = self.image.note(self.tables[table].table.address + first)
-            self.add_nonzero(kind, at, number)
+            self.add_nonzero(kind, at, self.tables[table].table.address + first)
 
     def add_segment(self, command: Command) -> None:
         at, image = command.at, self.image
@@ -297,10 +294,10 @@ class Macho:
         self.add_nonzero("BASE64", at + 40, self.file)
         headers = self.section_headers(command)
         if not headers:
-            self.add_nonzero("SIZE64", at + 48, image.note(self.space + image.u64(at + 24)))
+            self.add_nonzero("SIZE64", at + 48, self.space + image.u64(at + 24))
         for section in headers:
             self.add("ABS64", section + 32)
-            self.add_nonzero("SIZE64", section + 40, image.note(self.space + image.u64(section + 32)))
+            self.add_nonzero("SIZE64", section + 40, self.space + image.u64(section + 32))
             self.add_nonzero("BASE32", section + 48, self.file)
             if image.u32(section + 64) & 255 in (6, 7, 8, 20) and "indirect" in self.tables:
                 self.add_nonzero("INDEX32_4", section + 68, self.tables["indirect"].base)
@@ -311,27 +308,25 @@ class Macho:
         image, t = self.image, table.offset
         if table.size < 28:
             return
-        base = image.note(table.address)
+        base = table.address
         for at in (4, 8, 12):
             self.add("BASE32", t + at, base)
         starts, first_import, names, count = (image.u32(t + at) for at in (4, 8, 12, 16))
         imports: int | None = None
         fits = first_import <= table.size and 0 < count <= (table.size - first_import) // 4
         if image.u32(t + 20) == 1 and fits:
-            number = image.note(table.address + names)
             for i in range(count):
-                self.add("NAME23", t + first_import + 4 * i, number)
-            imports = image.note(table.address + first_import)
+                self.add("NAME23", t + first_import + 4 * i, table.address + names)
+            imports = table.address + first_import
         if starts + 4 > table.size:
             return
         count = image.u32(t + starts)
         if count > len(self.segments) or starts + 4 + 4 * count > table.size:
             return
-        number = image.note(table.address + starts)
         for k in range(count):
             at = image.u32(t + starts + 4 + 4 * k)
             if at and starts + at + 22 <= table.size:
-                self.add("BASE32", t + starts + 4 + 4 * k, number)
+                self.add("BASE32", t + starts + 4 + 4 * k, table.address + starts)
                 self.read_chains(t + starts + at, table.end, self.segments[k], imports)
 
     def read_chains(self, s: int, end: int, segment: Segment, imports: int | None) -> None:
@@ -424,7 +419,7 @@ class Macho:
                 return
             if distance == 0:
                 return
-            self.add_uleb(at, cursor.at - at, self.image.note(address))
+            self.add_uleb(at, cursor.at - at, address)
             address = address + distance & MASK
             self.is_function(address)
 
@@ -440,7 +435,7 @@ class Macho:
             self.is_function(start + size)
             if image.u16(at + 6) != 4 or not image.charge(size):
                 continue
-            base = image.note(start)
+            base = start
             first = region.offset + start - region.address
             for entry in range(first, first + size // 4 * 4, 4):
                 self.add("BASE32", entry, base)
@@ -496,7 +491,9 @@ class Macho:
 
     def read_go(self, section: Section) -> None:
         modules = (s.table for s in self.sections if s.name == b"__go_module" and s.table.size)
-        read_go(self.image, section.table, next(modules, ABSENT), self.space, self.is_function)
+        read_go(
+            self.image, section.table, next(modules, ABSENT), self.space, self.is_function, words=self.is_arm
+        )
 
     def read_all_sections(self) -> None:
         rows: list[tuple[Callable[[Section], bool], Callable[[Section], None]]] = [
@@ -509,6 +506,12 @@ class Macho:
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__eh_frame"), self.read_frames),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__unwind_info"), self.read_unwind_info),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__gopclntab"), self.read_go),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__objc_methlist"), self.read_method_lists),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_protos"), self.read_pointers),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_proto"), self.read_pointers),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_types"), self.read_pointers),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_types2"), self.read_pointers),
+            (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_fieldmd"), self.read_swift_fields),
         ]
         for fits, read in rows:
             for section in self.sections:
@@ -529,6 +532,41 @@ class Macho:
         if self.image.charge(section.table.size):
             for at in range(0, section.table.size // 4 * 4, 4):
                 self.add("BASE32", section.table.offset + at, self.header_base)
+
+    def read_pointers(self, section: Section) -> None:
+        if self.image.charge(section.table.size):
+            for at in range(0, section.table.size // 4 * 4, 4):
+                self.image.add_nonzero("PREL32", section.table.offset + at)
+
+    def read_method_lists(self, section: Section) -> None:
+        image, table = self.image, section.table
+        if not image.charge(table.size):
+            return
+        at = 0
+        while at + 8 <= table.size:
+            form, count = image.u32(table.offset + at), image.u32(table.offset + at + 4)
+            at += 8
+            if form & 0x8000FFFC != 0x8000000C or at + 12 * count > table.size:
+                return
+            for pointer in range(at, at + 12 * count, 4):
+                image.add_nonzero("PREL32", table.offset + pointer)
+            at = (at + 12 * count + 7) // 8 * 8
+
+    def read_swift_fields(self, section: Section) -> None:
+        image, table = self.image, section.table
+        if not image.charge(table.size):
+            return
+        at = 0
+        while at + 16 <= table.size:
+            image.add_nonzero("PREL32", table.offset + at)
+            image.add_nonzero("PREL32", table.offset + at + 4)
+            if image.u16(table.offset + at + 10) != 12:
+                return
+            count = min(image.u32(table.offset + at + 12), (table.size - at - 16) // 12)
+            for record in range(at + 16, at + 16 + 12 * count, 12):
+                image.add_nonzero("PREL32", table.offset + record + 4)
+                image.add_nonzero("PREL32", table.offset + record + 8)
+            at += 16 + 12 * count
 
     def read_stub_helpers(self, section: Section) -> None:
         data, table = self.image.data, section.table
@@ -562,9 +600,9 @@ class Macho:
         assert self.header is not None
         self.header_address = self.header
         self.read_sections()
-        self.header_base = image.note(self.header)
-        self.file = image.note(B + self.start)
-        self.zero = image.note(self.space)
+        self.header_base = self.header
+        self.file = B + self.start
+        self.zero = self.space
         self.find_tables()
         if self.has_place(self.start):
             self.add_commands()
@@ -612,7 +650,7 @@ class Opcodes:
         if number >= len(self.macho.segments):
             raise Bad
         self.segment = self.macho.segments[number]
-        self.macho.add_uleb(at, self.cursor.at - at, self.segment.number)
+        self.macho.add_uleb(at, self.cursor.at - at, self.segment.address)
 
     def words(self, count: int, gap: int) -> None:
         for _ in range(count):
@@ -662,10 +700,10 @@ class Opcodes:
 class UnwindInfo:
     def __init__(self, macho: Macho, table: Table) -> None:
         self.macho, self.image, self.table = macho, macho.image, table
-        self.base = self.image.note(table.address)
+        self.base = table.address
         frames = (s.table for s in macho.sections if s.name == b"__eh_frame" and s.table.size)
         found = next(frames, None)
-        self.frames = None if found is None else self.image.note(found.address)
+        self.frames = None if found is None else found.address
 
     def u32(self, at: int) -> int:
         return self.image.u32(self.table.offset + at)
@@ -676,8 +714,8 @@ class UnwindInfo:
     def is_inside(self, at: int, size: int) -> bool:
         return at + size <= self.table.size
 
-    def add(self, kind: str, at: int, number: int) -> None:
-        self.macho.add(kind, self.table.offset + at, number)
+    def add(self, kind: str, at: int, base: int) -> None:
+        self.macho.add(kind, self.table.offset + at, base)
 
     def read(self) -> None:
         macho = self.macho
@@ -729,7 +767,7 @@ class UnwindInfo:
                 macho.is_function(macho.header_address + self.u32(entry))
         elif kind == 3 and self.is_inside(at, 4 * count) and image.charge(4 * (count + self.u16(p + 10))):
             self.encodings(p + self.u16(p + 8), self.u16(p + 10), 4)
-            base = image.note(macho.header_address + first)
+            base = macho.header_address + first
             for entry in range(at, at + 4 * count, 4):
                 self.add("PAGE24", entry, base)
                 macho.is_function(macho.header_address + first + (self.u32(entry) & 0xFFFFFF))

@@ -13,7 +13,6 @@ B = 2**55
 SPACE = 0xFF << 56
 DATA, CODE, NO_BYTES = range(3)
 REGIONS = 4096
-BASES = 2**24
 
 # Kinds that solve from a number in the field: bytes, lowest bit, bits, signed, from what, factor.
 PLAIN_KINDS: dict[str, tuple[int, int, int, bool, str, int]] = {
@@ -51,6 +50,8 @@ LENGTHS = {
     **{f"ULEB_SIZE{n}": n for n in (1, 2, 3, 4)},
     **dict.fromkeys(("B26", "IMM19", "IMM14", "ADR", "ADRP", "LO12"), 4),
     **dict.fromkeys(("NEXT12", "NEXT11"), 2),
+    **{"STEP6": 1, "STEP8": 1, "STEP16": 2, "STEP32": 4},
+    **{f"STEP_ULEB{n}": n for n in (1, 2, 3, 4)},
 }
 
 
@@ -84,7 +85,6 @@ class Building:
         self.data = data
         self.regions: list[Region] = []
         self.added: list[Added] = []
-        self.bases: list[int] = []
         self.starts = bytearray(len(data))
         self.functions: set[int] = set()
         self.budget = 0
@@ -177,33 +177,24 @@ class Building:
 
     # references
 
-    def note(self, base: int) -> int:
-        base &= MASK
-        if not self.bases or self.bases[-1] != base:
-            self.bases.append(base)
-        return len(self.bases) - 1
-
     def put(self, offset: int, kind: str, target: int, *, aux: int = 0, base: int = 0) -> Added | None:
-        if not self.is_inside(offset, LENGTHS[kind]) or aux >= BASES:
+        if not self.is_inside(offset, LENGTHS[kind]):
             return None
         self.added.append(Added(offset, kind, aux, target & MASK, base))
         return self.added[-1]
 
-    def add(self, kind: str, offset: int, number: int | None = None, *, place: int | None = None) -> int:
-        """Add with the target solved from the field; ``number`` is that of a noted base. The target."""
-        base = 0 if number is None else self.bases[number]
+    def add(self, kind: str, offset: int, base: int = 0, *, place: int | None = None) -> int:
+        """Add with the target solved from the field, which may count from ``base``. The target."""
         place = self.address_of(offset) if place is None else place
         if not self.is_inside(offset, LENGTHS[kind]):
             return 0
         target = solve(kind, self.number(offset, LENGTHS[kind]), place, base)
-        self.put(offset, kind, target, aux=number or 0, base=base)
+        self.put(offset, kind, target, base=base & MASK)
         return target
 
-    def add_nonzero(
-        self, kind: str, offset: int, number: int | None = None, *, place: int | None = None
-    ) -> None:
+    def add_nonzero(self, kind: str, offset: int, base: int = 0, *, place: int | None = None) -> None:
         if self.number(offset, LENGTHS[kind]) != 0:
-            self.add(kind, offset, number, place=place)
+            self.add(kind, offset, base, place=place)
 
     def settle(self) -> OldImage:
         image, end = OldImage(regions=self.regions), 0

@@ -53,6 +53,7 @@ class Cie:
     functions: int = 0
     exceptions: int = OMITTED
     has_data: bool = False
+    unit: int = 0
 
 
 def read_frames(image: Building, table: Table, functions: list[Function], *, ends_at_zero: bool) -> None:
@@ -90,17 +91,17 @@ def read_cie(image: Building, cursor: Cursor) -> Cie | None:
         augmentation = bytearray()
         while byte := cursor.u8():
             augmentation.append(byte)
-        if augmentation.startswith(b"eh"):
+        if augmentation and not augmentation.startswith(b"z"):
             return None
         if version == 4:
             cursor.skip(2)
-        cursor.uleb()
+        cie.unit = cursor.uleb()
         cursor.sleb()
         if version == 1:
             cursor.u8()
         else:
             cursor.uleb()
-        if not augmentation.startswith(b"z"):
+        if not augmentation:
             return cie
         cie.has_data = True
         cursor.cut(cursor.uleb())
@@ -130,17 +131,65 @@ def read_fde(image: Building, cursor: Cursor, cie: Cie, functions: list[Function
         return
     start = image.add(kind, start_at)
     if image.number(size_at, size_of(encoding)):
-        image.add("SIZE" + kind[-2:], size_at, image.note(start))
+        image.add("SIZE" + kind[-2:], size_at, start)
     exceptions = 0
-    if cie.has_data and cie.exceptions != OMITTED:
-        try:
-            cursor.cut(cursor.uleb())
-            exceptions = add_pointer(image, pass_over(cursor, cie.exceptions), cie.exceptions)
-        except Bad:
-            exceptions = 0
-        if cie.exceptions & 0x80:
-            exceptions = 0
+    try:
+        if cie.has_data:
+            data = Cursor(image.data, cursor.at, cursor.end)
+            data.cut(data.uleb())
+            cursor.at = data.end
+            exceptions = read_lsda_pointer(image, data, cie.exceptions)
+        read_program(image, cursor, cie.unit, start)
+    except Bad:
+        pass
     functions.append(Function(start, exceptions))
+
+
+def read_lsda_pointer(image: Building, cursor: Cursor, encoding: int) -> int:
+    if encoding == OMITTED:
+        return 0
+    try:
+        address = add_pointer(image, pass_over(cursor, encoding), encoding)
+    except Bad:
+        return 0
+    return 0 if encoding & 0x80 else address
+
+
+NUMBERS = {0x00: 0, 0x0A: 0, 0x0B: 0, 0x2C: 0, 0x2D: 0}
+NUMBERS |= dict.fromkeys((0x06, 0x07, 0x08, 0x0D, 0x0E, 0x13, 0x2E), 1)
+NUMBERS |= dict.fromkeys((0x05, 0x09, 0x0C, 0x11, 0x12, 0x14, 0x15, 0x2F), 2)
+BLOCKS = {0x0F: 1, 0x10: 2, 0x16: 2}
+STEPS = {0x02: 1, 0x03: 2, 0x04: 4}
+
+
+def read_program(image: Building, cursor: Cursor, unit: int, location: int) -> None:
+    if unit not in (1, 2, 4):
+        return
+    while cursor.at < cursor.end:
+        at = cursor.at
+        opcode = cursor.u8()
+        kind, number = "", 0
+        if opcode >> 6 == 1:
+            kind, number = "STEP6", opcode & 63
+        elif opcode >> 6 == 2:
+            cursor.uleb()
+        elif opcode >> 6 == 3:
+            pass
+        elif opcode in STEPS:
+            at, size = cursor.skip(STEPS[opcode]), STEPS[opcode]
+            kind, number = f"STEP{8 * size}", image.number(at, size)
+        elif opcode in BLOCKS:
+            for _ in range(BLOCKS[opcode]):
+                size = cursor.uleb()
+            cursor.skip(size)
+        elif opcode in NUMBERS:
+            for _ in range(NUMBERS[opcode]):
+                cursor.uleb()
+        else:
+            return
+        if number:
+            image.put(at, kind, location + number * unit - 1, aux=unit // 2, base=location)
+            location = location + number * unit & MASK
 
 
 def read_header(image: Building, table: Table) -> int:
@@ -150,7 +199,7 @@ def read_header(image: Building, table: Table) -> int:
         return 0
     frames = add_pointer(image, at + 4, 0x1B)
     if image.data[at + 2 : at + 4] == b"\x03\x3b":
-        base = image.note(table.address)
+        base = table.address
         for field in range(2 * min(image.u32(at + 8), (table.size - 12) // 8)):
             image.add("BASE32", at + 12 + 4 * field, base)
     return frames
@@ -209,7 +258,7 @@ def read_call_sites(
 ) -> bool:
     """Whether an action was not 0."""
     size, distance_kind, size_kind = form
-    from_start, from_landing = image.note(start), image.note(landing)
+    from_start, from_landing = start, landing
     has_actions = False
 
     def read() -> tuple[int, int, int]:
@@ -228,7 +277,7 @@ def read_call_sites(
         has_actions |= cursor.uleb() != 0
         add(distance_kind, fields[0], from_start)
         if fields[1][0]:
-            add(size_kind, fields[1], image.note(start + fields[0][0]))
+            add(size_kind, fields[1], start + fields[0][0])
         if fields[2][0]:
             add(distance_kind, fields[2], from_landing)
     return has_actions

@@ -219,16 +219,14 @@ class Sweep:
         image, region = self.image, self.image.region_of(table)
         if table % 4 or region is None or not region.has_bytes:
             return table
-        at, place, base = region.offset + table - region.address, table, None
+        at, place = region.offset + table - region.address, table
         while place + 4 <= limit and image.is_inside(at, 4):
             target = table + signed(image.u32(at), 32) & MASK
             if not self.in_region(target) or abs(target - site) > REACH:
                 break
             if not image.starts[target - self.bias]:
                 break
-            if base is None:
-                base = image.note(table)
-            image.put(at, "BASE32", target, aux=base, base=table)
+            image.put(at, "BASE32", target, base=table)
             at, place = at + 4, place + 4
         return place
 

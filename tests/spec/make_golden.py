@@ -1,6 +1,7 @@
 """Makes the golden deltas and the fuzz seeds of deltas anew: `./dev golden`.
 
-With ``--images`` the golden images too, which needs gcc for x86-64.
+With ``--images`` the golden images too, which needs gcc for x86-64, clang, and LLVM's linkers, version 16 or
+later (``ld.lld`` and ``ld64.lld``, or those named by LD and LD64).
 
 For each pair in ``golden/``: NAME.old, NAME.new, NAME.delta, and NAME.streams, a line for each raw stream
 (number, size, SHA-256), so that a changed decision shows in a diff. Goldens change only with the format's
@@ -10,8 +11,10 @@ revision or with what the creator chooses; that an old one no longer applies is 
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,8 +27,22 @@ from deltaseal import _core, images
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 2048
-PAIRS = ("plain", "x86-64")
+PAIRS = ("plain", "x86-64", "aarch64", "mach-o")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
+AARCH64 = ("clang", "--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
+AARCH64_LINK = ("-shared", "-s", "--build-id=sha1", "-z", "max-page-size=4096", "-z", "noseparate-code")
+MACH_O = ("clang", "--target=x86_64-apple-macos11", "-O2", "-c")
+MACH_O_LINK = ("-arch", "x86_64", "-platform_version", "macos", "11.0", "11.0", "-dylib", "-fixup_chains")
+MACH_O_LINK += ("-install_name", "@rpath/small.dylib", "-adhoc_codesign", "-undefined", "dynamic_lookup")
+STUB = """--- !tapi-tbd
+tbd-version: 4
+targets: [ x86_64-macos ]
+install-name: '/usr/lib/libSystem.B.dylib'
+exports:
+  - targets: [ x86_64-macos ]
+    symbols: [ dyld_stub_binder ]
+...
+"""
 
 
 def streams(old: bytes, new: bytes, *, plain: bool) -> str:
@@ -38,11 +55,28 @@ def streams(old: bytes, new: bytes, *, plain: bool) -> str:
     return "".join(lines)
 
 
+def link_small(folder: Path, version: int, name: str) -> None:
+    """The images that lld links. The Mach-O one is for x86-64, whose pages are the smaller ones."""
+    compiled, stub = folder / "small.o", folder / "libSystem.tbd"
+    stub.write_text(STUB)
+    linkers = os.environ.get("LD", "ld.lld"), os.environ.get("LD64", "ld64.lld")
+    for pair, compiler, command in (
+        ("aarch64", AARCH64, [linkers[0], *AARCH64_LINK, compiled]),
+        ("mach-o", MACH_O, [linkers[1], *MACH_O_LINK, compiled, stub]),
+    ):
+        output = GOLDEN / f"{pair}.{name}"
+        subprocess.run([*compiler, f"-DVERSION={version}", "-o", compiled, GOLDEN / "small.c"], check=True)
+        subprocess.run([*command, "-o", output], check=True)
+        output.chmod(0o644)
+
+
 def make_images() -> None:
     for version, name in ((1, "old"), (2, "new")):
         output = GOLDEN / f"x86-64.{name}"
         subprocess.run([*GCC, f"-DVERSION={version}", "-o", output, GOLDEN / "small.c"], check=True)
         output.chmod(0o644)
+        with tempfile.TemporaryDirectory() as folder:
+            link_small(Path(folder), version, name)
     source = (GOLDEN / "small.c").read_bytes()
     (GOLDEN / "plain.old").write_bytes(source)
     (GOLDEN / "plain.new").write_bytes(

@@ -21,6 +21,7 @@ STATES = {
     "ACTIVE",
     "ROLLING_BACK",
     "REMOVING",
+    "REBASING",
     "BROKEN",
 }
 REASONS = {"first", "full", "torn", "unsynced", "damage"}

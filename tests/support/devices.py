@@ -294,12 +294,21 @@ def new_device(
     )
 
 
+NEW_BUILD = "25E246"  # of the full update that a device is put on
+
+
+def new_base() -> Base:
+    """The full update: another build, version 2 of ``app``."""
+    return base(build=NEW_BUILD, app=2)
+
+
 def simulated_disk(**limits: int) -> SimulatedDisk:
-    """A simulated disk that holds the components under ``/trees``, and nothing else."""
+    """A simulated disk that holds components under ``/trees``, those of the full update under ``/full``."""
     files = {
-        f"trees/{name}/{path}": ("file", data, 0o644)
-        for name in ("app", "os")
-        for path, data in component(name, 0).items()
+        f"{top}/{name}/{path}": ("file", data, 0o644)
+        for top, versions in (("trees", {"app": 0, "os": 0}), ("full", {"app": 2, "os": 0}))
+        for name, version in versions.items()
+        for path, data in component(name, version).items()
     }
     return SimulatedDisk(files, **limits)  # type: ignore[arg-type]
 

@@ -28,6 +28,8 @@
  */
 #include "image/format/elf.h"
 
+#include "image/format/go.h"
+
 enum { ELFCLASS64 = 2, ELFDATA2LSB = 1, ET_EXEC = 2, ET_DYN = 3, EM_X86_64 = 62, EM_AARCH64 = 183 };
 enum { PT_LOAD = 1, PT_DYNAMIC = 2, PT_TLS = 7, PT_GNU_EH_FRAME = 0x6474e550, PF_X = 1 };
 enum {
@@ -37,6 +39,7 @@ enum {
     SHT_RELA = 4,
     SHT_HASH = 5,
     SHT_DYNAMIC = 6,
+    SHT_NOTE = 7,
     SHT_NOBITS = 8,
     SHT_DYNSYM = 11,
     SHT_INIT_ARRAY = 14,
@@ -70,18 +73,14 @@ typedef struct headers {
 
 /* --- shared with the other files --------------------------------------------------------- */
 
-ds_status ds_elf_nonzero(ds_elf *elf, ds_offset offset, ds_ref_kind kind, uint32_t base) {
+ds_status ds_elf_nonzero(ds_elf *elf, ds_offset offset, ds_ref_kind kind, ds_address base) {
     const uint8_t *field = elf->image->file.data + offset;
     bool zero = ds_ref_length(kind) == 8 ? ds_load64(field) == 0 : ds_load32(field) == 0;
     return zero ? DS_OK : ds_elf_field(elf, offset, kind, base);
 }
 
 ds_status ds_elf_size(ds_elf *elf, ds_offset offset, ds_address start) {
-    uint32_t base;
-    if (ds_load64(elf->image->file.data + offset) == 0)
-        return DS_OK;
-    DS_TRY(ds_image_add_base(elf->image, start, &base));
-    return ds_elf_field(elf, offset, DS_REF_SIZE64, base);
+    return ds_elf_nonzero(elf, offset, DS_REF_SIZE64, start);
 }
 
 ds_extent ds_elf_rest(const ds_elf *elf, ds_address address) {
@@ -108,11 +107,6 @@ void ds_elf_function(ds_elf *elf, ds_address address) {
         return;
     ds_offset offset = region->offset + (address - region->address);
     elf->functions[offset / 8] |= (uint8_t)(1u << offset % 8);
-}
-
-ds_status ds_elf_origin_at(ds_elf *elf, ds_extent table, ds_elf_origin *out) {
-    *out = (ds_elf_origin){.table = table};
-    return table.size == 0 ? DS_OK : ds_image_add_base(elf->image, table.address, &out->base);
 }
 
 /* --- headers ----------------------------------------------------------------------------- */
@@ -248,15 +242,13 @@ static ds_status segment_refs(ds_elf *elf, const headers *h) {
 }
 
 static ds_status section_refs(ds_elf *elf, const headers *h) {
-    uint32_t names;
-    DS_TRY(ds_image_add_base(elf->image, h->names.address, &names));
     for (uint64_t i = 1; i < h->section_count; i++) {
         section s = section_at(elf->image->file, h, i);
         ds_offset at = h->sections_at + i * ELF_SECTION_HEADER_SIZE;
         if (s.type == SHT_NULL)
             continue;
         if (h->names.size != 0)
-            DS_TRY(ds_elf_nonzero(elf, at, DS_REF_BASE32, names));
+            DS_TRY(ds_elf_nonzero(elf, at, DS_REF_BASE32, h->names.address));
         DS_TRY(ds_elf_nonzero(elf, at + 16, DS_REF_ABS64, 0));
         DS_TRY(ds_elf_nonzero(elf, at + 24, DS_REF_FILE64, 0));
         if (s.type == SHT_NOBITS && (s.flags & SHF_TLS) != 0)
@@ -380,17 +372,78 @@ static ds_status read_sections(ds_elf *elf, const headers *h) {
     return DS_OK;
 }
 
+/* The first section with bytes of a type and a name. */
+static bool find_named(const ds_elf *elf, const headers *h, uint32_t type, const char *name, section *out) {
+    for (uint64_t i = 0; i < h->section_count; i++) {
+        *out = section_at(elf->image->file, h, i);
+        if (out->type == type && has_bytes(elf->image->file, out) && is_named(elf->image->file, h, out, name))
+            return true;
+    }
+    return false;
+}
+
+/* Programs of fixed addresses have pointers that no relocation tells of. Sections that hold little else than
+ * data: in tables of numbers of four bytes, two of them together would look like a pointer too often. */
+static ds_status read_fixed_words(ds_elf *elf, const headers *h) {
+    static const char *const names[] = {".data.rel.ro", ".rodata", ".data", ".noptrdata", ".itablink", ".go.module"};
+    section s;
+    if (ds_load16(elf->image->file.data + 16) != ET_EXEC)
+        return DS_OK;
+    for (uint64_t i = 0; i < DS_COUNT(names); i++)
+        if (find_named(elf, h, SHT_PROGBITS, names[i], &s) && (s.flags & SHF_ALLOC) != 0)
+            DS_TRY(ds_elf_words(elf, section_extent(elf, &s)));
+    return DS_OK;
+}
+
+static void note_go_function(void *context, ds_address function) {
+    ds_elf_function(context, function);
+}
+
+static ds_status read_go(ds_elf *elf, const headers *h) {
+    section functions, module;
+    if (!find_named(elf, h, SHT_PROGBITS, ".gopclntab", &functions) || (functions.flags & SHF_ALLOC) == 0)
+        return DS_OK;
+    ds_go_program program = {.image = elf->image,
+                             .functions = section_extent(elf, &functions),
+                             .work_left = &elf->work_left,
+                             .sink = note_go_function,
+                             .context = elf};
+    if (find_named(elf, h, SHT_PROGBITS, ".go.module", &module))
+        program.module = section_extent(elf, &module);
+    return is_loaded(program.functions) ? ds_go_read(&program) : DS_OK;
+}
+
+/* Debug links of distributions: the name of the file is the build id, but its first byte, which names the folder. */
+static ds_status find_debug_link(ds_elf *elf, const headers *h) {
+    enum { NOTE_HEADER = 16, FOLDER = 1 };
+    ds_image *image = elf->image;
+    section id, link;
+    if (!find_named(elf, h, SHT_NOTE, ".note.gnu.build-id", &id) || id.size <= NOTE_HEADER + FOLDER ||
+        !find_named(elf, h, SHT_PROGBITS, ".gnu_debuglink", &link))
+        return DS_OK;
+    ds_spelling name = {link.offset, id.offset + NOTE_HEADER + FOLDER, id.size - NOTE_HEADER - FOLDER};
+    if (name.size > link.size / 2 || !ds_within(name.spelled, name.size, name.digits))
+        return DS_OK;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->spellings, image->spellings.count + 1));
+    image->spellings.items[image->spellings.count++] = name;
+    return DS_OK;
+}
+
+static ds_status read_probes(ds_elf *elf, const headers *h) {
+    section s;
+    return find_named(elf, h, SHT_NOTE, ".note.stapsdt", &s) ? ds_elf_probes(elf, section_extent(elf, &s)) : DS_OK;
+}
+
 /* A symbol table and the strings that its section header links to. */
-static ds_status symbol_section(ds_elf *elf, const headers *h, uint32_t type, ds_elf_origin *symbols,
-                                ds_elf_origin *strings) {
+static void symbol_section(const ds_elf *elf, const headers *h, uint32_t type, ds_extent *symbols, ds_extent *strings) {
     section s;
     if (!find_section(elf, h, type, &s))
-        return DS_OK;
-    DS_TRY(ds_elf_origin_at(elf, section_extent(elf, &s), symbols));
+        return;
+    *symbols = section_extent(elf, &s);
     if (s.link >= h->section_count)
-        return DS_OK;
+        return;
     s = section_at(elf->image->file, h, s.link);
-    return ds_elf_origin_at(elf, section_extent(elf, &s), strings);
+    *strings = section_extent(elf, &s);
 }
 
 /* Unwind tables: .eh_frame_hdr by its segment; .eh_frame by its section (then it was read with
@@ -433,26 +486,30 @@ static ds_status read_image(ds_elf *elf) {
     ds_elf_dynamic dynamic;
     ds_elf_dynamic_read(elf, dynamic_table, &dynamic);
     if (by_sections) {
-        DS_TRY(symbol_section(elf, &h, SHT_DYNSYM, &elf->symbols, &elf->strings));
+        symbol_section(elf, &h, SHT_DYNSYM, &elf->symbols, &elf->strings);
     } else {
-        DS_TRY(ds_elf_origin_at(elf, ds_elf_dynamic_symbols(elf, &dynamic), &elf->symbols));
-        DS_TRY(ds_elf_origin_at(elf, ds_elf_dynamic_extent(elf, &dynamic, TAG_STRTAB, TAG_STRSZ), &elf->strings));
+        elf->symbols = ds_elf_dynamic_symbols(elf, &dynamic);
+        elf->strings = ds_elf_dynamic_extent(elf, &dynamic, TAG_STRTAB, TAG_STRSZ);
     }
-    DS_TRY(ds_elf_origin_at(elf, ds_elf_dynamic_extent(elf, &dynamic, TAG_JMPREL, TAG_PLTRELSZ), &elf->calls));
+    elf->calls = ds_elf_dynamic_extent(elf, &dynamic, TAG_JMPREL, TAG_PLTRELSZ);
 
     DS_TRY(header_refs(elf));
     DS_TRY(segment_refs(elf, &h));
     DS_TRY(section_refs(elf, &h));
     DS_TRY(ds_elf_dynamic_refs(elf, &dynamic));
-    DS_TRY(ds_elf_symbols(elf, elf->symbols.table, &elf->strings));
+    DS_TRY(ds_elf_symbols(elf, elf->symbols, elf->strings));
     DS_TRY(by_sections ? read_sections(elf, &h) : ds_elf_dynamic_tables(elf, &dynamic));
     ds_elf_function(elf, ds_load64(file.data + 24));
     ds_elf_function(elf, dynamic.values[TAG_INIT]);
     ds_elf_function(elf, dynamic.values[TAG_FINI]);
     DS_TRY(read_unwind(elf, &h, elf->unwind.count != 0));
-    ds_elf_origin all_symbols = {0}, all_strings = {0};
-    DS_TRY(symbol_section(elf, &h, SHT_SYMTAB, &all_symbols, &all_strings));
-    DS_TRY(ds_elf_symbols(elf, all_symbols.table, &all_strings));
+    ds_extent all_symbols = {0}, all_strings = {0};
+    symbol_section(elf, &h, SHT_SYMTAB, &all_symbols, &all_strings);
+    DS_TRY(ds_elf_symbols(elf, all_symbols, all_strings));
+    DS_TRY(read_go(elf, &h));
+    DS_TRY(read_fixed_words(elf, &h));
+    DS_TRY(read_probes(elf, &h));
+    DS_TRY(find_debug_link(elf, &h));
     return ds_sweep_code(elf->image, elf->image->arch, 0, elf->functions, 0);
 }
 

@@ -21,19 +21,13 @@ enum {
  * many times the file. A table past the limit is left alone. Real files need less than once. */
 #define ELF_WORK_LIMIT 4
 
-/* A table that references count from, with the index of its address in image->bases. */
-typedef struct ds_elf_origin {
-    ds_extent table; /* size 0: absent */
-    uint32_t base;
-} ds_elf_origin;
-
 typedef struct ds_elf {
     ds_image *image;
-    uint64_t work_left;    /* bytes of tables that may still be read */
-    uint8_t *functions;    /* one bit per file byte: a function starts here */
-    ds_elf_origin symbols; /* .dynsym */
-    ds_elf_origin strings; /* .dynstr */
-    ds_elf_origin calls;   /* relocations of the PLT (DT_JMPREL) */
+    uint64_t work_left; /* bytes of tables that may still be read */
+    uint8_t *functions; /* one bit per file byte: a function starts here */
+    ds_extent symbols;  /* .dynsym */
+    ds_extent strings;  /* .dynstr */
+    ds_extent calls;    /* relocations of the PLT (DT_JMPREL) */
     ds_unwind_functions unwind;
 } ds_elf;
 
@@ -49,11 +43,11 @@ static inline bool ds_elf_charge(ds_elf *elf, uint64_t size) {
 }
 
 /* A field whose kind does not count from its place (all but PREL). */
-static inline ds_status ds_elf_field(ds_elf *elf, ds_offset offset, ds_ref_kind kind, uint32_t base) {
-    return ds_add_field_at(elf->image, offset, 0, kind, base);
+static inline ds_status ds_elf_field(ds_elf *elf, ds_offset offset, ds_ref_kind kind, ds_address base) {
+    return ds_image_add_field(elf->image, offset, 0, kind, base);
 }
 /* The same, unless the field (of 4 or 8 bytes, inside the file) is zero. */
-ds_status ds_elf_nonzero(ds_elf *elf, ds_offset offset, ds_ref_kind kind, uint32_t base);
+ds_status ds_elf_nonzero(ds_elf *elf, ds_offset offset, ds_ref_kind kind, ds_address base);
 /* A size field (SIZE64) of what starts at `start`, unless it is zero. */
 ds_status ds_elf_size(ds_elf *elf, ds_offset offset, ds_address start);
 
@@ -63,7 +57,6 @@ bool ds_elf_locate(const ds_elf *elf, ds_address address, uint64_t size, ds_offs
 ds_extent ds_elf_rest(const ds_elf *elf, ds_address address);
 /* Notes a function start, if the address is one of code in the file. */
 void ds_elf_function(ds_elf *elf, ds_address address);
-ds_status ds_elf_origin_at(ds_elf *elf, ds_extent table, ds_elf_origin *out);
 
 /* elf_dynamic.c: .dynamic, as values of the tags that matter; 0 stands for absent. */
 typedef enum ds_elf_tag {
@@ -118,13 +111,16 @@ ds_extent ds_elf_dynamic_symbols(const ds_elf *elf, const ds_elf_dynamic *dynami
 ds_status ds_elf_dynamic_tables(ds_elf *elf, const ds_elf_dynamic *dynamic);
 
 /* elf_symbols.c */
-ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, const ds_elf_origin *strings);
+ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, ds_extent strings);
 ds_status ds_elf_hash(ds_elf *elf, ds_extent table);
 ds_status ds_elf_gnu_hash(ds_elf *elf, ds_extent table);
 ds_status ds_elf_version_definitions(ds_elf *elf, ds_extent table);
 ds_status ds_elf_version_needs(ds_elf *elf, ds_extent table);
 /* Number of symbols in .dynsym as the hash tables tell (each may be absent); 0 when neither does. */
 uint64_t ds_elf_symbol_count(const ds_elf *elf, ds_extent hash, ds_extent gnu_hash);
+
+/* Places of probes (.note.stapsdt). */
+ds_status ds_elf_probes(ds_elf *elf, ds_extent table);
 
 /* elf_relocs.c */
 ds_status ds_elf_rela(ds_elf *elf, ds_extent table);

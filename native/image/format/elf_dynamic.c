@@ -86,8 +86,8 @@ ds_status ds_elf_dynamic_refs(ds_elf *elf, const ds_elf_dynamic *dynamic) {
             DS_TRY(ds_elf_nonzero(elf, at + 8, DS_REF_ABS64, 0));
         else if (tags[tag].meaning == IS_SIZE && dynamic->values[tags[tag].of] != 0)
             DS_TRY(ds_elf_size(elf, at + 8, dynamic->values[tags[tag].of]));
-        else if (tags[tag].meaning == IS_STRING && elf->strings.table.size != 0)
-            DS_TRY(ds_elf_nonzero(elf, at + 8, DS_REF_BASE64, elf->strings.base));
+        else if (tags[tag].meaning == IS_STRING && elf->strings.size != 0)
+            DS_TRY(ds_elf_nonzero(elf, at + 8, DS_REF_BASE64, elf->strings.address));
     }
     return DS_OK;
 }

@@ -74,9 +74,9 @@ static ds_status read_rela(ds_elf *elf, ds_offset at) {
     ds_address meaning = 0;
     DS_TRY(ds_elf_nonzero(elf, at + RELA_OFFSET, DS_REF_ABS64, 0));
     if (symbol != 0) {
-        if (elf->symbols.table.size != 0) {
-            DS_TRY(ds_elf_field(elf, at + RELA_SYMBOL, DS_REF_INDEX32, elf->symbols.base));
-            meaning = elf->symbols.table.address + symbol * ELF_SYMBOL_SIZE;
+        if (elf->symbols.size != 0) {
+            DS_TRY(ds_elf_field(elf, at + RELA_SYMBOL, DS_REF_INDEX32, elf->symbols.address));
+            meaning = elf->symbols.address + symbol * ELF_SYMBOL_SIZE;
         }
     } else if (rule->addend_is_address && addend != 0) {
         DS_TRY(ds_elf_field(elf, at + RELA_ADDEND, DS_REF_ABS64, 0));
@@ -152,7 +152,7 @@ static const struct {
 };
 
 ds_status ds_elf_plt(ds_elf *elf, ds_extent table) {
-    uint64_t count = elf->calls.table.size / ELF_RELA_SIZE;
+    uint64_t count = elf->calls.size / ELF_RELA_SIZE;
     if (elf->image->arch != DS_ARCH_X86_64 || !ds_elf_charge(elf, table.size))
         return DS_OK;
     for (uint64_t i = 0; i < table.size / PLT_ENTRY; i++) {
@@ -164,7 +164,7 @@ ds_status ds_elf_plt(ds_elf *elf, ds_extent table) {
             if (memcmp(entry, plt_forms[form].prefix, plt_forms[form].prefix_size) != 0 ||
                 entry[push_at] != PUSH_IMM32 || ds_load32(entry + push_at + 1) >= count)
                 continue;
-            DS_TRY(ds_elf_field(elf, at + push_at + 1, DS_REF_INDEX32, elf->calls.base));
+            DS_TRY(ds_elf_field(elf, at + push_at + 1, DS_REF_INDEX32, elf->calls.address));
         }
     }
     return DS_OK;

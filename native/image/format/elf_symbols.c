@@ -1,4 +1,4 @@
-/* Symbol tables, their hash tables, symbol versions.
+/* Symbol tables, their hash tables, symbol versions, probes.
  *
  * Sources: System V gABI 4.1 chapter 4 ("Symbol Table") and 5 ("Hash Table"); LSB Core 5.0
  * chapter 10 ("Symbol Versioning"); GNU binutils, elflink.c (layout of .gnu.hash).
@@ -11,10 +11,10 @@ enum { SYMBOL_NAME = 0, SYMBOL_INFO = 4, SYMBOL_SECTION = 6, SYMBOL_VALUE = 8, S
 enum { STT_FUNC = 2, STT_TLS = 6, STT_GNU_IFUNC = 10 };
 enum { SHN_UNDEF = 0, SHN_ABS = 0xfff1, SHN_COMMON = 0xfff2 };
 
-static ds_status read_symbol(ds_elf *elf, ds_offset at, const ds_elf_origin *strings) {
+static ds_status read_symbol(ds_elf *elf, ds_offset at, ds_extent strings) {
     const uint8_t *symbol = elf->image->file.data + at;
-    if (strings->table.size != 0)
-        DS_TRY(ds_elf_nonzero(elf, at + SYMBOL_NAME, DS_REF_BASE32, strings->base));
+    if (strings.size != 0)
+        DS_TRY(ds_elf_nonzero(elf, at + SYMBOL_NAME, DS_REF_BASE32, strings.address));
     unsigned type = symbol[SYMBOL_INFO] & 0x0f;
     unsigned section = ds_load16(symbol + SYMBOL_SECTION);
     uint64_t value = ds_load64(symbol + SYMBOL_VALUE);
@@ -30,7 +30,7 @@ static ds_status read_symbol(ds_elf *elf, ds_offset at, const ds_elf_origin *str
     return DS_OK;
 }
 
-ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, const ds_elf_origin *strings) {
+ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, ds_extent strings) {
     if (!ds_elf_charge(elf, table.size))
         return DS_OK;
     for (uint64_t i = 0; i < table.size / ELF_SYMBOL_SIZE; i++)
@@ -42,10 +42,10 @@ ds_status ds_elf_symbols(ds_elf *elf, ds_extent table, const ds_elf_origin *stri
 
 /* `count` symbol indices at `at`. 0 ends a chain or marks an empty bucket. */
 static ds_status read_indices(ds_elf *elf, ds_offset at, uint64_t count) {
-    if (elf->symbols.table.size == 0 || !ds_elf_charge(elf, 4 * count))
+    if (elf->symbols.size == 0 || !ds_elf_charge(elf, 4 * count))
         return DS_OK;
     for (uint64_t i = 0; i < count; i++)
-        DS_TRY(ds_elf_nonzero(elf, at + 4 * i, DS_REF_INDEX32, elf->symbols.base));
+        DS_TRY(ds_elf_nonzero(elf, at + 4 * i, DS_REF_INDEX32, elf->symbols.address));
     return DS_OK;
 }
 
@@ -143,7 +143,7 @@ static ds_status read_version_parts(ds_elf *elf, ds_offset at, ds_offset end, co
     const uint8_t *data = elf->image->file.data;
     while (*left > 0 && ds_within(at, form->part_size, end)) {
         --*left;
-        DS_TRY(ds_elf_nonzero(elf, at + form->part_name_at, DS_REF_BASE32, elf->strings.base));
+        DS_TRY(ds_elf_nonzero(elf, at + form->part_name_at, DS_REF_BASE32, elf->strings.address));
         uint32_t next = ds_load32(data + at + form->part_next_at);
         if (next == 0)
             break;
@@ -154,7 +154,7 @@ static ds_status read_version_parts(ds_elf *elf, ds_offset at, ds_offset end, co
 
 static ds_status read_versions(ds_elf *elf, ds_extent table, const version_form *form) {
     const uint8_t *data = elf->image->file.data;
-    if (elf->strings.table.size == 0)
+    if (elf->strings.size == 0)
         return DS_OK;
     uint64_t end = table.offset + table.size;
     uint64_t records = table.size / form->size, parts = table.size / form->part_size;
@@ -162,7 +162,7 @@ static ds_status read_versions(ds_elf *elf, ds_extent table, const version_form 
         if (!ds_elf_charge(elf, form->size))
             return DS_OK;
         if (form->name_at != 0)
-            DS_TRY(ds_elf_nonzero(elf, at + form->name_at, DS_REF_BASE32, elf->strings.base));
+            DS_TRY(ds_elf_nonzero(elf, at + form->name_at, DS_REF_BASE32, elf->strings.address));
         uint32_t first_part = ds_load32(data + at + form->parts_at);
         if (first_part != 0)
             DS_TRY(read_version_parts(elf, at + first_part, end, form, &parts));
@@ -179,4 +179,31 @@ ds_status ds_elf_version_definitions(ds_elf *elf, ds_extent table) {
 }
 ds_status ds_elf_version_needs(ds_elf *elf, ds_extent table) {
     return read_versions(elf, table, &needs);
+}
+
+/* --- probes ------------------------------------------------------------------------------ */
+
+/* Notes of SystemTap (<sys/sdt.h>): name and type as below, then three addresses: the probe, the section
+ * .stapsdt.base as linked, a counter. */
+ds_status ds_elf_probes(ds_elf *elf, ds_extent table) {
+    enum { HEADER = 12, TYPE = 3, ADDRESSES = 24 };
+    static const uint8_t name[8] = "stapsdt";
+    const uint8_t *data = elf->image->file.data;
+    ds_offset end = table.offset + table.size;
+    if (!ds_elf_charge(elf, table.size))
+        return DS_OK;
+    for (ds_offset at = table.offset; ds_within(at, HEADER, end);) {
+        uint64_t name_size = ((uint64_t)ds_load32(data + at) + 3) & ~UINT64_C(3);
+        uint64_t size = ((uint64_t)ds_load32(data + at + 4) + 3) & ~UINT64_C(3);
+        uint32_t type = ds_load32(data + at + 8);
+        ds_offset content = at + HEADER + name_size;
+        if (!ds_within(at + HEADER, name_size + size, end))
+            break;
+        if (type == TYPE && name_size == sizeof name && memcmp(data + at + HEADER, name, sizeof name) == 0 &&
+            size >= ADDRESSES)
+            for (unsigned i = 0; i < ADDRESSES; i += ELF_WORD_SIZE)
+                DS_TRY(ds_elf_nonzero(elf, content + i, DS_REF_ABS64, 0));
+        at = content + size;
+    }
+    return DS_OK;
 }

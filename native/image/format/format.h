@@ -1,5 +1,5 @@
 /* File formats: where things lie. A parser claims a file by its magic, adds regions,
- * bases, references and slots to the image, collects function starts, and sweeps code
+ * references and slots to the image, collects function starts, and sweeps code
  * through the instruction set. Foreign bytes are hostile: every offset and count is checked
  * against the file before use; time is linear in the file. */
 #ifndef DS_FORMAT_H
@@ -21,14 +21,21 @@ typedef struct ds_extent {
     uint64_t size;
 } ds_extent;
 
-/* As ds_image_add_field for a caller that knows the address of the field already. */
-static inline ds_status ds_add_field_at(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind,
-                                        uint32_t aux) {
-    if (!ds_within(offset, ds_ref_length(kind), image->file.size))
-        return DS_OK;
-    ds_address base = ds_ref_is_based(kind) && aux < image->bases.count ? image->bases.items[aux] : 0;
-    return ds_image_add_ref(image, offset, kind, aux,
-                            ds_ref_solve(kind, image->file.data + offset, place, aux, base, 0));
+/* Longest ULEB128 number that can be a field (DS_REF_ULEB4 and its like). */
+#define DS_ULEB_FIELD_BYTES 4u
+
+/* ULEB128 forward in [at, end) of `data`; *bytes is 0 when there is none of at most 64 bits. */
+static inline uint64_t ds_read_uleb(const uint8_t *data, uint64_t at, uint64_t end, unsigned *bytes) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < 10 && at + i < end; i++) {
+        value |= (uint64_t)(data[at + i] & 0x7f) << 7 * i;
+        if (data[at + i] < 0x80) {
+            *bytes = i + 1;
+            return value;
+        }
+    }
+    *bytes = 0;
+    return 0;
 }
 
 /* Regions that a file's headers tell of. */

@@ -22,11 +22,18 @@ enum { COUNT_AT = 8, TEXT_AT = 24, NAMES_AT = 32, UNITS_AT = 40, FILES_AT = 48, 
 enum { PAIR = 8, RECORD = 44 };
 #define NO_OFFSET UINT32_MAX /* a unit without the file, a function without the data */
 
-/* A part of the table, with the index of its address in image->bases. */
+/* A part of the table. */
 typedef struct part {
     uint64_t at;
-    uint32_t base;
+    ds_address base; /* its address */
 } part;
+
+/* What a record says of data that lie elsewhere. */
+typedef struct function_table {
+    ds_address address;
+    ds_address entry; /* of the function */
+    unsigned number;  /* FUNCDATA_* */
+} function_table;
 
 typedef struct go_table {
     ds_go_program *program;
@@ -35,11 +42,11 @@ typedef struct go_table {
     uint64_t count; /* of functions */
     part names, units, files, counters, pairs;
     ds_address text;
-    uint32_t text_base;
     bool has_module;
     ds_address function_data;
-    uint32_t function_data_base;
-    DS_VEC(ds_pair) function_tables; /* start of data of functions, FUNCDATA number */
+    DS_VEC(ds_pair) counter_tables;  /* start of a table of program counters, entry of its function */
+    DS_VEC(ds_pair) tables_by_start; /* start of data of functions, index in function_tables */
+    DS_VEC(function_table) function_tables;
 } go_table;
 
 ds_extent ds_go_rest(const ds_go_program *program, ds_address address) {
@@ -54,18 +61,17 @@ static uint32_t load_at(const go_table *t, uint64_t at) {
     return ds_load32(t->data + t->bytes.offset + at);
 }
 
-static ds_status field(go_table *t, uint64_t at, ds_ref_kind kind, uint32_t base) {
-    return ds_add_field_at(t->program->image, t->bytes.offset + at, t->program->space, kind, base);
+static ds_status field(go_table *t, uint64_t at, ds_ref_kind kind, ds_address base) {
+    return ds_image_add_field(t->program->image, t->bytes.offset + at, t->program->space, kind, base);
 }
 
-static ds_status nonzero(go_table *t, uint64_t at, ds_ref_kind kind, uint32_t base) {
+static ds_status nonzero(go_table *t, uint64_t at, ds_ref_kind kind, ds_address base) {
     return load_at(t, at) == 0 ? DS_OK : field(t, at, kind, base);
 }
 
 /* --- header ------------------------------------------------------------------------------ */
 
 static ds_status read_header(go_table *t, bool *usable) {
-    ds_image *image = t->program->image;
     const uint8_t *header = t->data + t->bytes.offset;
     *usable =
         t->bytes.size >= HEADER && ds_load32(header) == (uint32_t)MAGIC && header[POINTER_SIZE_AT] == POINTER_SIZE;
@@ -79,19 +85,17 @@ static ds_status read_header(go_table *t, bool *usable) {
                  {FILES_AT, &t->files},
                  {COUNTERS_AT, &t->counters},
                  {PAIRS_AT, &t->pairs}};
-    uint32_t base;
-    DS_TRY(ds_image_add_base(image, t->bytes.address, &base));
     for (unsigned i = 0; i < DS_COUNT(parts); i++) {
         uint64_t at = parts[i].part->at = ds_load64(header + parts[i].at);
         *usable &= at >= HEADER && at <= t->bytes.size;
-        DS_TRY(field(t, parts[i].at, DS_REF_BASE64, base));
-        DS_TRY(ds_image_add_base(image, t->bytes.address + at, &parts[i].part->base));
+        parts[i].part->base = t->bytes.address + at;
+        DS_TRY(field(t, parts[i].at, DS_REF_BASE64, t->bytes.address));
     }
     t->count = ds_load64(header + COUNT_AT);
     if (!t->has_module)
         t->text = t->program->space + ds_load64(header + TEXT_AT);
     *usable &= t->count <= (t->bytes.size - t->pairs.at) / PAIR && t->text != t->program->space;
-    return ds_image_add_base(image, t->text, &t->text_base);
+    return DS_OK;
 }
 
 static ds_status read_units(go_table *t) {
@@ -115,13 +119,26 @@ enum {
     RECORD_DATA = 43,
 };
 
-static ds_status read_function_data(go_table *t, uint64_t at, unsigned number) {
+static ds_status note_function_data(go_table *t, uint64_t at, unsigned number, ds_address entry) {
     if (load_at(t, at) == NO_OFFSET)
         return DS_OK;
-    ds_image *image = t->program->image;
-    DS_TRY(field(t, at, DS_REF_BASE32, t->function_data_base));
-    DS_TRY(DS_VEC_RESERVE(image->arena, &t->function_tables, t->function_tables.count + 1));
-    t->function_tables.items[t->function_tables.count++] = (ds_pair){t->function_data + load_at(t, at), number};
+    ds_arena *arena = t->program->image->arena;
+    uint64_t count = t->function_tables.count;
+    ds_address address = t->function_data + load_at(t, at);
+    DS_TRY(field(t, at, DS_REF_BASE32, t->function_data));
+    DS_TRY(DS_VEC_RESERVE(arena, &t->function_tables, count + 1));
+    DS_TRY(DS_VEC_RESERVE(arena, &t->tables_by_start, count + 1));
+    t->function_tables.items[t->function_tables.count++] = (function_table){address, entry, number};
+    t->tables_by_start.items[t->tables_by_start.count++] = (ds_pair){address, count};
+    return DS_OK;
+}
+
+static ds_status note_counters(go_table *t, uint64_t at, ds_address entry) {
+    if (load_at(t, at) == 0)
+        return DS_OK;
+    DS_TRY(field(t, at, DS_REF_BASE32, t->counters.base));
+    DS_TRY(DS_VEC_RESERVE(t->program->image->arena, &t->counter_tables, t->counter_tables.count + 1));
+    t->counter_tables.items[t->counter_tables.count++] = (ds_pair){load_at(t, at), entry};
     return DS_OK;
 }
 
@@ -133,22 +150,19 @@ static ds_status read_record(go_table *t, uint64_t at) {
     uint64_t after = 4 * (tables + data);
     if (!ds_within(at + RECORD, after, t->bytes.size) || !ds_go_charge(t->program, RECORD + after))
         return DS_OK;
-    DS_TRY(field(t, at + RECORD_ENTRY, DS_REF_BASE32, t->text_base));
+    ds_address entry = t->text + load_at(t, at + RECORD_ENTRY);
+    DS_TRY(field(t, at + RECORD_ENTRY, DS_REF_BASE32, t->text));
     DS_TRY(field(t, at + RECORD_NAME, DS_REF_BASE32, t->names.base));
-    if (load_at(t, at + RECORD_DEFER) != 0) {
-        uint32_t entry;
-        DS_TRY(ds_image_add_base(t->program->image, t->text + load_at(t, at + RECORD_ENTRY), &entry));
-        DS_TRY(field(t, at + RECORD_DEFER, DS_REF_BASE32, entry));
-    }
+    DS_TRY(nonzero(t, at + RECORD_DEFER, DS_REF_BASE32, entry));
     for (unsigned i = 0; i < 12; i += 4)
-        DS_TRY(nonzero(t, at + RECORD_COUNTERS + i, DS_REF_BASE32, t->counters.base));
+        DS_TRY(note_counters(t, at + RECORD_COUNTERS + i, entry));
     if (load_at(t, at + RECORD_UNIT) != NO_OFFSET)
         DS_TRY(field(t, at + RECORD_UNIT, DS_REF_INDEX32_4, t->units.base));
     at += RECORD;
     for (uint64_t i = 0; i < tables; i++, at += 4)
-        DS_TRY(nonzero(t, at, DS_REF_BASE32, t->counters.base));
+        DS_TRY(note_counters(t, at, entry));
     for (unsigned i = 0; i < data && t->has_module; i++, at += 4)
-        DS_TRY(read_function_data(t, at, i));
+        DS_TRY(note_function_data(t, at, i, entry));
     return DS_OK;
 }
 
@@ -157,11 +171,52 @@ static ds_status read_functions(go_table *t) {
         uint64_t at = t->pairs.at + i * PAIR;
         if (!ds_go_charge(t->program, PAIR))
             return DS_OK;
-        DS_TRY(field(t, at, DS_REF_BASE32, t->text_base));
+        DS_TRY(field(t, at, DS_REF_BASE32, t->text));
         DS_TRY(field(t, at + 4, DS_REF_BASE32, t->pairs.base));
         t->program->sink(t->program->context, t->text + load_at(t, at));
         DS_TRY(read_record(t, t->pairs.at + load_at(t, at + 4)));
     }
+    return DS_OK;
+}
+
+/* --- program counters ------------------------------------------------------------------------ */
+
+/* Steps in pairs: by how much a value changes, then how far it holds (in units of the architecture). A change
+ * of 0 ends the table, but as its first. */
+static ds_status read_counter_table(go_table *t, ds_pair table, uint64_t *end) {
+    unsigned unit = t->program->image->arch == DS_ARCH_AARCH64 ? 2 : 0;
+    uint64_t at = t->bytes.offset + t->counters.at + table.key, limit = t->bytes.offset + t->pairs.at;
+    ds_address counter = table.value;
+    if (table.key < *end)
+        return DS_OK;
+    for (bool first = true;; first = false) {
+        unsigned bytes;
+        uint64_t change = ds_read_uleb(t->data, at, limit, &bytes);
+        if (bytes == 0 || (change == 0 && !first))
+            break;
+        at += bytes;
+        uint64_t step = ds_read_uleb(t->data, at, limit, &bytes);
+        if (bytes == 0)
+            break;
+        counter += step << unit;
+        if (bytes <= DS_ULEB_FIELD_BYTES)
+            DS_TRY(ds_image_add_ref(t->program->image, at, (ds_ref_kind)(DS_REF_STEP_ULEB1 + bytes - 1), unit,
+                                    counter - 1));
+        at += bytes;
+    }
+    *end = at - t->bytes.offset - t->counters.at;
+    return DS_OK;
+}
+
+/* Functions share tables: each is read for the function with the lowest entry. One that begins inside another
+ * is left alone, so that no byte is read twice. */
+static ds_status read_counters(go_table *t) {
+    uint64_t end = 0;
+    if (t->pairs.at < t->counters.at || !ds_go_charge(t->program, t->pairs.at - t->counters.at))
+        return DS_OK;
+    ds_sort_pairs(t->counter_tables.items, t->counter_tables.count);
+    for (uint64_t i = 0; i < t->counter_tables.count; i++)
+        DS_TRY(read_counter_table(t, t->counter_tables.items[i], &end));
     return DS_OK;
 }
 
@@ -174,26 +229,32 @@ enum {
     STACK_OBJECT_SHAPE = 12,
     INLINE_TREE = 3,
     INLINE_NAME = 4,
+    INLINE_COUNTER = 8, /* where it is inlined, from the entry of the function */
     ENTRY = 16
 };
 
-static ds_status read_function_table(go_table *t, ds_extent table, uint64_t number, uint32_t shapes) {
-    ds_image *image = t->program->image;
-    bool objects = number == STACK_OBJECTS;
-    if ((!objects && number != INLINE_TREE) || !ds_go_charge(t->program, table.size))
+static ds_status entry_field(go_table *t, ds_offset offset, ds_address base) {
+    return ds_image_add_field(t->program->image, offset, t->program->space, DS_REF_BASE32, base);
+}
+
+static ds_status read_function_table(go_table *t, ds_extent table, const function_table *function) {
+    bool objects = function->number == STACK_OBJECTS;
+    if ((!objects && function->number != INLINE_TREE) || !ds_go_charge(t->program, table.size))
         return DS_OK;
-    uint64_t at = objects ? STACK_OBJECT_FIRST : 0, in_entry = objects ? STACK_OBJECT_SHAPE : INLINE_NAME;
-    for (; ds_within(at, ENTRY, table.size); at += ENTRY)
-        DS_TRY(ds_add_field_at(image, table.offset + at + in_entry, t->program->space, DS_REF_BASE32,
-                               objects ? shapes : t->names.base));
+    ds_address shapes = ds_go_address_at(t->program, GO_READ_ONLY);
+    for (uint64_t at = objects ? STACK_OBJECT_FIRST : 0; ds_within(at, ENTRY, table.size); at += ENTRY) {
+        ds_offset entry = table.offset + at;
+        DS_TRY(objects ? entry_field(t, entry + STACK_OBJECT_SHAPE, shapes)
+                       : entry_field(t, entry + INLINE_NAME, t->names.base));
+        if (!objects)
+            DS_TRY(entry_field(t, entry + INLINE_COUNTER, function->entry));
+    }
     return DS_OK;
 }
 
 static ds_status read_function_tables(go_table *t) {
-    ds_pair *tables = t->function_tables.items;
-    uint64_t count = t->function_tables.count;
-    uint32_t shapes;
-    DS_TRY(ds_image_add_base(t->program->image, ds_go_address_at(t->program, GO_READ_ONLY), &shapes));
+    ds_pair *tables = t->tables_by_start.items;
+    uint64_t count = t->tables_by_start.count;
     ds_sort_pairs(tables, count);
     for (uint64_t i = 0, next; i < count; i = next) {
         for (next = i + 1; next < count && tables[next].key == tables[i].key; next++)
@@ -203,7 +264,7 @@ static ds_status read_function_tables(go_table *t) {
             table.size = tables[next].key - tables[i].key;
         else if (next == count)
             table.size = 0; /* nothing tells where the last one ends */
-        DS_TRY(read_function_table(t, table, tables[i].value, shapes));
+        DS_TRY(read_function_table(t, table, &t->function_tables.items[tables[i].value]));
     }
     return DS_OK;
 }
@@ -219,8 +280,8 @@ static ds_status read_find_table(go_table *t) {
     if (buckets > table.size / BUCKET || !ds_go_charge(t->program, buckets * BUCKET))
         return DS_OK;
     for (uint64_t i = 0; i < buckets; i++)
-        DS_TRY(ds_add_field_at(t->program->image, table.offset + i * BUCKET, t->program->space, DS_REF_INDEX32_8,
-                               t->pairs.base));
+        DS_TRY(ds_image_add_field(t->program->image, table.offset + i * BUCKET, t->program->space, DS_REF_INDEX32_8,
+                                  t->pairs.base));
     return DS_OK;
 }
 
@@ -233,6 +294,7 @@ static ds_status read_all(go_table *t) {
         return DS_OK;
     DS_TRY(read_units(t));
     DS_TRY(read_functions(t));
+    DS_TRY(read_counters(t));
     if (!t->has_module)
         return DS_OK;
     DS_TRY(read_function_tables(t));
@@ -247,9 +309,10 @@ ds_status ds_go_read(ds_go_program *program) {
         t.has_module = true;
         t.text = ds_go_address_at(program, GO_TEXT);
         t.function_data = ds_go_address_at(program, GO_FUNCTION_DATA);
-        DS_TRY(ds_image_add_base(image, t.function_data, &t.function_data_base));
     }
     ds_status status = read_all(&t);
+    DS_VEC_FREE(image->arena, &t.counter_tables);
+    DS_VEC_FREE(image->arena, &t.tables_by_start);
     DS_VEC_FREE(image->arena, &t.function_tables);
     return status;
 }

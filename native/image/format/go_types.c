@@ -28,7 +28,7 @@ typedef struct types {
     ds_go_program *program;
     const uint8_t *data; /* the whole file */
     ds_extent bytes;     /* from the first to the last type */
-    uint32_t base, text_base;
+    ds_address text;
     uint8_t *seen;         /* one bit per byte: a type begins here */
     DS_VEC(uint64_t) open; /* types that are still to be read, as distances from the first */
 } types;
@@ -41,8 +41,8 @@ static uint64_t load64_at(const types *t, uint64_t at) {
     return ds_load64(t->data + t->bytes.offset + at);
 }
 
-static ds_status field(types *t, uint64_t at, ds_ref_kind kind, uint32_t base) {
-    return ds_add_field_at(t->program->image, t->bytes.offset + at, t->program->space, kind, base);
+static ds_status field(types *t, uint64_t at, ds_ref_kind kind, ds_address base) {
+    return ds_image_add_field(t->program->image, t->bytes.offset + at, t->program->space, kind, base);
 }
 
 static ds_status open_type(types *t, uint64_t at) {
@@ -65,7 +65,7 @@ static ds_status follow(types *t, uint64_t at) {
 static ds_status offset_field(types *t, uint64_t at, bool is_type) {
     if (load32_at(t, at) == 0)
         return DS_OK;
-    DS_TRY(field(t, at, DS_REF_BASE32, t->base));
+    DS_TRY(field(t, at, DS_REF_BASE32, t->bytes.address));
     return is_type ? open_type(t, load32_at(t, at)) : DS_OK;
 }
 
@@ -118,7 +118,7 @@ static ds_status read_methods(types *t, uint64_t uncommon) {
         DS_TRY(offset_field(t, at + METHOD_TYPE, true));
         for (unsigned code = METHOD_CODE; code < METHOD; code += 4)
             if (load32_at(t, at + code) != 0 && load32_at(t, at + code) != UINT32_MAX)
-                DS_TRY(field(t, at + code, DS_REF_BASE32, t->text_base));
+                DS_TRY(field(t, at + code, DS_REF_BASE32, t->text));
     }
     return DS_OK;
 }
@@ -158,7 +158,7 @@ static ds_status read_links(types *t) {
     if (count > links.size / 4 || !ds_go_charge(t->program, count * 4))
         return DS_OK;
     for (uint64_t i = 0; i < count; i++) {
-        DS_TRY(ds_add_field_at(image, links.offset + 4 * i, t->program->space, DS_REF_BASE32, t->base));
+        DS_TRY(ds_image_add_field(image, links.offset + 4 * i, t->program->space, DS_REF_BASE32, t->bytes.address));
         DS_TRY(open_type(t, ds_load32(t->data + links.offset + 4 * i)));
     }
     return DS_OK;
@@ -180,8 +180,6 @@ static ds_status read_itabs(types *t) {
 }
 
 static ds_status read_all(types *t) {
-    DS_TRY(ds_image_add_base(t->program->image, t->bytes.address, &t->base));
-    DS_TRY(ds_image_add_base(t->program->image, ds_go_address_at(t->program, GO_TEXT), &t->text_base));
     DS_TRY(read_links(t));
     DS_TRY(read_itabs(t));
     while (t->open.count > 0)
@@ -191,7 +189,7 @@ static ds_status read_all(types *t) {
 
 ds_status ds_go_types(ds_go_program *program) {
     ds_arena *arena = program->image->arena;
-    types t = {.program = program, .data = program->image->file.data};
+    types t = {.program = program, .data = program->image->file.data, .text = ds_go_address_at(program, GO_TEXT)};
     t.bytes = ds_go_rest(program, ds_go_address_at(program, GO_TYPES));
     uint64_t size = ds_go_address_at(program, GO_TYPES_END) - t.bytes.address;
     if (size < t.bytes.size)

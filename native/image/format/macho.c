@@ -74,7 +74,7 @@ enum {
 
 /* --- shared with the other files --------------------------------------------------------- */
 
-ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base) {
+ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_address base) {
     const uint8_t *field = macho->image->file.data + offset;
     bool zero = ds_ref_length(kind) == 8 ? ds_load64(field) == 0 : ds_load32(field) == 0;
     return zero ? DS_OK : ds_macho_field(macho, offset, kind, base);
@@ -84,8 +84,8 @@ bool ds_macho_has_place(const ds_macho *macho, ds_offset offset) {
     return (ds_image_address(macho->image, offset) & DS_SPACE_MASK) == macho->space;
 }
 
-ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, uint32_t base) {
-    if (bytes == 0 || bytes > 4)
+ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, ds_address base) {
+    if (bytes == 0 || bytes > DS_ULEB_FIELD_BYTES)
         return DS_OK;
     return ds_macho_field(macho, offset, (ds_ref_kind)(DS_REF_ULEB1 + bytes - 1), base);
 }
@@ -175,21 +175,18 @@ static ds_extent named_table(const ds_macho *macho, const command *c, const tabl
 }
 
 /* Notes the tables; of two commands that name one the first counts. */
-static ds_status find_tables(ds_macho *macho) {
+static void find_tables(ds_macho *macho) {
     command c = {0};
     while (next_command(macho, &c)) {
         for (uint64_t i = 0; i < DS_COUNT(table_rows); i++) {
             ds_extent table = named_table(macho, &c, &table_rows[i]);
             if (table.size == 0 || table_rows[i].table == MACHO_TABLES)
                 continue;
-            ds_macho_origin *origin = &macho->tables[table_rows[i].table];
-            if (origin->table.size != 0)
-                continue;
-            origin->table = table;
-            DS_TRY(ds_image_add_base(macho->image, table.address, &origin->base));
+            ds_extent *known = &macho->tables[table_rows[i].table];
+            if (known->size == 0)
+                *known = table;
         }
     }
-    return DS_OK;
 }
 
 /* --- segments and sections --------------------------------------------------------------- */
@@ -252,7 +249,6 @@ static ds_status read_segment(ds_macho *macho, layout *l, const command *c) {
         offset = size = 0;
     ds_macho_segment segment = {
         .address = macho->space + (address & (DS_FILE_BASE - 1)), .offset = macho->start + offset, .size = size};
-    DS_TRY(ds_image_add_base(macho->image, segment.address, &segment.base));
     DS_TRY(DS_VEC_RESERVE(macho->image->arena, &macho->segments, macho->segments.count + 1));
     macho->segments.items[macho->segments.count++] = segment;
     if (offset == 0 && size != 0 && !l->has_header) {
@@ -290,24 +286,22 @@ static ds_status add_regions(ds_macho *macho) {
 
 /* --- references of load commands --------------------------------------------------------- */
 
-/* A field that says how long what starts at `start` is, unless it is zero. */
-static ds_status size_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_address start) {
-    uint32_t base;
-    DS_TRY(ds_image_add_base(macho->image, start, &base));
-    return ds_macho_nonzero(macho, offset, kind, base);
+/* The slice's first byte as a place in the file. */
+static ds_address file_address(const ds_macho *macho) {
+    return DS_FILE_BASE + macho->start;
 }
 
 static ds_status section_refs(ds_macho *macho, ds_offset at) {
     const uint8_t *p = macho->image->file.data + at;
     uint32_t flags = ds_load32(p + 64), type = flags & SECTION_TYPE_MASK;
-    const ds_macho_origin *indirect = &macho->tables[TABLE_INDIRECT];
+    const ds_extent indirect = macho->tables[TABLE_INDIRECT];
     DS_TRY(ds_macho_field(macho, at + 32, DS_REF_ABS64, 0));
-    DS_TRY(size_field(macho, at + 40, DS_REF_SIZE64, macho->space + ds_load64(p + 32)));
-    DS_TRY(ds_macho_nonzero(macho, at + 48, DS_REF_BASE32, macho->file_base));
+    DS_TRY(ds_macho_nonzero(macho, at + 40, DS_REF_SIZE64, macho->space + ds_load64(p + 32)));
+    DS_TRY(ds_macho_nonzero(macho, at + 48, DS_REF_BASE32, file_address(macho)));
     bool counts_indirect = type == S_NON_LAZY_SYMBOL_POINTERS || type == S_LAZY_SYMBOL_POINTERS ||
                            type == S_SYMBOL_STUBS || type == S_THREAD_LOCAL_VARIABLE_POINTERS;
-    if (counts_indirect && indirect->table.size != 0)
-        return ds_macho_nonzero(macho, at + 68, DS_REF_INDEX32_4, indirect->base);
+    if (counts_indirect && indirect.size != 0)
+        return ds_macho_nonzero(macho, at + 68, DS_REF_INDEX32_4, indirect.address);
     return DS_OK;
 }
 
@@ -315,9 +309,9 @@ static ds_status segment_refs(ds_macho *macho, const command *c) {
     const uint8_t *p = macho->image->file.data + c->at;
     uint64_t count = section_count(macho, c);
     DS_TRY(ds_macho_nonzero(macho, c->at + 24, DS_REF_ABS64, 0));
-    DS_TRY(ds_macho_nonzero(macho, c->at + 40, DS_REF_BASE64, macho->file_base));
+    DS_TRY(ds_macho_nonzero(macho, c->at + 40, DS_REF_BASE64, file_address(macho)));
     if (count == 0) /* others are rounded up to pages: no byte marks their end */
-        DS_TRY(size_field(macho, c->at + 48, DS_REF_SIZE64, macho->space + ds_load64(p + 24)));
+        DS_TRY(ds_macho_nonzero(macho, c->at + 48, DS_REF_SIZE64, macho->space + ds_load64(p + 24)));
     for (uint64_t i = 0; i < count; i++)
         DS_TRY(section_refs(macho, c->at + SEGMENT_SIZE + i * SECTION_SIZE));
     return DS_OK;
@@ -326,12 +320,8 @@ static ds_status segment_refs(ds_macho *macho, const command *c) {
 /* An index or a number of entries of a table, from byte `first` of it. */
 static ds_status count_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_macho_table table,
                              uint64_t first) {
-    const ds_macho_origin *origin = &macho->tables[table];
-    uint32_t base;
-    if (origin->table.size == 0)
-        return DS_OK;
-    DS_TRY(ds_image_add_base(macho->image, origin->table.address + first, &base));
-    return ds_macho_nonzero(macho, offset, kind, base);
+    const ds_extent origin = macho->tables[table];
+    return origin.size == 0 ? DS_OK : ds_macho_nonzero(macho, offset, kind, origin.address + first);
 }
 
 static ds_status symbol_counts(ds_macho *macho, const command *c) {
@@ -354,9 +344,9 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
         ds_extent table = named_table(macho, c, row);
         if (table.size == 0)
             continue;
-        DS_TRY(ds_macho_field(macho, c->at + row->at, DS_REF_BASE32, macho->file_base));
+        DS_TRY(ds_macho_field(macho, c->at + row->at, DS_REF_BASE32, file_address(macho)));
         if (row->entry == 1)
-            DS_TRY(size_field(macho, c->at + row->at + 4, DS_REF_SIZE32, table.address));
+            DS_TRY(ds_macho_nonzero(macho, c->at + row->at + 4, DS_REF_SIZE32, table.address));
     }
     uint32_t pc = macho->arch == DS_ARCH_X86_64 ? THREAD_PC_X86_64 : THREAD_PC_ARM64;
     switch (c->number) {
@@ -370,7 +360,7 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
         if (c->size < 24)
             return DS_OK;
         ds_macho_function(macho, macho->header + ds_load64(p + 8));
-        return ds_macho_field(macho, c->at + 8, DS_REF_BASE64, macho->header_base);
+        return ds_macho_field(macho, c->at + 8, DS_REF_BASE64, macho->header);
     case LC_UNIXTHREAD:
         if (c->size < pc + 8)
             return DS_OK;
@@ -422,9 +412,9 @@ static ds_status read_stubs(ds_macho *macho, const ds_macho_section *section) {
 
 /* Pointers that the loader binds to symbols of the indirect table. Those to local symbols are known already. */
 static ds_status read_symbol_pointers(ds_macho *macho, const ds_macho_section *section) {
-    const ds_extent indirect = macho->tables[TABLE_INDIRECT].table, symbols = macho->tables[TABLE_SYMBOLS].table;
+    const ds_extent indirect = macho->tables[TABLE_INDIRECT], symbols = macho->tables[TABLE_SYMBOLS];
     const uint8_t *data = macho->image->file.data;
-    if (macho->tables[TABLE_CHAINED_FIXUPS].table.size != 0 || !ds_macho_charge(macho, section->bytes.size))
+    if (macho->tables[TABLE_CHAINED_FIXUPS].size != 0 || !ds_macho_charge(macho, section->bytes.size))
         return DS_OK;
     for (uint64_t i = 0; i < section->bytes.size / MACHO_POINTER_SIZE; i++) {
         uint64_t at = (section->reserved1 + i) * MACHO_INDIRECT_SIZE;
@@ -443,11 +433,11 @@ static ds_status read_symbol_pointers(ds_macho *macho, const ds_macho_section *s
 static ds_status read_stub_helpers(ds_macho *macho, const ds_macho_section *section) {
     enum { PUSH = 0x68, JUMP = 0xe9, ENTRY_X86_64 = 10, HEADER_X86_64 = 16 };
     enum { LOAD_W16 = 0x18000050, ENTRY_ARM64 = 12, HEADER_ARM64 = 24 };
-    const ds_macho_origin *lazy = &macho->tables[TABLE_LAZY_BIND];
+    const ds_extent lazy = macho->tables[TABLE_LAZY_BIND];
     const uint8_t *data = macho->image->file.data;
     const ds_extent bytes = section->bytes;
     bool intel = macho->arch == DS_ARCH_X86_64;
-    if (lazy->table.size == 0 || !ds_macho_charge(macho, bytes.size))
+    if (lazy.size == 0 || !ds_macho_charge(macho, bytes.size))
         return DS_OK;
     uint64_t entry = intel ? ENTRY_X86_64 : ENTRY_ARM64;
     for (uint64_t at = intel ? HEADER_X86_64 : HEADER_ARM64; ds_within(at, entry, bytes.size); at += entry) {
@@ -455,16 +445,74 @@ static ds_status read_stub_helpers(ds_macho *macho, const ds_macho_section *sect
         if (intel ? p[0] != PUSH || p[5] != JUMP : ds_load32(p) != LOAD_W16)
             break;
         ds_macho_function(macho, bytes.address + at);
-        DS_TRY(ds_macho_field(macho, bytes.offset + at + (intel ? 1 : 8), DS_REF_BASE32, lazy->base));
+        DS_TRY(ds_macho_field(macho, bytes.offset + at + (intel ? 1 : 8), DS_REF_BASE32, lazy.address));
     }
     return DS_OK;
+}
+
+/* Four bytes that count from their own place; 0 points at nothing. */
+static ds_status relative_pointer(ds_macho *macho, const ds_macho_section *section, uint64_t at) {
+    ds_offset offset = section->bytes.offset + at;
+    if (ds_load32(macho->image->file.data + offset) == 0)
+        return DS_OK;
+    return ds_image_add_field(macho->image, offset, section->bytes.address + at, DS_REF_PREL32, 0);
 }
 
 static ds_status read_init_offsets(ds_macho *macho, const ds_macho_section *section) {
     if (!ds_macho_charge(macho, section->bytes.size))
         return DS_OK;
     for (uint64_t at = 0; ds_within(at, 4, section->bytes.size); at += 4)
-        DS_TRY(ds_macho_field(macho, section->bytes.offset + at, DS_REF_BASE32, macho->header_base));
+        DS_TRY(ds_macho_field(macho, section->bytes.offset + at, DS_REF_BASE32, macho->header));
+    return DS_OK;
+}
+
+/* Pointers of four bytes, each relative to its own place: the lists of types, protocols and conformances that
+ * Swift's runtime goes through. (Low bits of a pointer say more; they move with it.) */
+static ds_status read_relative_pointers(ds_macho *macho, const ds_macho_section *section) {
+    if (!ds_macho_charge(macho, section->bytes.size))
+        return DS_OK;
+    for (uint64_t at = 0; ds_within(at, 4, section->bytes.size); at += 4)
+        DS_TRY(relative_pointer(macho, section, at));
+    return DS_OK;
+}
+
+/* Swift's fields of types: a header (type, superclass, kind, size of a record, number), then the records
+ * (flags, type, name). Source: swift/RemoteInspection/Records.h. */
+static ds_status read_swift_fields(ds_macho *macho, const ds_macho_section *section) {
+    enum { HEADER = 16, RECORD = 12 };
+    const uint8_t *data = macho->image->file.data + section->bytes.offset;
+    if (!ds_macho_charge(macho, section->bytes.size))
+        return DS_OK;
+    for (uint64_t at = 0; ds_within(at, HEADER, section->bytes.size);) {
+        uint64_t records = ds_load32(data + at + 12);
+        DS_TRY(relative_pointer(macho, section, at));
+        DS_TRY(relative_pointer(macho, section, at + 4));
+        if (ds_load16(data + at + 10) != RECORD)
+            break;
+        for (at += HEADER; records > 0 && ds_within(at, RECORD, section->bytes.size); records--, at += RECORD) {
+            DS_TRY(relative_pointer(macho, section, at + 4));
+            DS_TRY(relative_pointer(macho, section, at + 8));
+        }
+    }
+    return DS_OK;
+}
+
+/* Objective-C method lists whose entries are three relative pointers (selector, types, code).
+ * Source: objc4, objc-runtime-new.h (method_list_t, entsize_list_tt). */
+static ds_status read_method_lists(ds_macho *macho, const ds_macho_section *section) {
+    enum { HEADER = 8, METHOD = 12, ALIGNMENT = 8 };
+    const uint32_t relative = 0x80000000u | METHOD, form = 0x8000fffcu; /* the low two bits are flags */
+    const uint8_t *data = macho->image->file.data + section->bytes.offset;
+    if (!ds_macho_charge(macho, section->bytes.size))
+        return DS_OK;
+    for (uint64_t at = 0; ds_within(at, HEADER, section->bytes.size);) {
+        uint64_t words = 3 * (uint64_t)ds_load32(data + at + 4);
+        if ((ds_load32(data + at) & form) != relative || !ds_within(at + HEADER, 4 * words, section->bytes.size))
+            break;
+        for (at += HEADER; words > 0; words--, at += 4)
+            DS_TRY(relative_pointer(macho, section, at));
+        at = (at + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+    }
     return DS_OK;
 }
 
@@ -510,6 +558,12 @@ static const struct {
     {"__TEXT", "__eh_frame", 0, read_frames},
     {"__TEXT", "__unwind_info", 0, read_unwind_info},
     {"__TEXT", "__gopclntab", 0, read_go},
+    {"__TEXT", "__objc_methlist", 0, read_method_lists},
+    {"__TEXT", "__swift5_protos", 0, read_relative_pointers},
+    {"__TEXT", "__swift5_proto", 0, read_relative_pointers},
+    {"__TEXT", "__swift5_types", 0, read_relative_pointers},
+    {"__TEXT", "__swift5_types2", 0, read_relative_pointers},
+    {"__TEXT", "__swift5_fieldmd", 0, read_swift_fields},
 };
 
 static ds_status read_sections(ds_macho *macho) {
@@ -545,7 +599,7 @@ static ds_status read_tables(ds_macho *macho) {
         [TABLE_EXPORTS] = ds_macho_exports,
     };
     for (unsigned i = 0; i < MACHO_TABLES; i++) {
-        ds_extent table = macho->tables[i].table;
+        ds_extent table = macho->tables[i];
         if (readers[i] != NULL && table.size != 0 && ds_macho_charge(macho, table.size))
             DS_TRY(readers[i](macho, table));
     }
@@ -556,10 +610,7 @@ static ds_status read_slice(ds_macho *macho) {
     ds_image *image = macho->image;
     macho->header = macho->space;
     DS_TRY(add_regions(macho));
-    DS_TRY(ds_image_add_base(image, macho->header, &macho->header_base));
-    DS_TRY(ds_image_add_base(image, DS_FILE_BASE + macho->start, &macho->file_base));
-    DS_TRY(ds_image_add_base(image, macho->space, &macho->space_base));
-    DS_TRY(find_tables(macho));
+    find_tables(macho);
     DS_TRY(find_signature(macho));
     if (ds_macho_has_place(macho, macho->start))
         DS_TRY(commands_refs(macho));

@@ -35,17 +35,10 @@ typedef enum ds_macho_table {
     MACHO_TABLES,
 } ds_macho_table;
 
-/* Bytes that references count from, with the index of their address in image->bases. */
-typedef struct ds_macho_origin {
-    ds_extent table; /* size 0: absent */
-    uint32_t base;
-} ds_macho_origin;
-
 typedef struct ds_macho_segment {
     ds_address address;
     ds_offset offset; /* in the file */
     uint64_t size;    /* in the file; 0 when its bytes do not lie in the slice */
-    uint32_t base;    /* index of its address in image->bases */
 } ds_macho_segment;
 
 typedef struct ds_macho_section {
@@ -64,12 +57,9 @@ typedef struct ds_macho {
     uint64_t work_left;                /* bytes of tables that may still be read */
     uint8_t *functions;                /* one bit per byte of the slice: a function starts here */
     ds_address header;                 /* address of the Mach header, which image offsets count from */
-    uint32_t header_base;              /* its index in image->bases */
-    uint32_t file_base;                /* of the slice's first byte, as a place in the file */
-    uint32_t space_base;               /* of the address zero of the space */
     DS_VEC(ds_macho_segment) segments; /* in the order of load commands, which opcodes count in */
     DS_VEC(ds_macho_section) sections;
-    ds_macho_origin tables[MACHO_TABLES];
+    ds_extent tables[MACHO_TABLES]; /* size 0: absent */
     ds_unwind_functions unwind;
 } ds_macho;
 
@@ -83,31 +73,17 @@ static inline bool ds_macho_charge(ds_macho *macho, uint64_t size) {
 
 /* A field whose kind does not count from its place; one that counts from the space (ABS64) only where its
  * place is known to have the slice's. */
-static inline ds_status ds_macho_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base) {
-    return ds_add_field_at(macho->image, offset, macho->space, kind, base);
+static inline ds_status ds_macho_field(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_address base) {
+    return ds_image_add_field(macho->image, offset, macho->space, kind, base);
 }
 /* Whether the byte has an address in the slice's space: all places do but those that no region covers. */
 bool ds_macho_has_place(const ds_macho *macho, ds_offset offset);
 /* The same as ds_macho_field, unless the field (of 4 or 8 bytes, inside the file) is zero. */
-ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, uint32_t base);
+ds_status ds_macho_nonzero(ds_macho *macho, ds_offset offset, ds_ref_kind kind, ds_address base);
 /* A ULEB128 number of `bytes` bytes that stands for base + number; longer than 4: left alone. */
-ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, uint32_t base);
+ds_status ds_macho_uleb(ds_macho *macho, ds_offset offset, unsigned bytes, ds_address base);
 /* Notes a function start, if the address is one of code in the slice. */
 void ds_macho_function(ds_macho *macho, ds_address address);
-
-/* ULEB128 forward in [at, end) of `data`; *bytes is 0 when there is none of at most 64 bits. */
-static inline uint64_t ds_read_uleb(const uint8_t *data, uint64_t at, uint64_t end, unsigned *bytes) {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < 10 && at + i < end; i++) {
-        value |= (uint64_t)(data[at + i] & 0x7f) << 7 * i;
-        if (data[at + i] < 0x80) {
-            *bytes = i + 1;
-            return value;
-        }
-    }
-    *bytes = 0;
-    return 0;
-}
 
 /* macho_fixups.c: pointers that the loader rewrites. */
 ds_status ds_macho_chained_fixups(ds_macho *macho, ds_extent table);

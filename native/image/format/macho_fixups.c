@@ -37,7 +37,7 @@ static const pointer_form pointer_forms[MAX_POINTER_FORMAT + 1] = {
 typedef struct chains {
     ds_macho *macho;
     const pointer_form *form;
-    ds_macho_origin imports; /* of format 1 (4 bytes each); size 0: absent */
+    ds_extent imports; /* of format 1 (4 bytes each); size 0: absent */
     ds_ref_kind next_kind;
     uint32_t page_bits;
     ds_offset word; /* the fixup read last, in the file; 0: none */
@@ -61,13 +61,13 @@ static ds_status read_fixup(chains *c, ds_offset at, ds_address address, uint64_
     c->word = at;
     c->word_address = address;
     if (bit(word, c->form->bind_bit))
-        return c->imports.table.size != 0 && c->form->ordinal_bits == 24
-                   ? ds_macho_field(macho, at, DS_REF_INDEX24_4, c->imports.base)
+        return c->imports.size != 0 && c->form->ordinal_bits == 24
+                   ? ds_macho_field(macho, at, DS_REF_INDEX24_4, c->imports.address)
                    : DS_OK;
     if (c->form->authenticated && bit(word, 63))
-        return ds_macho_field(macho, at, DS_REF_CHAIN32, macho->header_base);
+        return ds_macho_field(macho, at, DS_REF_CHAIN32, macho->header);
     return ds_macho_field(macho, at, c->form->authenticated ? DS_REF_CHAIN43 : DS_REF_CHAIN36,
-                          c->form->from_header ? macho->header_base : macho->space_base);
+                          c->form->from_header ? macho->header : macho->space);
 }
 
 static ds_status read_page(chains *c, ds_offset page, ds_address address, uint64_t first, uint64_t size) {
@@ -102,7 +102,7 @@ static ds_status read_segment_chains(chains *c, const ds_macho_segment *segment,
                    : c->form->stride == 8 && c->form->next_bits == 11 ? DS_REF_NEXT11
                                                                       : DS_REF_NONE;
     c->word = 0;
-    DS_TRY(ds_macho_field(c->macho, table.offset + 8, DS_REF_BASE64, c->macho->header_base));
+    DS_TRY(ds_macho_field(c->macho, table.offset + 8, DS_REF_BASE64, c->macho->header));
     for (uint64_t i = 0; i < pages && i * page_size < segment->size; i++) {
         uint64_t first = ds_load16(p + STARTS_IN_SEGMENT + 2 * i);
         uint64_t size = segment->size - i * page_size;
@@ -114,30 +114,25 @@ static ds_status read_segment_chains(chains *c, const ds_macho_segment *segment,
     return c->word == 0 ? DS_OK : link(c, c->word_address);
 }
 
-static ds_status read_imports(ds_macho *macho, ds_extent table, uint64_t symbols, uint64_t count,
-                              ds_macho_origin *out) {
+static ds_status read_imports(ds_macho *macho, ds_extent table, ds_address names, uint64_t count, ds_extent *out) {
     enum { ENTRY = 4 };
-    uint32_t names;
-    *out = (ds_macho_origin){0};
+    *out = (ds_extent){0};
     if (count == 0 || count > table.size / ENTRY)
         return DS_OK;
-    out->table = (ds_extent){table.offset, table.address, count * ENTRY};
-    DS_TRY(ds_image_add_base(macho->image, symbols, &names));
+    *out = (ds_extent){table.offset, table.address, count * ENTRY};
     for (uint64_t i = 0; i < count; i++)
         DS_TRY(ds_macho_field(macho, table.offset + i * ENTRY, DS_REF_NAME23, names));
-    return ds_image_add_base(macho->image, table.address, &out->base);
+    return DS_OK;
 }
 
 ds_status ds_macho_chained_fixups(ds_macho *macho, ds_extent table) {
     enum { IMPORTS_PLAIN = 1 };
     const uint8_t *data = macho->image->file.data, *p = data + table.offset;
-    uint32_t base, starts_base;
     if (table.size < FIXUPS_HEADER)
         return DS_OK;
     uint64_t starts = ds_load32(p + 4), imports = ds_load32(p + 8), symbols = ds_load32(p + 12);
-    DS_TRY(ds_image_add_base(macho->image, table.address, &base));
     for (unsigned at = 4; at <= 12; at += 4)
-        DS_TRY(ds_macho_field(macho, table.offset + at, DS_REF_BASE32, base));
+        DS_TRY(ds_macho_field(macho, table.offset + at, DS_REF_BASE32, table.address));
     chains c = {.macho = macho};
     if (ds_load32(p + 20) == IMPORTS_PLAIN && imports <= table.size)
         DS_TRY(read_imports(macho, (ds_extent){table.offset + imports, table.address + imports, table.size - imports},
@@ -147,12 +142,11 @@ ds_status ds_macho_chained_fixups(ds_macho *macho, ds_extent table) {
     uint64_t count = ds_load32(p + starts);
     if (count > macho->segments.count || !ds_within(starts + 4, 4 * count, table.size))
         return DS_OK;
-    DS_TRY(ds_image_add_base(macho->image, table.address + starts, &starts_base));
     for (uint64_t i = 0; i < count; i++) {
         uint64_t at = ds_load32(p + starts + 4 + 4 * i);
         if (at == 0 || !ds_within(starts + at, STARTS_IN_SEGMENT, table.size))
             continue;
-        DS_TRY(ds_macho_field(macho, table.offset + starts + 4 + 4 * i, DS_REF_BASE32, starts_base));
+        DS_TRY(ds_macho_field(macho, table.offset + starts + 4 + 4 * i, DS_REF_BASE32, table.address + starts));
         ds_extent rest = {table.offset + starts + at, table.address + starts + at, table.size - starts - at};
         DS_TRY(read_segment_chains(&c, &macho->segments.items[i], rest));
     }
@@ -187,7 +181,7 @@ static ds_status set_place(opcodes *o, unsigned segment) {
     if (o->bad)
         return DS_OK;
     o->segment = &o->macho->segments.items[segment];
-    return ds_macho_uleb(o->macho, at, (unsigned)(o->at - at), o->segment->base);
+    return ds_macho_uleb(o->macho, at, (unsigned)(o->at - at), o->segment->address);
 }
 
 /* `count` pointers, `skip` bytes between them. */

@@ -14,7 +14,7 @@ enum { SYMBOL_NAME = 0, SYMBOL_TYPE = 4, SYMBOL_SECTION = 5, SYMBOL_VALUE = 8 };
 enum { N_STAB = 0xe0, N_TYPE = 0x0e, N_SECT = 0x0e };
 
 ds_status ds_macho_symbols(ds_macho *macho, ds_extent table) {
-    const ds_macho_origin *strings = &macho->tables[TABLE_STRINGS];
+    const ds_extent strings = macho->tables[TABLE_STRINGS];
     if (!ds_macho_has_place(macho, table.offset))
         return DS_OK;
     for (uint64_t i = 0; i < table.size / MACHO_SYMBOL_SIZE; i++) {
@@ -22,8 +22,8 @@ ds_status ds_macho_symbols(ds_macho *macho, ds_extent table) {
         const uint8_t *symbol = macho->image->file.data + at;
         ds_address value = macho->space + ds_load64(symbol + SYMBOL_VALUE);
         bool is_stab = (symbol[SYMBOL_TYPE] & N_STAB) != 0;
-        if (strings->table.size != 0)
-            DS_TRY(ds_macho_nonzero(macho, at + SYMBOL_NAME, DS_REF_BASE32, strings->base));
+        if (strings.size != 0)
+            DS_TRY(ds_macho_nonzero(macho, at + SYMBOL_NAME, DS_REF_BASE32, strings.address));
         /* Stabs put sizes and times into the value too. */
         if (is_stab ? symbol[SYMBOL_SECTION] == 0 || ds_image_region(macho->image, value) == NULL
                     : (symbol[SYMBOL_TYPE] & N_TYPE) != N_SECT)
@@ -38,13 +38,13 @@ ds_status ds_macho_symbols(ds_macho *macho, ds_extent table) {
 #define SYMBOL_IS_SPECIAL 0xc0000000u /* local or absolute: no index */
 
 ds_status ds_macho_indirect(ds_macho *macho, ds_extent table) {
-    const ds_macho_origin *symbols = &macho->tables[TABLE_SYMBOLS];
-    if (symbols->table.size == 0)
+    const ds_extent symbols = macho->tables[TABLE_SYMBOLS];
+    if (symbols.size == 0)
         return DS_OK;
     for (ds_offset at = table.offset; ds_within(at, MACHO_INDIRECT_SIZE, table.offset + table.size);
          at += MACHO_INDIRECT_SIZE)
         if ((ds_load32(macho->image->file.data + at) & SYMBOL_IS_SPECIAL) == 0)
-            DS_TRY(ds_macho_field(macho, at, DS_REF_INDEX32_16, symbols->base));
+            DS_TRY(ds_macho_field(macho, at, DS_REF_INDEX32_16, symbols.address));
     return DS_OK;
 }
 
@@ -56,12 +56,10 @@ ds_status ds_macho_function_starts(ds_macho *macho, ds_extent table) {
     ds_offset at = table.offset, end = table.offset + table.size;
     while (at < end) {
         unsigned bytes;
-        uint32_t base;
         uint64_t distance = ds_read_uleb(macho->image->file.data, at, end, &bytes);
         if (bytes == 0 || distance == 0)
             break;
-        DS_TRY(ds_image_add_base(macho->image, function, &base));
-        DS_TRY(ds_macho_uleb(macho, at, bytes, base));
+        DS_TRY(ds_macho_uleb(macho, at, bytes, function));
         function += distance;
         ds_macho_function(macho, function);
         at += bytes;
@@ -77,12 +75,10 @@ enum { DATA_OFFSET = 0, DATA_LENGTH = 4, DATA_KIND = 6, JUMP_TABLE32 = 4, JUMP_E
  * may begin with each. */
 static ds_status read_jump_table(ds_macho *macho, ds_extent table) {
     ds_image *image = macho->image;
-    uint32_t base;
     if (!ds_macho_charge(macho, table.size))
         return DS_OK;
-    DS_TRY(ds_image_add_base(image, table.address, &base));
     for (ds_offset at = table.offset; ds_within(at, JUMP_ENTRY, table.offset + table.size); at += JUMP_ENTRY) {
-        DS_TRY(ds_macho_field(macho, at, DS_REF_BASE32, base));
+        DS_TRY(ds_macho_field(macho, at, DS_REF_BASE32, table.address));
         image->starts[at / 8] |= (uint8_t)(1u << at % 8);
     }
     return DS_OK;
@@ -94,7 +90,7 @@ ds_status ds_macho_data_in_code(ds_macho *macho, ds_extent table) {
         const uint8_t *entry = macho->image->file.data + at;
         ds_address start = macho->header + ds_load32(entry + DATA_OFFSET);
         uint64_t length = ds_load16(entry + DATA_LENGTH);
-        DS_TRY(ds_macho_field(macho, at + DATA_OFFSET, DS_REF_BASE32, macho->header_base));
+        DS_TRY(ds_macho_field(macho, at + DATA_OFFSET, DS_REF_BASE32, macho->header));
         const ds_region *region = ds_image_region(macho->image, start);
         if (region == NULL || region->class_ != DS_REGION_CODE ||
             !ds_within(start - region->address, length, region->size))
@@ -115,7 +111,6 @@ typedef struct trie {
     ds_macho *macho;
     const uint8_t *data; /* the whole file */
     ds_extent table;
-    uint32_t base;
     uint8_t *seen;         /* one bit per byte: a node begins here */
     DS_VEC(uint32_t) open; /* nodes that are still to be read */
 } trie;
@@ -139,7 +134,7 @@ static ds_status read_terminal(trie *t, ds_offset at, ds_offset end) {
         return DS_OK;
     for (unsigned i = 0; i < ((flags & EXPORT_STUB_AND_RESOLVER) != 0 ? 2u : 1u); i++) {
         uint64_t distance = ds_read_uleb(t->data, at, end, &bytes);
-        DS_TRY(ds_macho_uleb(macho, at, bytes, macho->header_base));
+        DS_TRY(ds_macho_uleb(macho, at, bytes, macho->header));
         if (bytes != 0)
             ds_macho_function(macho, macho->header + distance);
         at += bytes;
@@ -169,7 +164,7 @@ static ds_status read_node(trie *t, uint64_t node) {
         uint64_t child = ds_read_uleb(t->data, at, end, &bytes);
         if (bytes == 0)
             return DS_OK;
-        DS_TRY(ds_macho_uleb(t->macho, at, bytes, t->base));
+        DS_TRY(ds_macho_uleb(t->macho, at, bytes, t->table.address));
         DS_TRY(open_node(t, child));
         at += bytes;
     }
@@ -177,8 +172,7 @@ static ds_status read_node(trie *t, uint64_t node) {
 }
 
 ds_status ds_macho_exports(ds_macho *macho, ds_extent table) {
-    trie t = {
-        .macho = macho, .data = macho->image->file.data, .table = table, .base = macho->tables[TABLE_EXPORTS].base};
+    trie t = {.macho = macho, .data = macho->image->file.data, .table = table};
     t.seen = ds_arena_alloc(macho->image->arena, table.size / 8 + 1);
     if (t.seen == NULL)
         return DS_E_MEMORY;

@@ -25,8 +25,7 @@ enum {
     PE_OMIT = 0xff,
 };
 
-#define LEB_LONGEST 10      /* bytes of the longest LEB128 number that is read: 64 bits */
-#define ULEB_FIELD_BYTES 4u /* longest LEB128 field that can be a reference (DS_REF_ULEB4) */
+#define LEB_LONGEST 10 /* bytes of the longest LEB128 number that is read: 64 bits */
 
 /* Bytes of a pointer by its form; 0: no fixed length, or no such form. */
 static const uint8_t form_bytes[16] = {
@@ -132,6 +131,7 @@ typedef struct cie {
     uint8_t function_encoding;
     uint8_t lsda_encoding;
     bool has_augmentation; /* FDEs carry the length of their augmentation data */
+    uint64_t unit;         /* bytes of code that a step of 1 passes over */
 } cie;
 typedef DS_VEC(cie) cies;
 
@@ -149,17 +149,17 @@ static ds_status read_cie(ds_image *image, ds_extent table, reader *r, cie *out,
         ;
     if (r->bad)
         return DS_OK;
-    if (augmentation[0] == 'e' && augmentation[1] == 'h')
-        return DS_OK; /* GCC 2 */
+    out->has_augmentation = augmentation[0] == 'z';
+    if (augmentation[0] != 0 && !out->has_augmentation)
+        return DS_OK; /* "eh" of GCC 2 and the like: data without a length may follow */
     if (version == 4)
-        skip(r, 2);     /* sizes of address and segment */
-    (void)read_uleb(r); /* code alignment */
+        skip(r, 2); /* sizes of address and segment */
+    out->unit = read_uleb(r);
     (void)read_sleb(r); /* data alignment */
     if (version == 1)
         (void)read_byte(r); /* return address register */
     else
         (void)read_uleb(r);
-    out->has_augmentation = augmentation[0] == 'z';
     if (out->has_augmentation) {
         uint64_t length = read_uleb(r);
         if (r->bad || !ds_within(r->at, length, r->end))
@@ -200,7 +200,85 @@ static const cie *find_cie(const cies *known, ds_offset offset) {
     return low < known->count && known->items[low].offset == offset ? &known->items[low] : NULL;
 }
 
-/* The part of an FDE after the CIE pointer: function, its size, its exception table. */
+/* What follows an instruction of a frame program: how many LEB128 numbers, and whether the last one is the
+ * length of bytes behind it; or a step of so many bytes. DWARF 5 table 7.29, GNU and AArch64 extensions. */
+enum { BLOCK = 4, STEP = 8, UNKNOWN = 0xff };
+static const uint8_t frame_operands[0x30] = {
+    [0x01] = UNKNOWN,   [0x02] = STEP + 1,  [0x03] = STEP + 2, [0x04] = STEP + 4, [0x05] = 2,       [0x06] = 1,
+    [0x07] = 1,         [0x08] = 1,         [0x09] = 2,        [0x0c] = 2,        [0x0d] = 1,       [0x0e] = 1,
+    [0x0f] = 1 + BLOCK, [0x10] = 2 + BLOCK, [0x11] = 2,        [0x12] = 2,        [0x13] = 1,       [0x14] = 2,
+    [0x15] = 2,         [0x16] = 2 + BLOCK, [0x17] = UNKNOWN,  [0x18] = UNKNOWN,  [0x19] = UNKNOWN, [0x1a] = UNKNOWN,
+    [0x1b] = UNKNOWN,   [0x1c] = UNKNOWN,   [0x1d] = UNKNOWN,  [0x1e] = UNKNOWN,  [0x1f] = UNKNOWN, [0x20] = UNKNOWN,
+    [0x21] = UNKNOWN,   [0x22] = UNKNOWN,   [0x23] = UNKNOWN,  [0x24] = UNKNOWN,  [0x25] = UNKNOWN, [0x26] = UNKNOWN,
+    [0x27] = UNKNOWN,   [0x28] = UNKNOWN,   [0x29] = UNKNOWN,  [0x2a] = UNKNOWN,  [0x2b] = UNKNOWN, [0x2e] = 1,
+    [0x2f] = 2,
+};
+enum { STEP_IN_OPCODE = 1, REGISTER_IN_OPCODE = 2 }; /* its upper two bits; 3: restores a register */
+
+/* Passes over the operands of an instruction. *step_bytes of them are a step, and begin at *at. */
+static void skip_operands(reader *r, uint8_t opcode, ds_offset *at, unsigned *step_bytes) {
+    *at = r->at;
+    *step_bytes = 0;
+    if (opcode >> 6 == STEP_IN_OPCODE) {
+        *at = r->at - 1;
+        *step_bytes = 1;
+    } else if (opcode >> 6 == REGISTER_IN_OPCODE) {
+        (void)read_uleb(r);
+    } else if (opcode >> 6 == 0) {
+        uint8_t operands = opcode < sizeof frame_operands ? frame_operands[opcode] : UNKNOWN;
+        uint64_t number = 0;
+        if (operands == UNKNOWN) {
+            r->bad = true;
+        } else if (operands >= STEP) {
+            *step_bytes = operands - STEP;
+            skip(r, *step_bytes);
+        } else {
+            for (unsigned i = 0; i < operands % BLOCK; i++)
+                number = read_uleb(r);
+            if (operands >= BLOCK)
+                skip(r, number);
+        }
+    }
+}
+
+/* The frame program of an FDE, up to r->end: each step leads to a place in the function. */
+static ds_status read_program(ds_image *image, reader *r, const cie *owner, ds_address location) {
+    static const uint8_t kinds[5] = {[1] = DS_REF_STEP8, [2] = DS_REF_STEP16, [4] = DS_REF_STEP32};
+    if (owner->unit != 1 && owner->unit != 2 && owner->unit != 4)
+        return DS_OK;
+    unsigned unit = (unsigned)owner->unit >> 1; /* its logarithm */
+    while (!r->bad && r->at < r->end) {
+        ds_offset at;
+        unsigned bytes;
+        uint8_t opcode = read_byte(r);
+        skip_operands(r, opcode, &at, &bytes);
+        if (r->bad || bytes == 0)
+            continue;
+        ds_ref_kind kind = opcode >> 6 == STEP_IN_OPCODE ? DS_REF_STEP6 : (ds_ref_kind)kinds[bytes];
+        /* Solved from "place 1": how far the step leads. */
+        ds_address distance = ds_ref_solve(kind, r->data + at, 0, unit, 1, 0);
+        if (distance == 0)
+            continue;
+        location += distance;
+        DS_TRY(ds_image_add_ref(image, at, kind, unit, location - 1));
+    }
+    return DS_OK;
+}
+
+/* The augmentation data of an FDE. */
+static ds_status read_lsda_pointer(ds_image *image, ds_extent table, reader r, uint8_t encoding, ds_address *lsda) {
+    if (encoding == PE_OMIT)
+        return DS_OK;
+    ds_offset at = skip_pointer(&r, encoding);
+    if (r.bad)
+        return DS_OK;
+    DS_TRY(add_pointer(image, at, table.address + (at - table.offset), encoding, lsda));
+    if ((encoding & PE_INDIRECT) != 0)
+        *lsda = 0;
+    return DS_OK;
+}
+
+/* The part of an FDE after the CIE pointer: function, its size, its exception table, its program. */
 static ds_status read_fde(ds_image *image, ds_extent table, reader *r, const cie *owner,
                           ds_unwind_functions *functions) {
     uint8_t encoding = owner->function_encoding;
@@ -208,6 +286,7 @@ static ds_status read_fde(ds_image *image, ds_extent table, reader *r, const cie
     if (kind == DS_REF_NONE || (encoding & PE_INDIRECT) != 0)
         return DS_OK;
     unsigned size = ds_ref_length(kind);
+    uint64_t record_end = r->end;
     ds_offset start_at = skip_pointer(r, encoding);
     ds_offset size_at = skip_pointer(r, encoding);
     if (r->bad)
@@ -218,28 +297,23 @@ static ds_status read_fde(ds_image *image, ds_extent table, reader *r, const cie
     ds_unwind_function function = {.start = ds_ref_solve(kind, data + start_at, place, 0, 0, 0),
                                    .size = load(image, size_at, size)};
     DS_TRY(ds_image_add_ref(image, start_at, kind, 0, function.start));
-    if (function.size != 0) {
-        uint32_t base;
-        DS_TRY(ds_image_add_base(image, function.start, &base));
-        DS_TRY(ds_image_add_ref(image, size_at, size == 4 ? DS_REF_SIZE32 : DS_REF_SIZE64, base,
+    if (function.size != 0)
+        DS_TRY(ds_image_add_ref(image, size_at, size == 4 ? DS_REF_SIZE32 : DS_REF_SIZE64, 0,
                                 function.start + function.size - 1));
-    }
-    if (owner->has_augmentation && owner->lsda_encoding != PE_OMIT) {
+    if (owner->has_augmentation) {
         uint64_t length = read_uleb(r);
-        if (!r->bad && ds_within(r->at, length, r->end)) {
+        if (r->bad || !ds_within(r->at, length, r->end)) {
+            r->bad = true;
+        } else {
             r->end = r->at + length;
-            ds_offset at = skip_pointer(r, owner->lsda_encoding);
-            if (!r->bad) {
-                place = table.address + (at - table.offset);
-                DS_TRY(add_pointer(image, at, place, owner->lsda_encoding, &function.lsda));
-                if ((owner->lsda_encoding & PE_INDIRECT) != 0)
-                    function.lsda = 0;
-            }
+            DS_TRY(read_lsda_pointer(image, table, *r, owner->lsda_encoding, &function.lsda));
+            r->at = r->end;
+            r->end = record_end;
         }
     }
     DS_TRY(DS_VEC_RESERVE(image->arena, functions, functions->count + 1));
     functions->items[functions->count++] = function;
-    return DS_OK;
+    return read_program(image, r, owner, function.start);
 }
 
 static ds_status read_records(ds_image *image, ds_extent table, bool ends_at_zero, cies *known,
@@ -271,7 +345,7 @@ static ds_status read_records(ds_image *image, ds_extent table, bool ends_at_zer
             }
         } else if (id <= id_at - table.offset) {
             const cie *owner = find_cie(known, id_at - id);
-            DS_TRY(ds_add_field_at(image, id_at, table.address + (id_at - table.offset), DS_REF_BACK32, 0));
+            DS_TRY(ds_image_add_field(image, id_at, table.address + (id_at - table.offset), DS_REF_BACK32, 0));
             if (owner != NULL)
                 DS_TRY(read_fde(image, table, &r, owner, functions));
         }
@@ -312,10 +386,8 @@ ds_status ds_unwind_frame_header(ds_image *image, ds_extent table, ds_address *f
     uint64_t rows = ds_load32(header + 8);
     if (rows > (table.size - HEADER_SIZE) / HEADER_ROW)
         rows = (table.size - HEADER_SIZE) / HEADER_ROW;
-    uint32_t base;
-    DS_TRY(ds_image_add_base(image, table.address, &base));
     for (uint64_t field = 0; field < 2 * rows; field++)
-        DS_TRY(ds_add_field_at(image, table.offset + HEADER_SIZE + 4 * field, 0, DS_REF_BASE32, base));
+        DS_TRY(ds_image_add_field(image, table.offset + HEADER_SIZE + 4 * field, 0, DS_REF_BASE32, table.address));
     return DS_OK;
 }
 
@@ -359,13 +431,14 @@ static site_number read_site_number(reader *r, site_form form) {
     return number;
 }
 
-static ds_status add_site_number(ds_image *image, site_form form, site_number number, ds_ref_kind kind, uint32_t base) {
+static ds_status add_site_number(ds_image *image, site_form form, site_number number, ds_ref_kind kind,
+                                 ds_address base) {
     if (form.bytes == 0) {
-        if (number.bytes == 0 || number.bytes > ULEB_FIELD_BYTES)
+        if (number.bytes == 0 || number.bytes > DS_ULEB_FIELD_BYTES)
             return DS_OK;
         kind = (ds_ref_kind)((unsigned)kind + number.bytes - 1);
     }
-    return ds_add_field_at(image, number.at, 0, kind, base);
+    return ds_image_add_field(image, number.at, 0, kind, base);
 }
 _Static_assert(DS_REF_ULEB4 == DS_REF_ULEB1 + 3 && DS_REF_ULEB_SIZE4 == DS_REF_ULEB_SIZE1 + 3,
                "kinds of ULEB128 fields follow each other by length");
@@ -373,9 +446,6 @@ _Static_assert(DS_REF_ULEB4 == DS_REF_ULEB1 + 3 && DS_REF_ULEB_SIZE4 == DS_REF_U
 /* Call sites up to r->end; *has_actions tells whether any of them names an action. */
 static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_address function, ds_address landing,
                                  bool *has_actions) {
-    uint32_t function_base, landing_base;
-    DS_TRY(ds_image_add_base(image, function, &function_base));
-    DS_TRY(ds_image_add_base(image, landing, &landing_base));
     while (r->at < r->end) {
         site_number start = read_site_number(r, form);
         site_number size = read_site_number(r, form);
@@ -384,14 +454,11 @@ static ds_status read_call_sites(ds_image *image, reader *r, site_form form, ds_
         if (r->bad)
             return DS_OK;
         *has_actions |= action != 0;
-        DS_TRY(add_site_number(image, form, start, form.offset_kind, function_base));
-        if (size.value != 0) {
-            uint32_t site_base;
-            DS_TRY(ds_image_add_base(image, function + start.value, &site_base));
-            DS_TRY(add_site_number(image, form, size, form.size_kind, site_base));
-        }
+        DS_TRY(add_site_number(image, form, start, form.offset_kind, function));
+        if (size.value != 0)
+            DS_TRY(add_site_number(image, form, size, form.size_kind, function + start.value));
         if (pad.value != 0)
-            DS_TRY(add_site_number(image, form, pad, form.offset_kind, landing_base));
+            DS_TRY(add_site_number(image, form, pad, form.offset_kind, landing));
     }
     return DS_OK;
 }

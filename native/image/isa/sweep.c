@@ -19,7 +19,6 @@ ds_status ds_sweep_add_table(ds_sweep_state *state, ds_table table) {
 ds_status ds_sweep_read_table(ds_sweep_state *state, ds_table table, ds_address limit, ds_address *end) {
     ds_image *image = state->image;
     ds_address place = table.address;
-    uint32_t base = 0;
     ds_offset offset = 0;
     *end = place;
     if (place % DS_TABLE_ENTRY != 0 || !ds_image_offset(image, place, &offset))
@@ -33,9 +32,7 @@ ds_status ds_sweep_read_table(ds_sweep_state *state, ds_table table, ds_address 
         if (in_code >= state->code.size || target - table.site + DS_TABLE_REACH > 2 * DS_TABLE_REACH ||
             !ds_sweep_marked(state, state->code.offset + in_code))
             break;
-        if (place == table.address)
-            DS_TRY(ds_image_add_base(image, table.address, &base));
-        DS_TRY(ds_image_add_ref(image, offset, DS_REF_BASE32, base, target));
+        DS_TRY(ds_image_add_ref(image, offset, DS_REF_BASE32, 0, target));
     }
     *end = place;
     return DS_OK;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from deltaseal.edge import Edge
 
-__all__ = ["FORMAT", "App", "is_terminal", "pass_app", "printable"]
+__all__ = ["FORMAT", "App", "EndedBySignal", "is_terminal", "pass_app", "printable"]
 
 FORMAT = 1  # of every JSON object that the command line prints
 
@@ -57,6 +58,11 @@ class App:
         for line in lines():
             click.echo(printable(line))
 
+    def report_line(self, values: dict[str, Any], line: str) -> None:
+        """One of many things, on standard output at once: one line of JSON with ``--json``, else of words."""
+        text = json.dumps(values, ensure_ascii=True, sort_keys=True) if self.json else printable(line)
+        click.echo(text)
+
     def put_json(self, values: dict[str, Any]) -> None:
         """One JSON object on standard output, with the version of its form."""
         click.echo(json.dumps({"format": FORMAT, **values}, ensure_ascii=True, indent=2, sort_keys=True))
@@ -67,6 +73,16 @@ class App:
             self.put_json(values)
         else:
             self.say(words)
+
+
+class EndedBySignal(BaseException):
+    """A signal asked us to end: what is half made is cleaned up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.name = signal.Signals(number).name
+        self.words = f"ended by {self.name}; nothing half made is left"
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.app import App, EndedBySignal, pass_app
+from deltaseal.cli.exporting import (
+    audit_words,
+    checked_audit,
+    exported,
+    exported_files,
+    rescue_program,
+    verified_audit,
+)
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, FILE, force_option, json_option, output_option, store_option
+from deltaseal.cli.options import (
+    DIRECTORY,
+    FILE,
+    PATH,
+    force_option,
+    json_option,
+    output_option,
+    store_option,
+)
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust
-from deltaseal.cli.shown import finding_lines, history_lines, status_lines
+from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines, watch_line
 from deltaseal.cli.signing import trust_option
-from deltaseal.errors import NothingToDo, WillResumeError
+from deltaseal.errors import NothingToDo, UsageError, WillResumeError
 
 if TYPE_CHECKING:
     from deltaseal.device import Device
@@ -27,6 +44,7 @@ __all__ = ["device"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_GOES_ON = "{}; what was begun goes on with the next run"
 _STEPS = {"fetch": "downloading", "stage": "building the new components"}
 
 _sources_option = click.option(
@@ -38,8 +56,26 @@ _sources_option = click.option(
     metavar="DIR",
     help="Where offers come from: a folder of bundles, device manifests and catalogues. Repeatable.",
 )
+_from_option = click.option(
+    "--from",
+    "trees",
+    type=DIRECTORY,
+    required=True,
+    metavar="DIR",
+    help="The folder that holds one directory for each component of the base.",
+)
 _exit_code_option = click.option(
     "--exit-code", is_flag=True, help="Exit with 3 where there is nothing to do."
+)
+
+
+_every_option = click.option(
+    "--every",
+    type=click.IntRange(1, 10_080),
+    default=60,
+    show_default=True,
+    metavar="MINUTES",
+    help="How often to look.",
 )
 
 
@@ -59,14 +95,7 @@ def device() -> None:
 @device.command()
 @_common
 @click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base that it is on.")
-@click.option(
-    "--from",
-    "trees",
-    type=DIRECTORY,
-    required=True,
-    metavar="DIR",
-    help="The folder that holds one directory for each component of the base.",
-)
+@_from_option
 @trust_option
 @click.option("--model", required=True, help="Such as Mac15,6.")
 @click.option(
@@ -141,10 +170,27 @@ def install(app: App, id: str, store: Path, sources: tuple[Path, ...], retry: bo
 
 @device.command()
 @_common
+@click.option(
+    "--html",
+    type=PATH,
+    metavar="PAGE",
+    help="Write it as one page for a browser, history too, which loads nothing else.",
+)
+@force_option
 @pass_app
-def status(app: App, store: Path) -> None:
+def status(app: App, store: Path, html: Path | None, force: bool) -> None:
     """Say what the device is, what it has and since when, what is outstanding, and what comes next."""
-    _show(app, _open(app, store).status())
+    opened = _open(app, store)
+    found = opened.status()
+    if html is None:
+        _show(app, found)
+        return
+    from deltaseal.report import status_page
+    from deltaseal.storage import write_output
+
+    page = status_page(found, opened.history(), store=str(store.resolve()), now=app.edge.now())
+    write_output(html, [page.encode()], force=force)
+    app.done({"page": str(html)}, f"{html}: the status of {found.name}")
 
 
 @device.command()
@@ -154,6 +200,19 @@ def history(app: App, store: Path) -> None:
     """Say what happened to the device, oldest first, from its journal."""
     entries = _open(app, store).history()
     app.report({"entries": [one.to_json() for one in entries]}, lambda: history_lines(entries))
+
+
+@device.command()
+@_common
+@pass_app
+def processes(app: App, store: Path) -> None:
+    """Say which running programs still use what was replaced, and what to start again.
+
+    A file that a program has mapped is known by its path in the store, by device and inode, or by its
+    build-id. Nothing is started or stopped. What other users run is seen by root only.
+    """
+    found = _open(app, store).processes()
+    app.report(found.to_json(), lambda: process_lines(found))
 
 
 @device.command()
@@ -171,6 +230,132 @@ def verify(app: App, store: Path) -> int:
         lambda: finding_lines(findings) or [f"{store}: every byte is as the device's record says"],
     )
     return findings[0].exit_code if findings else 0
+
+
+@device.command()
+@_common
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["apple", "jamf", "intune", "openvex", "audit"]),
+    required=True,
+    help="For which tool.",
+)
+@click.option(
+    "--source",
+    "sources",
+    type=DIRECTORY,
+    multiple=True,
+    metavar="DIR",
+    help="For openvex: a folder with the catalogue, which names what the device does not have. Repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="Where to; standard output by default. For intune a new folder: the policy, and the scripts.",
+)
+@force_option
+@pass_app
+def export(
+    app: App, store: Path, kind: str, sources: tuple[Path, ...], output: Path | None, force: bool
+) -> None:
+    """Say it in the words of another tool: device management, compliance, vulnerability scanners.
+
+    apple: status items of its device management. jamf: the answer of an extension attribute. intune: what
+    its discovery script answers; with -o DIR the policy and the scripts. openvex: known vulnerabilities,
+    fixed or not. audit: as `device audit`.
+    """
+    if sources and kind != "openvex":
+        raise UsageError("--source is only for --as openvex")
+    opened = _open(app, store)
+    if kind == "intune" and output is not None:
+        _write_folder(app, output, exported_files(opened, store=store), force=force)
+        return
+    _put(app, exported(app, opened, kind, lambda: _sources(app, sources)), output, force=force)
+
+
+@device.command()
+@_common
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Where to; standard output by default.")
+@force_option
+@click.option(
+    "--check", type=FILE, metavar="FILE", help="Verify an audit that was made before, of any device."
+)
+@click.option(
+    "--key", type=FILE, metavar="PUBLIC", help="With --check: the public key that must have signed."
+)
+@pass_app
+def audit(
+    app: App, store: Path, output: Path | None, force: bool, check: Path | None, key: Path | None
+) -> None:
+    """Verify the journal's chain and write all of it as signed lines of JSON; or verify such a file.
+
+    A damaged journal is written too, with what is wrong, and ends with E_DAMAGED.
+    """
+    if check is not None:
+        summary = checked_audit(check, key)
+        app.report(summary.to_json(), lambda: audit_words(summary))
+        return
+    if key is not None:
+        raise UsageError("--key is only for --check")
+    lines = _open(app, store).audit()
+    _put(app, b"".join(lines), output, force=force)
+    summary = verified_audit(lines)
+    if output is not None:
+        app.done(summary.to_json(), f"{output}: {audit_words(summary)[0]}")
+
+
+@device.command()
+@_common
+@_sources_option
+@_every_option
+@click.option("--once", is_flag=True, help="Look once and end, as a timer wants it; else look until stopped.")
+@pass_app
+def watch(app: App, store: Path, sources: tuple[Path, ...], every: int, once: bool) -> int:
+    """Look for improvements by itself, and take what the owner's policy lets in.
+
+    Holds, phases, deadlines and retry times are honoured. Programs in watch.d of the store may say how full
+    the battery is (battery: prints a percentage) and whether the network costs by the byte (metered: ends
+    with 0 for yes, 1 for no) where the system does not; report gets what was done, as JSON. With --once the
+    exit code is that of the refusal, if there was one.
+    """
+    from deltaseal.device import look, open_device, tell, watching_edge
+
+    edge = watching_edge(store, app.edge)
+    at_work = open_device(store, edge=edge)
+    while True:
+        with ended_in_words(app):
+            found = look(at_work, lambda: _sources(app, sources), edge)
+        app.report_line(found.to_json(), watch_line(found))
+        if failed := tell(found, store, edge):
+            app.say(f"deltaseal: {failed}")
+        if once:
+            return found.exit_code
+        edge.sleep(every * 60)
+
+
+@device.command()
+@_common
+@_sources_option
+@_every_option
+@click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The new folder to write.")
+@force_option
+@pass_app
+def units(app: App, store: Path, sources: tuple[Path, ...], every: int, output: Path, force: bool) -> None:
+    """Write systemd units: a timer that looks for improvements, and the rescue that runs at each boot."""
+    from deltaseal.device import systemd_units
+
+    _open(app, store)
+    files = systemd_units(
+        program=Path(sys.argv[0]).resolve(),
+        rescue=rescue_program(),
+        store=store.resolve(),
+        sources=[source.resolve() for source in sources],
+        every=every,
+    )
+    _write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
 
 
 @device.command()
@@ -195,6 +380,22 @@ def recover(app: App, store: Path) -> None:
         _show(app, at_work.recover())
 
 
+@device.command()
+@_common
+@click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base to put it on.")
+@_from_option
+@_exit_code_option
+@pass_app
+def rebase(app: App, store: Path, base: Path, trees: Path, exit_code: bool) -> int:
+    """Put the device on another base, as a full update does, or on its own base anew.
+
+    The components must be byte for byte those of the signed base. What is applied ends with it; what was
+    held or removed on another base is forgotten. It is the one way out where nothing on the device is good.
+    """
+    with _working(app, store) as at_work:
+        return _or_nothing(app, exit_code, lambda: at_work.rebase(load_document(base), trees))
+
+
 def _open(app: App, store: Path) -> Device:
     from deltaseal.device import open_device
 
@@ -211,10 +412,20 @@ def _working(app: App, store: Path) -> Iterator[Device]:
         def progress(what: str, done: int, total: int) -> None:
             shown.step(_STEPS.get(what, what), done, total)
 
-        try:
+        with ended_in_words(app):
             yield open_device(store, edge=app.edge, progress=progress)
-        except KeyboardInterrupt as error:
-            raise WillResumeError("interrupted; what was begun goes on with the next run") from error
+
+
+@contextmanager
+def ended_in_words(app: App) -> Iterator[None]:
+    """Whoever interrupts or ends a device at work is told that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise WillResumeError(_GOES_ON.format("interrupted")) from error
+    except EndedBySignal as ended:
+        ended.words = _GOES_ON.format(f"ended by {ended.name}")
+        raise
 
 
 def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:
@@ -225,6 +436,25 @@ def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:
         for fault in source.faults:
             app.say(f"deltaseal: {source.name}/{fault.name} is left out: {fault.error.sentence}")
     return sources
+
+
+def _put(app: App, data: bytes, output: Path | None, *, force: bool) -> None:
+    from deltaseal.storage import write_output
+
+    if output is None:
+        click.echo(data.decode(), nl=False)
+    else:
+        write_output(output, [data], force=force)
+
+
+def _write_folder(app: App, folder: Path, files: dict[str, bytes], *, force: bool) -> None:
+    from deltaseal.storage import RealDisk, open_output_dir, write_file
+
+    disk = RealDisk()
+    with open_output_dir(folder, force=force, disk=disk) as at:
+        for name, data in files.items():
+            write_file(disk, at, name, data, mode=0o755 if name.endswith(".sh") else 0o644)
+    app.done({"files": sorted(files)}, f"{folder}: {', '.join(sorted(files))}")
 
 
 def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from deltaseal.cli.app import App, printable
+from deltaseal.cli.app import App, EndedBySignal, printable
 from deltaseal.cli.root import root
 from deltaseal.errors import DeltasealError, UsageError
 
@@ -21,10 +22,6 @@ _USAGE, _BUG = 2, 1
 _STDOUT = 1
 _COMPLETING = "_DELTASEAL_COMPLETE"  # set by the completion scripts
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-
-
-class _EndedBySignal(BaseException):
-    """A signal asked us to end: what is half made is cleaned up on the way out."""
 
 
 def main() -> NoReturn:
@@ -37,8 +34,10 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         click.echo("deltaseal: interrupted; nothing half made is left", err=True)
         _die_of(signal.SIGINT)
-    except _EndedBySignal as ended:
-        _die_of(ended.args[0])
+    except EndedBySignal as ended:
+        with contextlib.suppress(OSError):  # after SIGHUP there may be nobody to tell
+            click.echo(f"deltaseal: {ended.words}", err=True)
+        _die_of(ended.number)
     except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         _die_of(signal.SIGPIPE)
@@ -107,7 +106,7 @@ def _show_trace(error: BaseException) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise _EndedBySignal(number)
+    raise EndedBySignal(number)
 
 
 def _die_of(number: int) -> NoReturn:

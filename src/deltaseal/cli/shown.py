@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from deltaseal.cli.words import moment
+from deltaseal.cli.words import count, moment
 
 if TYPE_CHECKING:
-    from deltaseal.report import Entry, Finding, Status
+    from deltaseal.device import Look
+    from deltaseal.report import Entry, Finding, ImageUse, Processes, ProcessUse, Status
 
-__all__ = ["finding_lines", "history_lines", "status_lines"]
+__all__ = ["finding_lines", "history_lines", "process_lines", "status_lines", "watch_line"]
 
 _LABEL = 12  # columns
 
@@ -77,3 +78,49 @@ def history_lines(entries: Iterable[Entry]) -> list[str]:
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
     """One line for each finding."""
     return [f"{one.reason}: {one.sentence}" for one in findings]
+
+
+def watch_line(found: Look) -> str:
+    """One look in one line; what the system does not say is told as unknown."""
+    battery = "unknown" if found.battery is None else f"{found.battery} %"
+    network = {None: "unknown", True: "metered", False: "not metered"}[found.metered]
+    reason = f"{found.error.reason}: " if found.error else ""
+    words = f"{found.outcome}: {reason}{found.sentence}"
+    return f"{moment(found.time)}  {words} (battery {battery}, network {network})"
+
+
+def process_lines(found: Processes) -> list[str]:
+    """Who still uses what was replaced, file by file; then who is on what is in use now."""
+    return list(_processes(found))
+
+
+def _processes(found: Processes) -> Iterator[str]:
+    yield f"in use: {found.name}"
+    if not found.replaced:
+        yield "no program that can be seen uses what it replaced"
+    for process in found.replaced:
+        yield f"{_who(process)} still uses"
+        yield from (f"  {_file(image)}" for image in process.images)
+    for of, names in found.by_origin.items():
+        yield f"from {of}: {', '.join(names)}"
+    if found.current:
+        yield f"on what is in use: {', '.join(_who(process) for process in found.current)}"
+    if found.unseen:
+        yield f"not seen: {count(found.unseen, 'process', 'processes')} of other users"
+    if found.pending == "restart":
+        yield "to do: restart the device"
+    elif found.relaunch:
+        yield f"to do: relaunch {', '.join(found.relaunch)}"
+
+
+def _who(process: ProcessUse) -> str:
+    unit = f", {process.unit}" if process.unit else ""
+    return f"{process.name} (pid {process.pid}{unit})"
+
+
+def _file(image: ImageUse) -> str:
+    where = f"{image.component}/{image.path}" if image.component else image.path
+    ids = (
+        f"; build-id {image.build_id[:12]}, now {image.build_id_now[:12] or 'none'}" if image.build_id else ""
+    )
+    return f"{where} of {image.of} (known by {image.known_by}{ids})"

@@ -2,5 +2,17 @@
 
 from deltaseal.device.device import Device, create, open_device
 from deltaseal.device.store import Identity
+from deltaseal.device.units import systemd_units
+from deltaseal.device.watch import Look, look, tell, watching_edge
 
-__all__ = ["Device", "Identity", "create", "open_device"]
+__all__ = [
+    "Device",
+    "Identity",
+    "Look",
+    "create",
+    "look",
+    "open_device",
+    "systemd_units",
+    "tell",
+    "watching_edge",
+]

@@ -17,7 +17,17 @@ from pathlib import Path
 from deltaseal.device.journal import Journal
 from deltaseal.device.ledger import Base, Ledger
 from deltaseal.device.record import Opened, Reading
-from deltaseal.device.store import BASELINE, FETCH, HOOKS, JOURNAL, Identity, Store
+from deltaseal.device.store import (
+    BASE_DOCUMENT,
+    BASELINE,
+    FETCH,
+    HOOKS,
+    JOURNAL,
+    KEY,
+    KEY_BYTES,
+    Identity,
+    Store,
+)
 from deltaseal.edge import Edge
 from deltaseal.errors import DeltasealError, UsageError
 from deltaseal.manifest import CHANNELS, effective_now, verify_base
@@ -26,7 +36,7 @@ from deltaseal.storage import Dir, Disk, copy_tree, exists, remove_tree, write_f
 from deltaseal.trees import scan
 from deltaseal.trust import Trust, UnverifiedDocument
 
-__all__ = ["create_store"]
+__all__ = ["base_of", "check_there", "copy_components", "create_store", "tree_digest"]
 
 _POLICY = b"""\
 # What the owner of this device wants. All lines may be left out.
@@ -65,9 +75,11 @@ def create_store(
     now = effective_now(edge.now(), build_date=edge.build_date)
     signed = verify_base(base, trust, now=now).value
     with disk.open_root(trees) as origin:
-        _check_there(disk, origin, signed, trees)
+        check_there(disk, origin, signed, trees)
         for name in signed.components:
-            _digest(disk, origin, name, signed)  # names what must not be in a tree; a copy would not show it
+            tree_digest(
+                disk, origin, name, signed
+            )  # names what must not be in a tree; a copy would not show it
         with disk.open_root(path.parent) as parent, _fresh(disk, parent, path) as root:
             _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
             identity = Identity(edge.random(16).hex(), model, channel)
@@ -75,7 +87,8 @@ def create_store(
             disk.sync_dir(parent)
 
 
-def _check_there(disk: Disk, origin: Dir, signed: SignedBase, trees: Path) -> None:
+def check_there(disk: Disk, origin: Dir, signed: SignedBase, trees: Path) -> None:
+    """Raise ``UsageError`` if ``origin`` lacks a component of the base."""
     missing = [name for name in signed.components if not exists(disk, origin, name)]
     if missing:
         raise UsageError(
@@ -117,24 +130,15 @@ def _fill(
         disk.make_dir(root, name).close()
     disk.sync_dir(root)
     with disk.open_dir(root, BASELINE) as baseline:
-        for name in sorted(signed.components):
-            copy_tree(disk, origin, name, baseline, name)
-        found = {name: _digest(disk, baseline, name, signed) for name in sorted(signed.components)}
-    write_file(disk, root, "base.document", document)
+        found = copy_components(disk, origin, baseline, signed)
+    write_file(disk, root, BASE_DOCUMENT, document)
     write_file(disk, root, "trust.json", trust.dumps())
     write_file(disk, root, "policy.toml", _POLICY, mode=0o600)
+    write_file(disk, root, KEY, edge.random(KEY_BYTES), mode=0o600)
     store = Store(disk, root, path)
     store.point(BASELINE)
     store.fill_reserve(edge.random)
-    base = Base(
-        signed.os,
-        signed.version,
-        signed.build,
-        signed.names,
-        list(signed.exclude),
-        dict(signed.components),
-        found,
-    )
+    base = base_of(signed, found)
     with disk.open_dir(root, JOURNAL) as at:
         nothing = Reading((), 0, 0, False, None, ())
         journal = Journal(disk, at, now=edge.now, reading=nothing, ledger=Ledger())
@@ -142,6 +146,20 @@ def _fill(
     write_file(disk, root, "lock", b"", mode=0o600)
 
 
-def _digest(disk: Disk, baseline: Dir, name: str, signed: SignedBase) -> str:
+def copy_components(disk: Disk, origin: Dir, to: Dir, signed: SignedBase) -> dict[str, str]:
+    """Copy every component of a base, durably; return the tree digests of the copies."""
+    for name in sorted(signed.components):
+        copy_tree(disk, origin, name, to, name)
+    return {name: tree_digest(disk, to, name, signed) for name in sorted(signed.components)}
+
+
+def base_of(signed: SignedBase, found: dict[str, str]) -> Base:
+    """A signed base as the journal keeps it, with the tree digests that were found."""
+    declared = dict(signed.components)
+    return Base(signed.os, signed.version, signed.build, signed.names, list(signed.exclude), declared, found)
+
+
+def tree_digest(disk: Disk, baseline: Dir, name: str, signed: SignedBase) -> str:
+    """Hash one component as it lies in ``baseline``. Raises ``TreeError``."""
     with disk.open_dir(baseline, name) as tree:
         return scan(disk, tree, names=signed.names, exclude=signed.exclude).digest.hex()

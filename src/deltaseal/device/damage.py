@@ -15,12 +15,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NoReturn
 
+from deltaseal.device.create import base_of
 from deltaseal.device.journal import Journal, describe, whole_records
-from deltaseal.device.ledger import Base, Improvement, Ledger, Reached, Switch, fold
+from deltaseal.device.ledger import Base, Improvement, Ledger, Reached, Rebase, Switch, fold
 from deltaseal.device.record import Opened, Reading, Record
 from deltaseal.device.states import State
-from deltaseal.device.store import BASELINE, Store
-from deltaseal.device.taken import taken_from_slot
+from deltaseal.device.store import BASE_DOCUMENT, BASELINE, Store
+from deltaseal.device.taken import base_from_slot, taken_from_slot
 from deltaseal.edge import Edge
 from deltaseal.errors import DamagedError, DeltasealError
 from deltaseal.manifest import verify_base
@@ -99,26 +100,30 @@ def _larger(before: Ledger, ledgers: list[Ledger]) -> Ledger:
 
 def _base_of_document(store: Store, trust: Trust) -> Base:
     """For want of any record: the signed base, and what it declares as what was found."""
-    document = UnverifiedDocument.loads(store.read("base.document"))
+    document = UnverifiedDocument.loads(store.read(BASE_DOCUMENT))
     base = verify_base(document, trust, now=0).value
-    declared = dict(base.components)
-    return Base(base.os, base.version, base.build, base.names, list(base.exclude), declared, declared)
+    return base_of(base, dict(base.components))
 
 
 def _proved(store: Store, edge: Edge, trust: Trust, known: Ledger, base: Base, before: Ledger) -> Ledger:
     """Where the device stands, by its pointer and its bytes."""
-    known = replace(known, slots=max([known.slots, *store.slots()]), active=None, work=None)
+    known = replace(known, slots=max([known.slots, *store.slots()]), active=None, work=None, rebase=None)
     baseline_good = not store.baseline_faults(base)
     pointer = store.pointer()
     if pointer == BASELINE:
         return replace(known, state=State.BASELINE if baseline_good else State.BROKEN)
+    switch = known.switch or Switch(edge.boot_id, edge.now(), "relaunch", [])
     if pointer is not None:
         try:
-            found = taken_from_slot(store, trust, base, int(pointer.rpartition("-")[2]))
+            number = int(pointer.rpartition("-")[2])
+            rebased = base_from_slot(store, trust, number)
+            if rebased is not None:
+                rebase = Rebase(rebased, number)
+                return replace(known, state=State.REBASING, rebase=rebase, switch=switch)
+            found = taken_from_slot(store, trust, base, number)
             return _in_use(known, found, before, edge)
         except DeltasealError:
             pass  # not provable: the baseline, if that is good
-    switch = known.switch or Switch(edge.boot_id, edge.now(), "relaunch", [])
     return replace(known, state=State.REMOVING if baseline_good else State.BROKEN, switch=switch)
 
 

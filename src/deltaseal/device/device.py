@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deltaseal.device.create import create_store
+from deltaseal.device.exports import audit_of, known_fixes
 from deltaseal.device.history import entries
 from deltaseal.device.journal import add_up, describe, read_journal, whole_records
 from deltaseal.device.ledger import Ledger
+from deltaseal.device.processes import processes_of
+from deltaseal.device.rebase import start_rebase
 from deltaseal.device.record import Reading
 from deltaseal.device.recovery import updating
 from deltaseal.device.removal import mend, take_off
@@ -23,7 +26,7 @@ from deltaseal.edge import Edge
 from deltaseal.errors import DamagedError, DeltasealError
 from deltaseal.manifest import Personal, Policy, Request
 from deltaseal.repo import Source
-from deltaseal.report import Entry, Finding, Status
+from deltaseal.report import Entry, Finding, KnownFix, Processes, Status
 from deltaseal.storage import Disk, RealDisk
 from deltaseal.trust import Trust, UnverifiedDocument
 
@@ -95,6 +98,16 @@ class Device:
             mend(up)
             return _status(up)
 
+    def rebase(self, base: UnverifiedDocument, trees: Path) -> Status:
+        """Put the device on a signed base with the components in ``trees``, also out of BROKEN.
+
+        What is applied ends with it, and what was held or removed on another base is forgotten (R11). Raises
+        as :func:`deltaseal.device.rebase.start_rebase`.
+        """
+        with self._updating(even_broken=True) as up:
+            start_rebase(up, base, trees)
+            return _status(up)
+
     def status(self) -> Status:
         """What the device is, has and waits for. Changes nothing."""
         with self._reading() as store:
@@ -107,6 +120,12 @@ class Device:
                 policy = error
             return status_of(store, ledger, self._edge, policy=policy, epoch=store.trust().epoch)
 
+    def processes(self) -> Processes:
+        """Which running processes use what was replaced, and what to start again. Changes nothing."""
+        with self._reading() as store:
+            reading = self._sound(store)
+            return processes_of(store, reading.records, add_up(reading), self._edge)
+
     def history(self) -> tuple[Entry, ...]:
         """What happened, oldest first, from the journal; evidence from before a damage is part of it."""
         with self._reading() as store:
@@ -117,8 +136,24 @@ class Device:
         with self._reading() as store:
             return tuple(findings_of(store))
 
-    def _updating(self) -> AbstractContextManager[Updater]:
-        return updating(self._path, self._disk, self._edge, progress=self._progress)
+    def audit(self) -> tuple[bytes, ...]:
+        """The journal as the lines of a signed audit, what is left of a damaged one too."""
+        with self._reading() as store:
+            with store.inside(JOURNAL) as at:
+                reading = read_journal(self._disk, at)
+            return audit_of(store, reading, self._edge)
+
+    def known_fixes(self, sources: Sequence[Source] = ()) -> tuple[KnownFix, ...]:
+        """The fixes that this device has heard of: in its journal, and in the catalogues of the sources.
+
+        Raises as the check of a catalogue does: an old or foreign one says nothing here.
+        """
+        with self._reading() as store:
+            reading = self._sound(store)
+            return known_fixes(store, reading.records, add_up(reading), self._edge, sources)
+
+    def _updating(self, *, even_broken: bool = False) -> AbstractContextManager[Updater]:
+        return updating(self._path, self._disk, self._edge, progress=self._progress, even_broken=even_broken)
 
     def _reading(self) -> Store:
         return Store.open(self._disk, self._path)

@@ -1,8 +1,6 @@
 """Is the new state in use, and is it healthy? What WAITING and TRIAL are decided by.
 
-Processes are looked at through the edge: a mapping belongs to a component if
-its path lies in that component's directory of this store, also after the file
-was deleted there.
+Processes are looked at through the edge; whose file a mapping is, :mod:`mapped` says.
 """
 
 from __future__ import annotations
@@ -11,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deltaseal.device.ledger import Base, Improvement, Switch
-from deltaseal.device.store import BASELINE, HOOKS, Store, holder_of
+from deltaseal.device.mapped import Images
+from deltaseal.device.store import HOOKS, Store
 from deltaseal.device.updater import Updater
 from deltaseal.edge import Edge, Process
+from deltaseal.report import Pending
 from deltaseal.storage import MissingError
 
-__all__ = ["NOT_CHECKED", "Verdict", "judge", "pending", "stale_processes", "wait_until_used"]
+__all__ = ["NOT_CHECKED", "Verdict", "judge", "pending", "wait_until_used"]
 
 NOT_CHECKED = "not checked"
 
@@ -37,8 +37,7 @@ def wait_until_used(up: Updater) -> bool:
     if switch is not None and switch.activation == "restart":
         return up.edge.boot_id != switch.boot
     running = _listed(up.edge, up.work)
-    users = _mapping(up.store, running, up.work)
-    return bool(users) or not running
+    return bool(_mapping(up, running)) or not running
 
 
 def judge(up: Updater) -> Verdict:
@@ -73,7 +72,7 @@ def _lives_through_trial(up: Updater, work: Improvement) -> str | None:
 
     Returns ``None`` if there is none to watch, an empty text if all lived, else what happened.
     """
-    if not (users := _mapping(up.store, _listed(up.edge, work), work)):
+    if not (users := _mapping(up, _listed(up.edge, work))):
         return None
     up.edge.sleep(up.policy.trial_seconds)
     alive = {process.pid for process in up.edge.processes()}
@@ -92,46 +91,26 @@ def _hooks(store: Store) -> Iterator[str]:
         return
 
 
-def pending(edge: Edge, store: Store, base: Base, switch: Switch | None, active: Improvement | None) -> str:
+def pending(
+    edge: Edge, store: Store, base: Base, switch: Switch | None, active: Improvement | None
+) -> Pending | None:
     """What is still outstanding after the last switch (R13): ``relaunch``, ``restart`` or nothing."""
     if switch is None:
-        return ""
+        return None
     if switch.activation == "restart":
-        return "restart" if edge.boot_id == switch.boot else ""
-    return "relaunch" if stale_processes(edge, store, base, active) else ""
-
-
-def stale_processes(edge: Edge, store: Store, base: Base, active: Improvement | None) -> tuple[Process, ...]:
-    """The processes that map an image of this store which is not the one in use."""
-    current = tuple(_folder(store, active, name) for name in base.found)
-    inside = f"{store.path}/"
-
-    def stale(path: str) -> bool:
-        relative = path.removeprefix(inside)
-        ours = relative != path and relative.startswith((f"{BASELINE}/", "slot-"))
-        return ours and not path.startswith(current)
-
-    return tuple(
-        process for process in edge.processes() if any(stale(mapping.path) for mapping in process.mappings)
-    )
-
-
-def _folder(store: Store, improvement: Improvement | None, component: str) -> str:
-    touched = improvement if improvement and component in improvement.trees else None
-    return f"{store.path}/{holder_of(touched)}/{component}/"
+        return Pending("restart", ()) if edge.boot_id == switch.boot else None
+    stale = Images(edge, store, base, active).stale()
+    return Pending("relaunch", tuple(sorted({process.name for process in stale}))) if stale else None
 
 
 def _listed(edge: Edge, work: Improvement) -> tuple[Process, ...]:
     wanted = set(work.processes) | {
         name[:15] for name in work.processes
     }  # the kernel cuts short names, proc(5)
-    return tuple(process for process in edge.processes() if process.names & wanted)
+    return tuple(process for process in edge.processes() if process.names & wanted and process.readable)
 
 
-def _mapping(store: Store, processes: tuple[Process, ...], work: Improvement) -> tuple[Process, ...]:
-    folders = tuple(_folder(store, work, component) for component in work.trees)
-    return tuple(
-        process
-        for process in processes
-        if any(mapping.path.startswith(folders) for mapping in process.mappings)
-    )
+def _mapping(up: Updater, processes: tuple[Process, ...]) -> tuple[Process, ...]:
+    """Those of the processes that have mapped the new state of a component that changed."""
+    images = Images(up.edge, up.store, up.base, up.work)
+    return tuple(process for process in processes if images.uses_new(process))

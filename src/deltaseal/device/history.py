@@ -72,7 +72,14 @@ def _catalogue(record: Record) -> str:
 
 
 def _pointer_won(record: Record) -> str:
-    return str(record.facts.get("sentence") or f"the pointer was found on {record.id}, which was verified")
+    found = record.id or "another base"
+    return str(record.facts.get("sentence") or f"the pointer was found on {found}, which was verified")
+
+
+def _rebase(record: Record) -> str:
+    base = record.facts["rebase"]["base"]
+    name = f"{base['os']} {base['version']} build {base['build']}"
+    return f"the device is put on {name}, asked for by uid {record.facts['uid']}"
 
 
 _SENTENCES: Final[dict[Event, Callable[[Record], str]]] = {
@@ -85,7 +92,7 @@ _SENTENCES: Final[dict[Event, Callable[[Record], str]]] = {
     Event.INTERRUPTED: _because("{id} was interrupted, and will be tried again"),
     Event.HIGHER: _say("{id} gave way to another"),
     Event.GO: _say("{id} was verified again; switching"),
-    Event.SLOT_BAD: _because("{id} was given up"),
+    Event.SLOT_BAD: lambda record: f"{record.id or 'the new base'} was given up: {record.facts['sentence']}",
     Event.SWITCHED: _switched,
     Event.SWITCH_FAILED: _because("the switch to {id} failed"),
     Event.IN_USE: _say("{id} is in use: on trial"),
@@ -97,6 +104,7 @@ _SENTENCES: Final[dict[Event, Callable[[Record], str]]] = {
     Event.LIVE_DAMAGED: _because("{id} is taken off: it is damaged"),
     Event.BASELINE_DAMAGED: _say("the baseline is damaged; removal is refused"),
     Event.POINTER_WON: _pointer_won,
+    Event.REBASE: _rebase,
     Event.NOTHING_GOOD: lambda record: str(record.facts["sentence"]),
     Event.REQUEST: _say("a device manifest of its own was requested"),
     Event.CATALOGUE: _catalogue,

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from deltaseal.device.record import Record
 from deltaseal.device.states import Event, State
 
-__all__ = ["Base", "Hold", "Improvement", "Ledger", "Order", "Reached", "Retry", "Switch", "fold"]
+__all__ = ["Base", "Hold", "Improvement", "Ledger", "Order", "Reached", "Rebase", "Retry", "Switch", "fold"]
 
 OPEN_KEPT: Final = 16  # unanswered requests; the oldest is forgotten
 SPENT_KEPT: Final = 256  # nonces remembered as spent; an older one is answered as unknown, refused as well
@@ -122,6 +122,23 @@ class Switch(_Json):
 
 
 @dataclass(frozen=True, slots=True)
+class Rebase:
+    """A base on its way: its trees lie whole and verified in a slot, with its signed document."""
+
+    base: Base
+    slot: int
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The value again. Raises ``KeyError`` or ``TypeError`` for anything else."""
+        return cls(Base.from_json(value["base"]), value["slot"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The value as JSON."""
+        return {"base": self.base.to_json(), "slot": self.slot}
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that a device knows of itself, from its journal alone."""
 
@@ -145,6 +162,7 @@ class Ledger:
     switch: Switch | None = None
     slots: int = 0  # the highest slot number ever used
     damaged: tuple[str, ...] = ()  # components of the baseline that differ from the device's record
+    rebase: Rebase | None = None  # in state REBASING
 
     @property
     def former(self) -> State:
@@ -184,7 +202,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _maybe(kind: type[_Json]) -> Callable[[Any], Any]:
+def _maybe(kind: type[_Json] | type[Rebase]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else kind.from_json(value)
 
 
@@ -199,6 +217,7 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
     "work": _maybe(Improvement),
     "retry": _maybe(Retry),
     "switch": _maybe(Switch),
+    "rebase": _maybe(Rebase),
     "holds": _each(Hold),
     "withdrawn": _each(Order),
     "reached": _each(Reached),
@@ -214,6 +233,8 @@ def fold(ledger: Ledger, record: Record) -> Ledger:
         return Ledger.from_json(record.facts["ledger"])
     after = _FOLD.get(record.event, _nothing)(ledger, record)
     after = replace(_held(after, record), state=record.state)
+    if record.state is not State.REBASING:
+        after = replace(after, rebase=None)
     return replace(after, work=None) if record.state in _SETTLED else after
 
 
@@ -287,7 +308,37 @@ def _healthy(ledger: Ledger, record: Record) -> Ledger:
 
 def _ended(ledger: Ledger, record: Record) -> Ledger:
     """The pointer is durable: WAITING keeps the work; back on the baseline nothing is active."""
+    if ledger.state is State.REBASING:
+        return _rebased(ledger)
     return replace(ledger, active=None) if record.state is State.BASELINE else ledger
+
+
+def _rebase(ledger: Ledger, record: Record) -> Ledger:
+    """The pointer is about to go to another base, whose trees are staged."""
+    rebase = Rebase.from_json(record.facts["rebase"])
+    switch = Switch.from_json(record.facts["switch"])
+    return replace(ledger, rebase=rebase, switch=switch, slots=max(ledger.slots, rebase.slot))
+
+
+def _rebased(ledger: Ledger) -> Ledger:
+    """A new base voids improvement, holds and removals, and has floors of its own (R8, R11).
+
+    What was learned about this very base stays: its baseline was only made good again.
+    """
+    if ledger.rebase is None or ledger.base is None:
+        raise ValueError("no base is on its way")
+    new = ledger.rebase.base
+    after = replace(ledger, base=new, active=None, work=None, attempts={}, retry=None, damaged=())
+    if (new.os, new.build) == (ledger.base.os, ledger.base.build):
+        return after
+    return replace(after, holds={}, removed={}, reached={})
+
+
+def _slot_bad(ledger: Ledger, record: Record) -> Ledger:
+    """What was staged is given up; if it was a base, the pointer goes to the baseline as it was."""
+    if record.state is not State.REMOVING:
+        return ledger
+    return replace(ledger, switch=Switch.from_json(record.facts["switch"]))
 
 
 def _leaving(ledger: Ledger, record: Record) -> Ledger:
@@ -318,6 +369,8 @@ def _pointer_won(ledger: Ledger, record: Record) -> Ledger:
     work = Improvement.from_json(facts["improvement"]) if "improvement" in facts else ledger.work
     switch = Switch.from_json(facts["switch"]) if "switch" in facts else ledger.switch
     active = None if record.state is State.BASELINE else ledger.active
+    if "rebase" in facts:
+        ledger = _rebase(ledger, record)
     ledger = _attempt(ledger, record) if record.id else ledger
     slots = max(ledger.slots, work.slot) if work else ledger.slots
     return replace(ledger, work=work, active=active, switch=switch, slots=slots)
@@ -357,6 +410,8 @@ _FOLD: Final[Mapping[Event, Callable[[Ledger, Record], Ledger]]] = {
     Event.STAGED: _staged,
     Event.INTERRUPTED: _interrupted,
     Event.GO: _go,
+    Event.SLOT_BAD: _slot_bad,
+    Event.REBASE: _rebase,
     Event.SWITCHED: _ended,
     Event.HEALTHY: _healthy,
     Event.CRASHED: _crashed,

@@ -1,4 +1,4 @@
-"""What is done before anything else: mend what a power cut or damage left behind.
+"""What is done before anything else: mend what a power cut, damage or a rescue left behind.
 
 (State of the last whole record, where the pointer leads) is looked up in
 :data:`deltaseal.device.states.RECOVERY`; each answer there is a function here.
@@ -20,7 +20,8 @@ from typing import Final
 
 from deltaseal.device.damage import mend_journal
 from deltaseal.device.journal import Journal, add_up, read_journal
-from deltaseal.device.ledger import Improvement, Ledger
+from deltaseal.device.ledger import Ledger, Rebase
+from deltaseal.device.rebase import NO_IMPROVEMENT, finish_rebase
 from deltaseal.device.states import ATTEMPTS, RECOVERY, SWITCHED, UNDER_WAY, Answer, Event, Pointer, State
 from deltaseal.device.store import BASELINE, JOURNAL, Store, holder_of, slot_name
 from deltaseal.device.switch import (
@@ -32,20 +33,23 @@ from deltaseal.device.switch import (
     remove,
     roll_back,
 )
-from deltaseal.device.taken import taken_from_slot
+from deltaseal.device.taken import base_from_slot, taken_from_slot
 from deltaseal.device.updater import Progress, Updater
 from deltaseal.edge import Edge
-from deltaseal.errors import DeltasealError
+from deltaseal.errors import BrokenError, DeltasealError
 from deltaseal.storage import Disk
 
 __all__ = ["classify", "updating"]
 
 
 @contextlib.contextmanager
-def updating(path: Path, disk: Disk, edge: Edge, *, progress: Progress) -> Iterator[Updater]:
+def updating(
+    path: Path, disk: Disk, edge: Edge, *, progress: Progress, even_broken: bool = False
+) -> Iterator[Updater]:
     """Open a store for writing: lock, read, mend, carry out the vendor's orders.
 
-    Raises ``LockedError``; ``DamagedError`` once, after a damaged journal was mended.
+    Raises ``LockedError``; ``DamagedError`` once, after a damaged journal was mended; ``BrokenError`` where
+    mending finds nothing good, unless ``even_broken``: who brings a new base goes on then.
     """
     with Store.open(disk, path) as store, store.locked(), store.inside(JOURNAL) as at:
         store.clear_leftovers()
@@ -55,7 +59,11 @@ def updating(path: Path, disk: Disk, edge: Edge, *, progress: Progress) -> Itera
             mend_journal(store, at, edge, trust, reading)
         journal = Journal(disk, at, now=edge.now, reading=reading, ledger=add_up(reading))
         up = Updater(store, journal, edge, identity, trust, policy, progress)
-        recover(up)
+        try:
+            recover(up)
+        except BrokenError:
+            if not even_broken:
+                raise
         obey(up)
         yield up
 
@@ -63,12 +71,24 @@ def updating(path: Path, disk: Disk, edge: Edge, *, progress: Progress) -> Itera
 def recover(up: Updater) -> None:
     """Carry out the answer for the last record and the pointer, then tidy up."""
     up.journal.settle()
+    rescued = up.store.rescued()
+    if rescued:
+        up.store.point(BASELINE)  # it was cut off between its mark and the pointer; or it is there already
     answer = RECOVERY[up.ledger.state][classify(up.ledger, up.store.pointer())]
+    if rescued and up.ledger.state in SWITCHED:
+        answer = Answer.TO_BASELINE  # also where the switch would be done again: it would not start again
     _ANSWERS[answer](up)
+    up.store.journaled()
     if up.ledger.state is State.BROKEN:
         return
+    if up.ledger.state in SWITCHED:
+        up.store.await_confirmation(up.work.slot)
+    else:
+        up.store.confirmed()
     under_way = up.ledger.work if up.ledger.state not in (State.FETCHING, State.STAGING) else None
     up.keep_slots(up.ledger.active, under_way)
+    if up.ledger.work is None and up.ledger.retry is None:
+        up.store.clear_fetch()  # nothing goes on with it
     up.refill_reserve()
 
 
@@ -145,7 +165,7 @@ def _to_baseline(up: Updater) -> None:
         about,
         hold=True,
         reason="ROLLED_BACK",
-        sentence="the pointer was found on the baseline; what was applied is held",
+        sentence=up.store.rescued() or "the pointer was found on the baseline; what was applied is held",
     )
 
 
@@ -155,9 +175,16 @@ def _adopt(up: Updater) -> None:
     assert pointer is not None, "the pointer was classified as leading to a slot"
     number = int(pointer.rpartition("-")[2])
     try:
-        found = taken_from_slot(up.store, up.trust, up.base, number)
+        base = base_from_slot(up.store, up.trust, number)
+        found = NO_IMPROVEMENT if base else taken_from_slot(up.store, up.trust, up.base, number)
     except DeltasealError as error:
         _away_from(up, f"the slot in use cannot be proved: {error.sentence}")
+        return
+    if base:
+        rebase = Rebase(base, number).to_json()
+        switch = up.switch_facts(NO_IMPROVEMENT)
+        up.record(Event.POINTER_WON, State.REBASING, None, rebase=rebase, switch=switch)
+        finish_rebase(up)
         return
     attempt = up.ledger.attempts.get(found.id, 0) + 1
     up.record_attempt(
@@ -186,12 +213,10 @@ def _away_from(up: Updater, sentence: str) -> None:
     if up.store.baseline_faults(up.base):
         break_off(up, f"{sentence}; the baseline is damaged too")
     about = up.ledger.work or up.ledger.active
-    switch = up.switch_facts(about or _NOTHING)
+    switch = up.switch_facts(about or NO_IMPROVEMENT)
     up.record(Event.POINTER_WON, State.REMOVING, about, sentence=sentence, switch=switch)
     finish_removal(up)
 
-
-_NOTHING: Final = Improvement("", "", "", "", "", 0, "relaunch", [], {}, [], 0)
 
 _ANSWERS: Final[dict[Answer, Callable[[Updater], None]]] = {
     Answer.STAY: _stay,
@@ -201,6 +226,7 @@ _ANSWERS: Final[dict[Answer, Callable[[Updater], None]]] = {
     Answer.TRIAL_AGAIN: _trial_again,
     Answer.BACK_AGAIN: _back_again,
     Answer.REMOVE_AGAIN: finish_removal,
+    Answer.REBASE_AGAIN: finish_rebase,
     Answer.TO_BASELINE: _to_baseline,
     Answer.ADOPT: _adopt,
     Answer.REPAIR: _repair,

@@ -45,6 +45,7 @@ def mend(up: Updater) -> None:
         note_damaged_baseline(up, baseline)
         raise DamagedError(
             f"the baseline is damaged ({', '.join(sorted(baseline))}); what is in use is good",
+            hint="removal is refused until `deltaseal device rebase` makes the baseline good again",
             components=baseline,
         )
     if live and active and up.ledger.state is State.ACTIVE:

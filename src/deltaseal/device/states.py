@@ -41,6 +41,7 @@ class State(StrEnum):
     ACTIVE = "ACTIVE"
     ROLLING_BACK = "ROLLING_BACK"
     REMOVING = "REMOVING"
+    REBASING = "REBASING"
     BROKEN = "BROKEN"
 
 
@@ -68,6 +69,7 @@ class Event(StrEnum):
     BASELINE_DAMAGED = "baseline-damaged"
     POINTER_WON = "pointer-won"
     NOTHING_GOOD = "nothing-good"
+    REBASE = "rebase"
     CHECKPOINT = "checkpoint"
     REQUEST = "request"
     CATALOGUE = "catalogue"
@@ -114,13 +116,22 @@ ROWS: tuple[Row, ...] = (
     Row((_S.ACTIVE,), Event.LIVE_DAMAGED, "pointer to baseline", (_S.REMOVING,), "same"),
     Row((_S.REMOVING,), Event.SWITCHED, "wipe", (_S.BASELINE,), "do it again"),
     Row((_S.ACTIVE,), Event.BASELINE_DAMAGED, "say so", (_S.ACTIVE,), "same"),
+    Row(
+        tuple(state for state in State if state is not _S.REBASING),
+        Event.REBASE,
+        "pointer to the new base, its baseline beside, void slots",
+        (_S.REBASING,),
+        "do it again",
+    ),
+    Row((_S.REBASING,), Event.SWITCHED, "wipe", (_S.BASELINE,), "do it again"),
+    Row((_S.REBASING,), Event.SLOT_BAD, "pointer to the baseline as it was", (_S.REMOVING,), "same"),
     Row(_LIVE, Event.NOTHING_GOOD, "pointer stays", (_S.BROKEN,), "same"),
     # What recovery writes when the pointer leads elsewhere than the last record says: the pointer wins.
     Row(
         _LIVE,
         Event.POINTER_WON,
         "as RECOVERY says",
-        (_S.WAITING, _S.REMOVING, _S.ROLLING_BACK, _S.BASELINE),
+        (_S.WAITING, _S.REMOVING, _S.ROLLING_BACK, _S.REBASING, _S.BASELINE),
         "same",
     ),
 )
@@ -156,6 +167,7 @@ class Answer(StrEnum):
     TRIAL_AGAIN = "attempt + 1; above 3: ROLLING_BACK"
     BACK_AGAIN = "roll back again"
     REMOVE_AGAIN = "remove again"
+    REBASE_AGAIN = "rebase again, from the trees that are in the store"
     TO_BASELINE = "somebody pointed to the baseline: accept it as a rollback"
     ADOPT = "verify the slot by its own signed manifest: WAITING; else remove"
     REPAIR = "point to where the record says, if that is good; else the baseline; else BROKEN"
@@ -182,5 +194,6 @@ RECOVERY: dict[State, dict[Pointer, Answer]] = {
     _S.TRIAL: _answers(_A.BACK_AGAIN, _A.TRIAL_AGAIN, _A.TO_BASELINE, _A.ADOPT, _A.REPAIR),
     _S.ROLLING_BACK: _answers(*(_A.BACK_AGAIN,) * 5),
     _S.REMOVING: _answers(*(_A.REMOVE_AGAIN,) * 5),
+    _S.REBASING: _answers(*(_A.REBASE_AGAIN,) * 5),
     _S.BROKEN: _answers(*(_A.STAY,) * 5),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from deltaseal.device.health import pending, stale_processes
+from deltaseal.device.health import pending
 from deltaseal.device.ledger import Base, Improvement, Ledger
 from deltaseal.device.states import SWITCHED, State
 from deltaseal.device.store import FETCH, Store
@@ -25,6 +25,7 @@ _STAGE: Final = {
     State.TRIAL: "on trial",
     State.ROLLING_BACK: "being rolled back",
     State.REMOVING: "being removed",
+    State.REBASING: "being put on another base",
 }
 
 
@@ -39,7 +40,7 @@ def status_of(
     assert base is not None, "a journal begins with the base"
     shown = ledger.work if ledger.state in SWITCHED and ledger.work else ledger.active
     letter = shown.letter if shown else None
-    waiting = _pending(store, ledger, edge, base, shown)
+    waiting = pending(edge, store, base, ledger.switch, shown)
     problems = (*_unreadable(policy), *_problems(ledger, base))
     return Status(
         device=identity.id,
@@ -93,16 +94,6 @@ def _bytes_fetched(store: Store) -> int:
         return sum(store.disk.stat(at, name).size for name in store.disk.names(at))
 
 
-def _pending(
-    store: Store, ledger: Ledger, edge: Edge, base: Base, shown: Improvement | None
-) -> Pending | None:
-    what = pending(edge, store, base, ledger.switch, shown)
-    if not what:
-        return None
-    stale = stale_processes(edge, store, base, shown) if what == "relaunch" else ()
-    return Pending(what, tuple(sorted({min(process.names, default="") for process in stale})))
-
-
 def _unreadable(policy: Policy | DeltasealError) -> Iterator[Problem]:
     if isinstance(policy, DeltasealError):
         yield Problem("policy", "policy.toml", policy.sentence, policy.reason)
@@ -136,7 +127,7 @@ def _next_step(
     ledger: Ledger, base: Base, waiting: Pending | None, policy: Policy | DeltasealError, *, now: int
 ) -> NextStep:
     if ledger.state is State.BROKEN:
-        return NextStep("create the device again: nothing on it has a good digest", "you")
+        return NextStep("`device rebase`: nothing on it has a good digest", "you")
     if waiting:
         return NextStep(waiting.what, "you")
     if ledger.state in _STAGE:

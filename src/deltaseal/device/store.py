@@ -10,7 +10,8 @@ Invariants:
 2. A slot is only removed while the pointer leads elsewhere; its directory is renamed to nothing else.
 3. The reserve's bytes are really written, and random, so that no file system keeps them as a hole or
    compressed.
-4. Nothing under ``baseline`` is ever written after :func:`deltaseal.device.create.create_device`.
+4. Nothing under ``baseline`` is ever written after it has that name. It is made whole under another one, and
+   only ever replaced while the pointer leads elsewhere (:mod:`deltaseal.device.rebase`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from pathlib import Path
 from typing import Final, Self, cast
 
 from deltaseal.device.ledger import Base, Improvement
-from deltaseal.errors import DeltasealError, DocumentTypeError, PolicyError, UsageError
+from deltaseal.errors import (
+    DamagedError,
+    DeltasealError,
+    DocumentTypeError,
+    PolicyError,
+    StorageError,
+    UsageError,
+)
 from deltaseal.manifest import Policy, read_policy
 from deltaseal.storage import (
     Dir,
@@ -39,20 +47,27 @@ from deltaseal.storage import (
 )
 from deltaseal.storage.recipes import temporary_name
 from deltaseal.trees import Names, scan
-from deltaseal.trust import Trust, UnverifiedDocument, strict_json
+from deltaseal.trust import PrivateKey, Trust, UnverifiedDocument, strict_json
 
 __all__ = ["BASELINE", "RESERVE_BYTES", "Identity", "Store", "slot_name"]
 
 BASELINE: Final = "baseline"
 ACTIVE: Final = "active"
+BASE: Final = ".base"  # in a slot that holds another base on its way: its signed document
+BASE_DOCUMENT: Final = "base.document"
 BUNDLE: Final = ".bundle"  # beside the components of a slot, which never begin with a dot
 FETCH: Final = "fetch"
 HOOKS: Final = "health.d"
+KEY: Final = "device.key"
 JOURNAL: Final = "journal"
 LOCK: Final = "lock"
+RESCUED: Final = "rescued"  # the mark of deltaseal-rescue: what it left, and why
 RESERVE: Final = "reserve"
+UNCONFIRMED: Final = "unconfirmed"  # for deltaseal-rescue: the slot on trial, and a dot for each boot
 
 RESERVE_BYTES: Final = 256 * 1024
+KEY_BYTES: Final = 32  # an Ed25519 seed (RFC 8032)
+_MARK_BYTES: Final = 256
 SMALL_FILE_BYTES: Final = 4 << 20  # of any document or setting that is read whole
 STORE_FORMAT: Final = 0
 
@@ -155,6 +170,16 @@ class Store:
             raise UsageError("policy.toml is not UTF-8") from error
         return read_policy(text)
 
+    def key(self) -> PrivateKey:
+        """The device's own key, with which it signs what it says of itself.
+
+        Raises ``StorageError`` for who may not read it, ``DamagedError`` for one that is none.
+        """
+        seed = self.read(KEY)
+        if len(seed) != KEY_BYTES:
+            raise DamagedError("device.key is no key of this device", expected=KEY_BYTES, found=len(seed))
+        return PrivateKey.generate("ed25519", random=lambda size: seed)
+
     def read(self, name: str) -> bytes:
         """A small file of the store, whole."""
         return read_file(self.disk, self.root, name, limit=SMALL_FILE_BYTES)
@@ -180,6 +205,40 @@ class Store:
         """Let ``active`` lead to ``target``, durably."""
         replace_link(self.disk, self.root, ACTIVE, target)
 
+    # What deltaseal-rescue reads and writes --------------------------------------
+
+    def await_confirmation(self, number: int) -> None:
+        """Let deltaseal-rescue count the boots from now on, until :meth:`confirmed`."""
+        if not self._small(UNCONFIRMED).startswith(slot_name(number) + "\n"):
+            write_file(self.disk, self.root, UNCONFIRMED, f"{slot_name(number)}\n".encode())
+
+    def confirmed(self) -> None:
+        """Nothing waits for a confirmation any more."""
+        self._forget(UNCONFIRMED)
+
+    def rescued(self) -> str:
+        """What deltaseal-rescue did, as a sentence; nothing if it did nothing since :meth:`journaled`."""
+        left, _, why = self._small(RESCUED).strip().partition(" ")
+        if not left:
+            return ""
+        asked = "a person asked for it" if why == "asked" else "it was not confirmed in four boots"
+        return f"deltaseal-rescue left {left if left.isascii() else 'it'} for the baseline: {asked}"
+
+    def journaled(self) -> None:
+        """What deltaseal-rescue did is in the journal now."""
+        self._forget(RESCUED)
+
+    def _small(self, name: str) -> str:
+        try:
+            return read_file(self.disk, self.root, name, limit=_MARK_BYTES).decode("ascii", "replace")
+        except MissingError:
+            return ""
+
+    def _forget(self, name: str) -> None:
+        if exists(self.disk, self.root, name):
+            self.disk.unlink(self.root, name)
+            self.disk.sync_dir(self.root)
+
     # Slots ---------------------------------------------------------------------
 
     def slots(self) -> list[int]:
@@ -195,8 +254,18 @@ class Store:
 
     def slot_bundle(self, number: int) -> UnverifiedDocument:
         """The signed manifest that a slot says it was made from."""
+        return self._slot_document(number, BUNDLE)
+
+    def slot_base(self, number: int) -> UnverifiedDocument | None:
+        """The signed base that a slot says it holds; ``None`` if it is not that kind of slot."""
+        try:
+            return self._slot_document(number, BASE)
+        except MissingError:
+            return None
+
+    def _slot_document(self, number: int, name: str) -> UnverifiedDocument:
         with self.inside(slot_name(number)) as slot:
-            return UnverifiedDocument.parse(read_file(self.disk, slot, BUNDLE, limit=SMALL_FILE_BYTES))[0]
+            return UnverifiedDocument.parse(read_file(self.disk, slot, name, limit=SMALL_FILE_BYTES))[0]
 
     def tree_digest(self, holder: str, component: str, base: Base) -> str:
         """Hash a component's tree in ``baseline`` or a slot. Raises ``TreeError`` or ``StorageError``."""
@@ -226,6 +295,12 @@ class Store:
         return faults
 
     def _digest_or_fault(self, holder: str, component: str, base: Base) -> str:
+        try:
+            return self.tree_digest(holder, component, base)
+        except StorageError:
+            pass  # a disk that fails once is asked once more; what cannot be read twice counts as damaged
+        except DeltasealError as error:
+            return error.sentence
         try:
             return self.tree_digest(holder, component, base)
         except DeltasealError as error:
@@ -263,7 +338,7 @@ class Store:
             with self.inside(holder) if holder else contextlib.nullcontext(self.root) as at:
                 for name in self.disk.names(at):
                     if name.startswith(temporary_name("")):
-                        self.disk.unlink(at, name)
+                        remove_tree(self.disk, at, name)
 
     def clear_fetch(self, *, keep: frozenset[str] = frozenset()) -> None:
         """Remove all downloads but those to keep."""

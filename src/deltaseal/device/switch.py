@@ -7,6 +7,8 @@ Invariants:
 3. The pointer only ever comes to lead to a tree whose digests were verified in this run, just before.
 4. Nothing is wiped before the record that leaves it behind is durable.
 5. Removal and rollback give up the reserve before they write, and need no other space.
+6. While a new slot is not confirmed, deltaseal-rescue knows: before the pointer leads to it, until the record
+   says ACTIVE. Recovery tidies up where a power cut comes between.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ def finish_switch(up: Updater) -> None:
     """SWITCHING: let the pointer lead to the new slot. Also after a power cut: doing it twice is harmless."""
     work = up.work
     try:
+        up.store.await_confirmation(work.slot)
         up.store.point(slot_name(work.slot))
     except DeltasealError as error:
         if up.store.pointer() == slot_name(work.slot):
@@ -89,6 +92,7 @@ def confirm(up: Updater) -> bool:
             checks=list(verdict.checks),
         )
     up.record(Event.HEALTHY, State.ACTIVE, work, health=verdict.word, checks=list(verdict.checks))
+    up.store.confirmed()
     up.keep_slots(up.ledger.active)
     up.store.clear_fetch()
     return True
@@ -117,6 +121,7 @@ def finish_rollback(up: Updater) -> None:
     else:
         break_off(up, "neither the former slot nor the baseline has a good digest")
     up.keep_slots(up.ledger.active)
+    up.store.clear_fetch()
     up.refill_reserve()
 
 
@@ -131,9 +136,10 @@ def remove(up: Updater, event: Event, *, uid: int | None = None) -> None:
     faults = up.store.baseline_faults(up.base)
     if faults:
         note_damaged_baseline(up, faults)
+        up.refill_reserve()
         raise DamagedError(
             f"the baseline is damaged ({_named(faults)}), so nothing can be removed to it",
-            hint="run `deltaseal device verify` to see what differs",
+            hint="`deltaseal device rebase` makes the baseline good again; `device verify` says what differs",
             components=faults,
         )
     up.record(event, State.REMOVING, about, uid=uid, switch=up.switch_facts(about))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from deltaseal.device.create import base_of
 from deltaseal.device.ledger import Base, Improvement
 from deltaseal.device.store import Store
 from deltaseal.errors import BaseMismatchError, DigestError
-from deltaseal.manifest import BundleManifest, DeviceManifest, Verified, verify_bundle_manifest
+from deltaseal.manifest import BundleManifest, DeviceManifest, Verified, verify_base, verify_bundle_manifest
 from deltaseal.trust import Trust
 
-__all__ = ["taken", "taken_from_slot"]
+__all__ = ["base_from_slot", "taken", "taken_from_slot"]
 
 
 def taken(
@@ -55,3 +56,19 @@ def taken_from_slot(store: Store, trust: Trust, base: Base, number: int) -> Impr
     if faults:
         raise DigestError(f"slot {number} is not what its manifest says", components=faults)
     return found
+
+
+def base_from_slot(store: Store, trust: Trust, number: int) -> Base | None:
+    """The base that a slot holds, proved by its signed document and its own bytes; ``None`` if it holds none.
+
+    Raises the error of the first proof that fails.
+    """
+    document = store.slot_base(number)
+    if document is None:
+        return None
+    signed = verify_base(document, trust, now=0).value
+    base = base_of(signed, dict(signed.components))
+    faults = store.slot_faults(number, base.found, base)
+    if faults:
+        raise DigestError(f"slot {number} is not the base that its document says", components=faults)
+    return base

@@ -1,7 +1,34 @@
 """What a device says of itself, as values: status, history, findings. Nothing here opens a file."""
 
+from deltaseal.report.audit import Audited, AuditSummary, audit_lines, check_audit
+from deltaseal.report.exports import KnownFix, apple, intune_files, intune_values, jamf, openvex
 from deltaseal.report.findings import Finding
 from deltaseal.report.history import Entry
+from deltaseal.report.page import status_page
+from deltaseal.report.processes import ImageUse, Processes, ProcessUse
 from deltaseal.report.status import Applied, NextStep, Pending, Problem, Status, Underway
 
-__all__ = ["Applied", "Entry", "Finding", "NextStep", "Pending", "Problem", "Status", "Underway"]
+__all__ = [
+    "Applied",
+    "AuditSummary",
+    "Audited",
+    "Entry",
+    "Finding",
+    "ImageUse",
+    "KnownFix",
+    "NextStep",
+    "Pending",
+    "Problem",
+    "ProcessUse",
+    "Processes",
+    "Status",
+    "Underway",
+    "apple",
+    "audit_lines",
+    "check_audit",
+    "intune_files",
+    "intune_values",
+    "jamf",
+    "openvex",
+    "status_page",
+]

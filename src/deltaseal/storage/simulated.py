@@ -11,15 +11,28 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NoReturn
 
 from deltaseal.errors import LockedError
 from deltaseal.storage.disk import Buffer, Dir, File, Space, Stat, WrongKindError, check_name, translate
 from deltaseal.storage.ranges import check_range
-from deltaseal.storage.volume import DirNode, FileNode, Keep, Leaf, LinkNode, Node, Volume, leaf_of
+from deltaseal.storage.volume import (
+    DirNode,
+    DiskState,
+    FileNode,
+    Keep,
+    Leaf,
+    LinkNode,
+    Node,
+    Pending,
+    Survivors,
+    Volume,
+    leaf_of,
+)
 
-__all__ = ["PowerCut", "SimulatedDisk"]
+__all__ = ["Operation", "PowerCut", "SimulatedDisk"]
 
 _UNLIMITED = 1 << 50  # bytes and inodes of a disk that was given no limit
 
@@ -31,6 +44,19 @@ def _fail(number: int, action: str, label: str) -> NoReturn:
 
 class PowerCut(BaseException):
     """The power is gone.  No handler of errors may catch it; every later operation raises it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation that is about to be done."""
+
+    index: int  # among all, from 0
+    action: str  # its name, such as ``rename``
+    label: str  # the path it is done to
+    change: int | None  # its index among those that change or sync something; ``None``: it only reads
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.label}"
 
 
 class _SimulatedDir(Dir):
@@ -95,9 +121,10 @@ class SimulatedDisk:
     """A disk in memory; see the module for what survives a power cut.
 
     ``capacity`` limits the bytes of all files, ``inodes`` the number of files,
-    links and directories; both are enforced with ``ENOSPC``.  ``operations``
-    lists every operation so far, ``changes`` counts those that change or sync
-    something: the points where a power cut makes a difference.
+    links and directories; both are enforced with ``ENOSPC``.  ``changes`` counts the
+    operations that change or sync something: the points where a power cut makes a difference.  ``before`` is
+    asked before each operation; the errno that it returns, if any, is how the
+    operation fails.
     """
 
     def __init__(
@@ -106,10 +133,12 @@ class SimulatedDisk:
         *,
         capacity: int = _UNLIMITED,
         inodes: int = _UNLIMITED,
+        before: Callable[[Operation], int | None] | None = None,
     ) -> None:
+        self.before = before
         self.capacity = capacity
         self.inodes = inodes
-        self.operations: list[str] = []
+        self._operations: list[tuple[str, str]] = []
         self.changes = 0
         self._volume = Volume()
         self._locks: set[int] = set()
@@ -118,6 +147,11 @@ class SimulatedDisk:
         self._dead = False
         for path, leaf in sorted((content or {}).items()):
             self._volume.plant(path, leaf)
+
+    @property
+    def operations(self) -> list[str]:
+        """Every operation so far, each with the path it was done to."""
+        return [f"{action} {label}" for action, label in self._operations]
 
     # Faults ---------------------------------------------------------------
 
@@ -132,14 +166,52 @@ class SimulatedDisk:
         """Cut the power just before the change with this index (from 0): ``PowerCut`` is raised."""
         self._cut_at = change
 
+    def cut(self) -> NoReturn:
+        """Cut the power now: for :attr:`before`, which is asked before each operation."""
+        self._dead = True
+        raise PowerCut
+
     def crash(self, keep: Keep = "durable") -> SimulatedDisk:
         """Return the disk as it is found after a power cut now; locks are gone.
 
         ``keep`` says what survives of the pending changes.  This disk stays as it is.
         """
-        found = SimulatedDisk(capacity=self.capacity, inodes=self.inodes)
-        found._volume = self._volume.after_cut(keep)
+        return SimulatedDisk.of(self.after_cut(keep), capacity=self.capacity, inodes=self.inodes)
+
+    @classmethod
+    def of(cls, state: DiskState, *, capacity: int = _UNLIMITED, inodes: int = _UNLIMITED) -> SimulatedDisk:
+        """Return a disk in this state, all of it durable."""
+        found = cls(capacity=capacity, inodes=inodes)
+        found._volume = Volume.of(state)
         return found
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """The changes that are not durable yet, oldest first."""
+        return tuple(self._volume.pending)
+
+    def after_cut(self, keep: Keep = "durable") -> DiskState:
+        """Return the state that is found after a power cut now, as a value."""
+        return self._volume.after_cut(keep)
+
+    def key(self, kept: Survivors) -> tuple[object, ...]:
+        """A value that is the same for two cuts of this disk only if they leave the same state."""
+        return self._volume.key(kept)
+
+    def tamper(self, path: str, leaf: Leaf | None) -> None:
+        """Put something at ``path``, or remove it: as somebody does behind the back of whoever uses the disk.
+
+        It is durable at once and no operation.  A file's bytes change under open handles (it is rewritten,
+        not replaced); ``None`` first to replace it.
+        """
+        node = dict(self._volume.nodes()).get(path)
+        if leaf is None:
+            self._volume.uproot(path)
+        elif leaf[0] == "file" and isinstance(node, FileNode):
+            node.data, node.saved, node.saved_digest = leaf[1], leaf[1], b""
+            node.mode = node.saved_mode = leaf[2]
+        else:
+            self._volume.plant(path, leaf)
 
     def snapshot(self) -> dict[str, Leaf]:
         """Return everything a process sees: path (``a/b``) to leaf, directories included."""
@@ -211,8 +283,8 @@ class SimulatedDisk:
         if not isinstance(file, _SimulatedFile):
             raise TypeError("this handle was opened by another disk")
         node = file.node
-        self._step("sync", file.label, changes=True, on_failure=node.pending.clear)
-        node.sync()
+        self._step("sync", file.label, changes=True, on_failure=lambda: self._volume.forget(node))
+        self._volume.sync_file(node)
 
     def sync_dir(self, at: Dir) -> None:
         """Make the names in ``at`` durable."""
@@ -274,7 +346,10 @@ class SimulatedDisk:
         node = self._present(directory, name, label)
         if isinstance(node, LinkNode):
             _fail(errno.ELOOP, "set the mode of", label)
-        node.mode = mode
+        if isinstance(node, FileNode):
+            self._volume.set_mode(node, mode)
+        else:
+            node.mode = mode
 
     def space(self, at: Dir) -> Space:
         """Say how much room is left."""
@@ -310,16 +385,17 @@ class SimulatedDisk:
         """Count an operation; raise where a fault was asked for."""
         if self._dead:
             raise PowerCut
+        change = self.changes if changes else None
         if changes:
             if self.changes == self._cut_at:
-                self._dead = True
-                raise PowerCut
+                self.cut()
             self.changes += 1
-        index = len(self.operations)
-        self.operations.append(f"{action} {label}")
-        if index in self._failures:
+        index = len(self._operations)
+        self._operations.append((action, label))
+        number = self.before(Operation(index, action, label, change)) if self.before else None
+        if number or (number := self._failures.get(index)):
             on_failure()
-            _fail(self._failures[index], action, label)
+            _fail(number, action, label)
 
     def _at(
         self, action: str, at: Dir, name: str | None = None, *, changes: bool = False
@@ -327,7 +403,7 @@ class SimulatedDisk:
         node = self._node(at)
         label = at.label if isinstance(at, _SimulatedDir) else ""
         if name is not None:
-            label = os.path.join(label, check_name(name))
+            label = f"{label}/{check_name(name)}" if label != "/" else f"/{check_name(name)}"
         self._step(action, label, changes=changes)
         return node, label
 
@@ -399,8 +475,11 @@ class SimulatedDisk:
 
     def _write(self, file: _SimulatedFile, offset: int, data: bytes) -> None:
         half = data[: len(data) // 2]
-        self._step("write", file.label, changes=True, on_failure=lambda: file.node.put(offset, half))
+        self._step("write", file.label, changes=True, on_failure=lambda: self._put(file, offset, half))
         room = self.capacity - self._used()[0]
-        file.node.put(offset, data[: max(0, room)])
+        self._put(file, offset, data[: max(0, room)])
         if room < len(data):
             _fail(errno.ENOSPC, "write", file.label)
+
+    def _put(self, file: _SimulatedFile, offset: int, data: bytes) -> None:
+        self._volume.write(file.node, offset, data)

@@ -1,0 +1,121 @@
+"""The bench on which a device is tortured: prepared disks, devices on them, and how a verb ends."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltaseal.device import Device, create
+from deltaseal.errors import DeltasealError
+from deltaseal.lab.torture.result import Ended
+from deltaseal.lab.torture.seen import ROOT, Eye, notes_of
+from deltaseal.lab.torture.stock import Stock
+from deltaseal.lab.torture.world import AFTER, World
+from deltaseal.storage import PowerCut, SimulatedDisk
+from deltaseal.storage.simulated import Operation
+from deltaseal.storage.volume import DiskState, Leaf
+
+if TYPE_CHECKING:
+    from deltaseal.lab.torture.acts import Act
+
+__all__ = ["Bench", "attempt", "overlaid"]
+
+HOOK = f"{ROOT}/health.d/check"
+Before = Callable[[Operation], int | None]
+
+
+def attempt(verb: Callable[[], object]) -> Ended:
+    """Do something, and say how it ended."""
+    try:
+        verb()
+    except PowerCut:
+        return Ended("POWER", "the power was cut")
+    except DeltasealError as error:
+        return Ended(error.reason, error.sentence)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Ended("BUG", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+    return Ended()
+
+
+def overlaid(state: DiskState, changes: dict[str, Leaf | None]) -> DiskState:
+    """The state with some leaves changed, or gone."""
+    leaves = {**state.leaves, **changes}
+    return DiskState({path: leaf for path, leaf in leaves.items() if leaf is not None})
+
+
+class Bench:
+    """Prepared disks by name, made once, and devices to work on them."""
+
+    def __init__(self, stock: Stock) -> None:
+        self.stock = stock
+        self.eye = Eye(stock)
+        self._prepared: dict[str, DiskState] = {}
+
+    @property
+    def world(self) -> World:
+        """An ordinary day."""
+        return World(self.stock.now)
+
+    def device(self, disk: SimulatedDisk, world: World) -> Device:
+        """The device on a disk."""
+        return Device(Path(f"/{ROOT}"), edge=world.edge(), disk=disk)
+
+    def new(self) -> DiskState:
+        """A disk with a fresh device, and its components beside."""
+        if "new" not in self._prepared:
+            leaves = {f"trees/{path}": leaf for path, leaf in self.stock.trees.items()}
+            disk = SimulatedDisk(leaves)
+            create(
+                Path(f"/{ROOT}"),
+                base=self.stock.base_document,
+                trees=Path("/trees"),
+                trust=self.stock.trust,
+                model=self.stock.model,
+                edge=self.world.edge(),
+                disk=disk,
+            )
+            found = disk.after_cut("durable")
+            # What the device was created from is not looked at again, and would only cost time.
+            self._prepared["new"] = DiskState(
+                {path: leaf for path, leaf in found.leaves.items() if not path.startswith("trees")}
+            )
+        return self._prepared["new"]
+
+    def prepared(self, name: str, make: Callable[[Bench], DiskState]) -> DiskState:
+        """The disk that ``make`` prepares, made once."""
+        if name not in self._prepared:
+            self._prepared[name] = make(self)
+        return self._prepared[name]
+
+    def done(
+        self, state: DiskState, verb: Callable[[Device], object], world: World | None = None
+    ) -> DiskState:
+        """The disk after a verb that ran to its end, however that was."""
+        disk = SimulatedDisk.of(state)
+        ended = attempt(lambda: verb(self.device(disk, world or self.world)))
+        if ended.reason == "BUG":
+            raise AssertionError(f"preparing a disk failed: {ended.sentence}")
+        return disk.after_cut("visible")
+
+    def stopped(
+        self, state: DiskState, verb: Callable[[Device], object], at: str, world: World | None = None
+    ) -> DiskState:
+        """The disk as it is found where the power goes as soon as the journal stands in a state."""
+        disk = SimulatedDisk.of(state)
+
+        def before(operation: Operation) -> None:
+            if operation.change is None:
+                return
+            notes = notes_of(disk.after_cut("durable").leaves)
+            if notes and notes[-1].state == at:
+                disk.cut()
+
+        disk.before = before
+        ended = attempt(lambda: verb(self.device(disk, world or self.world)))
+        if ended.reason != "POWER":
+            raise AssertionError(f"the device never came to {at}: {ended}")
+        return disk.after_cut("durable")
