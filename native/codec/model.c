@@ -4,7 +4,7 @@
 #include "codec/range.h"
 
 #define LINE_COUNTERS 16 /* [0] holds the check word, [1..15] the nodes of a half byte */
-#define FLAG_BITS_LESS 2 /* the table of flags has a quarter as many counters as lines * 16 */
+#define FLAG_BITS 20     /* counters of flags have a table of their own */
 #define COUNT_BITS 10
 #define COUNT_MASK ((1u << COUNT_BITS) - 1)
 #define HALF_P (1u << 31)
@@ -27,7 +27,7 @@ typedef struct row_state {
     int32_t *select_weights; /* [select][bit][input] */
     int32_t *trust_weights;  /* [trust][input] */
     int32_t final_weights[DS_MODEL_BITS * 3];
-    int32_t *node_weights;   /* [bits so far][input] */
+    int32_t *node_weights; /* [bits so far][input] */
     uint64_t cost;
 } row_state;
 
@@ -39,9 +39,8 @@ struct ds_model {
     ds_range_decoder decoder;
     bool reading;
     line *lines;
-    uint32_t line_mask;
+    uint32_t line_count;
     uint32_t *flags;
-    uint32_t flag_mask;
     uint32_t rates[COUNT_MASK + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
     int16_t stretch[65536];
@@ -114,8 +113,8 @@ static inline int32_t clip(int32_t w) {
     return w > WEIGHT_MAX ? WEIGHT_MAX : w < -WEIGHT_MAX ? -WEIGHT_MAX : w;
 }
 
-static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, unsigned node_index, uint32_t *const counters[],
-                     bool bit) {
+static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, unsigned node_index,
+                     uint32_t *const counters[], bool bit) {
     const ds_model_row *r = &m->rows[row];
     row_state *state = &m->states[row];
     unsigned inputs = r->inputs, trusted = 0;
@@ -159,7 +158,9 @@ static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_in
         f[i] += (outs[i] * error_f + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT;
     int error_d = (int)((bit ? 65535u : 0u) - squash(m, out_d));
     int rate_a = learn_rate(a + inputs), rate_b = learn_rate(b + inputs), rate_d = learn_rate(d + inputs);
-    error_a = error_a * rate_a >> 10; error_b = error_b * rate_b >> 10; error_d = error_d * rate_d >> 10;
+    error_a = error_a * rate_a >> 10;
+    error_b = error_b * rate_b >> 10;
+    error_d = error_d * rate_d >> 10;
     for (unsigned i = 0; i < inputs; i++) {
         d[i] = clip(d[i] + ((x[i] * error_d + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
         a[i] = clip(a[i] + ((x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
@@ -178,10 +179,14 @@ static inline uint32_t spread(uint32_t hash, uint32_t salt) {
     return (uint32_t)(h >> 32);
 }
 
+static inline line *line_of(const ds_model *m, uint32_t hash) {
+    return &m->lines[(uint64_t)hash * m->line_count >> 32];
+}
+
 /* The line of a context: one of two neighbours whose check word agrees; else the one less used is taken over. */
 static line *find_line(ds_model *m, uint32_t hash) {
-    uint32_t at = hash & m->line_mask, check = hash * 0x2c1b3c6du | 1;
-    line *first = &m->lines[at], *second = &m->lines[at ^ 1];
+    uint32_t check = hash * 0x2c1b3c6du | 1;
+    line *first = line_of(m, hash), *second = &m->lines[(first - m->lines) ^ 1];
     if (first->counters[0] == check)
         return first;
     if (second->counters[0] == check)
@@ -198,8 +203,9 @@ static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, u
     uint32_t hashes[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < inputs; i++) {
         hashes[i] = spread(contexts[i] + offset, salt | i);
-        __builtin_prefetch(&m->lines[hashes[i] & m->line_mask & ~1u], 1);
-        __builtin_prefetch(&m->lines[(hashes[i] & m->line_mask) | 1u], 1);
+        const line *first = line_of(m, hashes[i]);
+        __builtin_prefetch(first, 1);
+        __builtin_prefetch(&m->lines[(first - m->lines) ^ 1], 1);
     }
     for (unsigned i = 0; i < inputs; i++)
         lines[i] = find_line(m, hashes[i]);
@@ -208,7 +214,7 @@ static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, u
 bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
     uint32_t *counters[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < m->rows[row].inputs; i++)
-        counters[i] = &m->flags[spread(contexts[i], row << 8 | i) & m->flag_mask];
+        counters[i] = &m->flags[spread(contexts[i], row << 8 | i) >> (32 - FLAG_BITS)];
     return code_bit(m, row, select, 0, 0, counters, bit);
 }
 
@@ -259,17 +265,16 @@ void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *
 
 /* ---- life ---- */
 
-static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                             ds_arena *arena) {
     ds_model *m = ds_arena_alloc(arena, sizeof *m);
     *out = m;
     if (m == NULL)
         return DS_E_MEMORY;
     *m = (ds_model){.rows = rows, .row_count = row_count, .arena = arena};
-    m->line_mask = (1u << table_bits) - 1;
-    m->flag_mask = (1u << (table_bits + 4 - FLAG_BITS_LESS)) - 1;
-    m->lines = ds_arena_alloc(arena, sizeof *m->lines << table_bits);
-    m->flags = ds_arena_alloc(arena, ((uint64_t)m->flag_mask + 1) * sizeof *m->flags);
+    m->line_count = lines;
+    m->lines = ds_arena_alloc(arena, sizeof *m->lines * lines);
+    m->flags = ds_arena_alloc(arena, sizeof *m->flags << FLAG_BITS);
     m->states = ds_arena_alloc(arena, row_count * sizeof *m->states);
     if (m->lines == NULL || m->flags == NULL || m->states == NULL)
         return DS_E_MEMORY;
@@ -280,30 +285,30 @@ static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned r
         if (m->states[r].select_weights == NULL || m->states[r].trust_weights == NULL)
             return DS_E_MEMORY;
         int32_t start = (int32_t)(inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10);
-        for (uint64_t i = 0; i < sets * (inputs+1); i++)
+        for (uint64_t i = 0; i < sets * (inputs + 1); i++)
             m->states[r].select_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
         for (unsigned i = 0; i < DS_MODEL_BITS * 3; i++)
             m->states[r].final_weights[i] = FINAL_START;
         m->states[r].node_weights = ds_arena_alloc(arena, 256 * (inputs + 1) * sizeof(int32_t));
-        for (uint64_t i = 0; i < 256 * (inputs+1); i++)
+        for (uint64_t i = 0; i < 256 * (inputs + 1); i++)
             m->states[r].node_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
-        for (uint64_t i = 0; i < trusts * (inputs+1); i++)
+        for (uint64_t i = 0; i < trusts * (inputs + 1); i++)
             m->states[r].trust_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
     }
     build_tables(m);
     return DS_OK;
 }
 
-ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                               ds_arena *arena) {
-    DS_TRY(open_model(model, rows, row_count, table_bits, arena));
+    DS_TRY(open_model(model, rows, row_count, lines, arena));
     ds_range_encoder_open(&(*model)->encoder, arena);
     return DS_OK;
 }
 
-ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                              ds_span coded, ds_arena *arena) {
-    DS_TRY(open_model(model, rows, row_count, table_bits, arena));
+    DS_TRY(open_model(model, rows, row_count, lines, arena));
     (*model)->reading = true;
     ds_range_decoder_open(&(*model)->decoder, coded);
     return DS_OK;

@@ -24,10 +24,10 @@ typedef struct ds_model_row {
 
 typedef struct ds_model ds_model;
 
-/* `rows` stay the caller's. `table_bits`: logarithm of the number of lines (64 bytes each) of counters. */
-ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+/* `rows` stay the caller's. `lines`: of counters, 64 bytes each; even. */
+ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                               ds_arena *arena);
-ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, unsigned table_bits,
+ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                              ds_span coded, ds_arena *arena);
 void ds_model_close(ds_model *model);
 
@@ -50,6 +50,13 @@ bool ds_model_at_end(const ds_model *model);
 /* What the decisions of one row have cost, in 1/65536 bit. */
 uint64_t ds_model_cost(const ds_model *model, unsigned row);
 
+/* Hashes that contexts are made of. */
+static inline uint32_t ds_hash_bytes(const uint8_t *bytes, unsigned size) {
+    uint32_t hash = size;
+    for (unsigned i = 0; i < size; i++)
+        hash = (hash + bytes[i] + 1) * 0x9e3779b1u;
+    return hash ^ hash >> 15;
+}
 static inline uint32_t ds_mix(uint32_t a, uint32_t b) {
     uint32_t h = a * 0x9e3779b1u ^ (b + 0x7f4a7c15u) * 0x85ebca6bu;
     return h ^ h >> 15;

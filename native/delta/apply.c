@@ -22,7 +22,7 @@ static ds_status apply_streams(const ds_image *old_image, const ds_delta_info *i
     ds_coder coder = {0};
     ds_status status = ds_stream_reader_open(&coder.reader, frames, arena);
     if (status == DS_OK)
-        status = ds_walk_read(old_image, info->new_size, info->has_context, &coder, sink, context, arena);
+        status = ds_walk_read(old_image, info->new_size, info->has_context, &coder, NULL, sink, context, arena);
     ds_stream_reader_close(coder.reader);
     return status;
 }
@@ -30,8 +30,11 @@ static ds_status apply_streams(const ds_image *old_image, const ds_delta_info *i
 static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_sink sink,
                                 void *context, ds_arena *arena) {
     ds_coder coder = {0};
-    DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table_bits, coded, arena));
-    DS_TRY(ds_walk_read(old_image, info->new_size, false, &coder, sink, context, arena));
+    ds_targets targets;
+    /* Ranking takes memory that the model may have afterwards. */
+    DS_TRY(ds_targets_rank(&targets, old_image, arena));
+    DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, arena));
+    DS_TRY(ds_walk_read(old_image, info->new_size, false, &coder, &targets, sink, context, arena));
     return ds_model_at_end(coder.model) ? DS_OK : DS_E_DELTA;
 }
 

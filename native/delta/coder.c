@@ -7,12 +7,8 @@
 #define BUCKET_MORE ((1u << BUCKET_BITS) - 1) /* so many bits or more: six bits say how many more */
 #define MORE_BITS 6
 #define GROUP_BITS 4
-#define NUMBER_STEPS 3 /* sets of weights: size and sign, bits that know all, the others */
+#define NUMBER_STEPS 3      /* sets of weights: size and sign, bits that know all, the others */
 #define GROUPS_IN_CONTEXT 2 /* further groups know only where they stand */
-
-static unsigned bits_in(uint64_t value) {
-    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
-}
 
 /* The contexts of one part of a number: what was known before, and the part. */
 static unsigned code_part(ds_coder *c, const ds_contexts *known, unsigned step, uint32_t part, unsigned bits,
@@ -56,7 +52,7 @@ static uint64_t code_mantissa(ds_coder *c, const ds_contexts *known, unsigned bu
 }
 
 static ds_status model_number(ds_coder *c, const ds_contexts *known, uint64_t *value) {
-    unsigned bucket = bits_in(*value);
+    unsigned bucket = ds_bits_in(*value);
     DS_TRY(code_bucket(c, known, &bucket));
     *value = bucket == 0 ? 0 : code_mantissa(c, known, bucket, *value);
     return DS_OK;
@@ -66,7 +62,7 @@ static ds_status model_number(ds_coder *c, const ds_contexts *known, uint64_t *v
 static ds_status model_signed(ds_coder *c, const ds_contexts *known, uint64_t *value) {
     bool negative = *value >> 63;
     uint64_t magnitude = negative ? 0 - *value : *value;
-    unsigned bucket = bits_in(magnitude);
+    unsigned bucket = ds_bits_in(magnitude);
     DS_TRY(code_bucket(c, known, &bucket));
     if (bucket == 0) {
         *value = 0;

@@ -9,7 +9,7 @@
 
 typedef struct ds_coder {
     bool writing;
-    ds_stream_writer *writer;        /* one of the three is set */
+    ds_stream_writer *writer; /* one of the three is set */
     ds_stream_reader *reader;
     ds_model *model;
     uint64_t until[DS_STREAM_COUNT]; /* reading streams of gaps: clean items before the next event */

@@ -59,7 +59,7 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
         put_bytes(p, info->new_digest, DS_DIGEST_SIZE);
     }
     if (info->modelled) {
-        put_byte(p, info->table_bits);
+        put_byte(p, info->table);
         return;
     }
     unsigned starts = 0;
@@ -175,11 +175,11 @@ static ds_status take_streams(eye *e, ds_delta_info *info) {
 }
 
 static ds_status take_modelled(eye *e, ds_span delta, ds_delta_info *info, ds_frames *frames) {
-    uint8_t table_bits;
-    DS_TRY(take_bytes(e, &table_bits, 1));
-    if (table_bits < DS_TABLE_BITS_MIN || table_bits > DS_TABLE_BITS_MAX)
+    uint8_t table;
+    DS_TRY(take_bytes(e, &table, 1));
+    if (table == 0 || table > DS_TABLE_MAX)
         return DS_E_LIMIT;
-    info->table_bits = table_bits;
+    info->table = table;
     info->header_size = (uint64_t)(e->at - delta.data);
     info->modelled_size = (uint64_t)(e->end - e->at);
     frames->body = (ds_span){e->at, info->modelled_size};

@@ -12,7 +12,7 @@ struct ds_creation {
     ds_bytes context;
     ds_model *model;
     ds_span modelled;
-    unsigned table_bits;
+    unsigned table;
 };
 
 #define ROUNDS_SMALL 4
@@ -48,30 +48,33 @@ static ds_status write_streams(ds_creation *creation, const ds_image *old_image,
                                ds_derivations *derivations, ds_blocks *blocks) {
     ds_coder coder = {.writing = true, .writer = &creation->writer};
     creation->writer.arena = creation->arena;
-    return ds_walk_write(old_image, new_image, derivations, blocks, &coder, &creation->context, creation->arena);
+    return ds_walk_write(old_image, new_image, derivations, blocks, &coder, NULL, &creation->context, creation->arena);
 }
 
 /* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
 #define LINES_A_LITERAL 16
+#define TABLE_MIN 16 /* what is taught has room too */
 
 static unsigned choose_table(const ds_blocks *blocks, uint64_t new_size) {
     uint64_t literals = new_size;
     for (uint64_t i = 0; i < blocks->list.count; i++)
         literals -= blocks->list.items[i].length;
     uint64_t wanted = (literals + blocks->list.count) * LINES_A_LITERAL;
-    unsigned bits = DS_TABLE_BITS_MIN;
-    while (bits < DS_TABLE_BITS_MAX && UINT64_C(1) << bits < wanted)
-        bits++;
-    return bits;
+    uint64_t units = wanted / DS_TABLE_UNIT;
+    units = units > TABLE_MIN ? units : TABLE_MIN;
+    return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
 }
 
 static ds_status write_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                 ds_derivations *derivations, ds_blocks *blocks) {
-    creation->table_bits = choose_table(blocks, new_image->file.size);
-    DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table_bits,
+    ds_targets targets;
+    DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
+    creation->table = choose_table(blocks, new_image->file.size);
+    DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     ds_coder coder = {.writing = true, .model = creation->model};
-    DS_TRY(ds_walk_write(old_image, new_image, derivations, blocks, &coder, NULL, creation->arena));
+    DS_TRY(ds_walk_write(old_image, new_image, derivations, blocks, &coder, &targets, NULL, creation->arena));
+    ds_targets_close(&targets);
     return ds_model_finish(creation->model, &creation->modelled);
 }
 
@@ -141,9 +144,9 @@ const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size) {
     return *size > 0 ? creation->context.items : empty;
 }
 
-const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table_bits) {
+const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table) {
     *size = creation->modelled.size;
-    *table_bits = creation->table_bits;
+    *table = creation->table;
     return creation->modelled.data;
 }
 

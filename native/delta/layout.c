@@ -216,10 +216,6 @@ static void settle_place(places *p, const ds_block *block) {
     p->new_end = block->new_offset + block->length;
 }
 
-static unsigned log_of(uint64_t value) {
-    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
-}
-
 static uint64_t place_code(const places *p, const ds_block *block) {
     unsigned diagonal = rank_of(p->diagonals, DIAGONALS, block->old_offset - block->new_offset);
     unsigned end = rank_of(p->ends, ENDS, block->old_offset);
@@ -231,7 +227,8 @@ static uint64_t place_code(const places *p, const ds_block *block) {
         return PLACE_ENDS + end - 1;
     unsigned base = 0;
     for (unsigned i = 1; i < BASES; i++)
-        if (log_of(ds_zigzag(block->old_offset - p->ends[i])) + 1 < log_of(ds_zigzag(block->old_offset - p->ends[base])))
+        if (ds_bits_in(ds_zigzag(block->old_offset - p->ends[i])) + 1 <
+            ds_bits_in(ds_zigzag(block->old_offset - p->ends[base])))
             base = i;
     return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[base]) * BASES + base;
 }
@@ -258,9 +255,9 @@ static void remember(history *h, uint64_t gap, uint64_t place, uint64_t length) 
     h->place[1] = h->place[0];
     h->place[0] = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
     h->gap[1] = h->gap[0];
-    h->gap[0] = log_of(gap);
+    h->gap[0] = ds_bits_in(gap);
     h->length[1] = h->length[0];
-    h->length[0] = log_of(length);
+    h->length[0] = ds_bits_in(length);
 }
 
 static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
@@ -271,7 +268,7 @@ static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
 }
 
 static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64_t place, uint64_t *length) {
-    unsigned g = log_of(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
+    unsigned g = ds_bits_in(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
     ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
                             .hash = {0, p, ds_mix(h->length[0], h->length[1]), ds_mix(h->length[0], p),
                                      ds_mix(ds_mix(g, p), h->place[0]), ds_mix(g, h->length[0])}};
@@ -283,7 +280,7 @@ static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64
 static ds_status code_place(ds_coder *c, const places *p, const history *h, uint64_t gap, uint64_t *place) {
     if (c->model == NULL)
         return ds_code_number(c, DS_STREAM_PLACES, NULL, place);
-    unsigned g = log_of(gap);
+    unsigned g = ds_bits_in(gap);
     ds_contexts contexts = {.row = DS_DECIDE_PLACE,
                             .hash = {0, g, ds_mix(h->place[0], h->place[1]), ds_mix(h->place[0], g),
                                      ds_mix(ds_mix(h->place[0], h->place[1]), h->place[2]),
@@ -299,14 +296,14 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
     far = ds_unzigzag(far / BASES);
     ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
                                 .low = p->ends[base] & 15,
-                                .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g), ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
+                                .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g),
+                                         ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
     DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
     *place = PLACE_FAR + ds_zigzag(far) * BASES + base;
     return DS_OK;
 }
 
-static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size,
-                            ds_block *block) {
+static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size, ds_block *block) {
     uint64_t gap = block->new_offset - p->new_end, place = c->writing ? place_code(p, block) : 0;
     uint64_t length = block->length - 1;
     DS_TRY(code_gap(c, h, &gap));

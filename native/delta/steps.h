@@ -2,6 +2,7 @@
 #ifndef DS_STEPS_H
 #define DS_STEPS_H
 
+#include "delta/alignment.h"
 #include "delta/coder.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
@@ -10,7 +11,7 @@
 #define DS_CHUNK ((uint64_t)32 << 10) /* copied bytes looked at together */
 #define DS_HISTORY 64                 /* bytes before the ones being made that can still be read */
 
-#define DS_PAGE_TAUGHT 64
+#define DS_PAGE_TAUGHT 64 /* old bytes that the model is shown together, once */
 
 /* The new image as far as it is made. When writing, what is predicted of it. */
 typedef struct ds_output {
@@ -21,13 +22,6 @@ typedef struct ds_output {
     ds_deriver *deriver; /* reading */
 } ds_output;
 
-/* Where the literals of a gap stand in the old image, by resemblance. */
-typedef struct ds_alignment {
-    ds_offset at;   /* the old byte that is expected next */
-    unsigned run;   /* bytes that came as expected since the last that did not */
-    unsigned missed;
-} ds_alignment;
-
 typedef struct ds_walk {
     ds_coder *coder;
     const ds_image *old_image;
@@ -37,13 +31,12 @@ typedef struct ds_walk {
     const ds_derivations *derivations;
     ds_blocks *blocks;
     ds_predictor predictor;
-    ds_targets targets; /* model only, as all that follows */
     ds_output output;
+    ds_targets *targets;   /* model only, as all that follows */
     ds_offset instruction; /* new offset where the latest known instruction starts */
     ds_alignment alignment;
     uint8_t *taught;        /* pages of old code that the model was shown, a bit each */
     uint64_t teach_budget;  /* old bytes that it may still be shown */
-    uint64_t search_budget; /* old bytes that alignment may still look at */
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t last_fix;
@@ -64,8 +57,7 @@ bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_re
 ds_status ds_walk_literal(ds_walk *walk, uint64_t block, ds_offset at, ds_offset end);
 /* A reference of a copied block: `field` holds the old bytes, and then the predicted or corrected ones.
  * `new_field` is NULL when reading. */
-ds_status ds_walk_reference(ds_walk *walk, const ds_ref *ref, uint64_t block, uint8_t *field,
-                            const uint8_t *new_field);
+ds_status ds_walk_reference(ds_walk *walk, const ds_ref *ref, uint64_t block, uint8_t *field, const uint8_t *new_field);
 /* Copied bytes that differ from what is predicted. `new_bytes` is NULL when reading. */
 ds_status ds_walk_residuals(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                             const uint8_t *new_bytes, uint64_t size);

@@ -119,8 +119,8 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     if (w->coder->model != NULL)
-        DS_TRY(ds_targets_open(&w->targets, &w->predictor, w->coder->writing, w->arena));
-    w->search_budget = SEARCH_FACTOR * new_size;
+        DS_TRY(ds_targets_begin(w->targets, &w->predictor, w->coder->writing));
+    w->alignment.budget = SEARCH_FACTOR * new_size;
     for (unsigned i = 0; i < 32; i++)
         w->substituted[i] = (uint8_t)i;
     DS_TRY(open_teaching(w, new_size));
@@ -136,7 +136,6 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     DS_TRY(ds_walk_literal(w, count, at, new_size));
     DS_TRY(flush(w));
     ds_arena_free(w->arena, w->output.buffer);
-    ds_targets_close(&w->targets, w->arena);
     ds_predictor_close(&w->predictor);
     ds_map_free(&map);
     return DS_OK;
@@ -145,11 +144,12 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 /* ---- both directions ---- */
 
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
-                        ds_blocks *blocks, ds_coder *coder, ds_bytes *context, ds_arena *arena) {
+                        ds_blocks *blocks, ds_coder *coder, ds_targets *targets, ds_bytes *context, ds_arena *arena) {
     ds_layout layout;
     ds_regions regions = {0};
     uint64_t new_size = new_image->file.size;
     ds_walk w = {.coder = coder,
+                 .targets = targets,
                  .old_image = old_image,
                  .new_image = new_image,
                  .new_bytes = new_image->file.data,
@@ -169,14 +169,15 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
     return ds_coder_end(coder);
 }
 
-ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_coder *coder, ds_sink sink,
-                       void *context, ds_arena *arena) {
+ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_coder *coder,
+                       ds_targets *targets, ds_sink sink, void *context, ds_arena *arena) {
     ds_regions regions = {0};
     ds_blocks blocks = {0};
     ds_layout layout;
     ds_bytes prefix = {0};
     ds_derivations derivations = {0};
     ds_walk w = {.coder = coder,
+                 .targets = targets,
                  .old_image = old_image,
                  .layout = &layout,
                  .derivations = &derivations,

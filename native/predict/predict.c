@@ -99,8 +99,8 @@ static ds_address predict_far(const ds_predictor *predictor, ds_address old_targ
     return ds_map_address(predictor->map, old_target);
 }
 
-static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target,
-                                 uint64_t block, ds_rule *rule) {
+static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target, uint64_t block,
+                                 ds_rule *rule) {
     ds_offset offset;
     ds_address moved;
     if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset)) {
@@ -164,7 +164,8 @@ static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
 
 ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block) {
     const ds_block *b = &predictor->blocks[block];
-    ds_prediction p = {.kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target, .rule = DS_RULE_MAP};
+    ds_prediction p = {
+        .kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target, .rule = DS_RULE_MAP};
     p.place = ds_layout_address(predictor->map->layout, b->new_offset + (ref->offset - b->old_offset));
     if (ds_ref_is_based(p.kind))
         p.old_base = ds_ref_base(predictor->old_image, ref);

@@ -244,8 +244,7 @@ static unsigned displacement_bytes(const uint8_t *modrm) {
 
 ds_x86_64_parts ds_x86_64_take_apart(const uint8_t *bytes) {
     instruction in = decode(bytes);
-    ds_x86_64_parts parts = {
-        .length = in.length, .modrm = in.modrm, .field = in.field, .field_size = in.field_size};
+    ds_x86_64_parts parts = {.length = in.length, .modrm = in.modrm, .field = in.field, .field_size = in.field_size};
     unsigned end = in.length;
     if (in.length == 0)
         return parts;

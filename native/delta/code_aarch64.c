@@ -1,5 +1,5 @@
-/* Words of AArch64 code; see words.h. Fields: Arm ARM DDI 0487, chapter C4. */
-#include "delta/words.h"
+/* AArch64 code by the model: words in fields, the operation first (Arm ARM DDI 0487, chapter C4). */
+#include "delta/code.h"
 
 /* The word in pieces, in the order in which they are coded: operation, two registers, the rest. */
 typedef struct field {
@@ -45,10 +45,6 @@ static uint32_t without_address(uint32_t word) {
     return s != NULL ? word & s->kept : word;
 }
 
-static unsigned log_of(uint64_t value) {
-    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
-}
-
 /* ---- words that no block covers ---- */
 
 static void enter_word(ds_walk *w, uint32_t word) {
@@ -56,44 +52,6 @@ static void enter_word(ds_walk *w, uint32_t word) {
     w->words[1] = w->words[0];
     w->words[0] = word;
     w->last_of[word >> 24] = word;
-}
-
-static bool expected_word(const ds_walk *w, uint32_t *word) {
-    const ds_span old = w->old_image->file;
-    ds_offset at = w->alignment.at & ~(ds_offset)3;
-    if (old.size < 4 || at > old.size - 4)
-        return false;
-    *word = ds_load32(old.data + at);
-    return true;
-}
-
-#define SEARCH_WORDS 128
-
-static void align_word(ds_walk *w, uint32_t word) {
-    ds_alignment *a = &w->alignment;
-    const ds_span old = w->old_image->file;
-    uint32_t expected;
-    a->at = (a->at & ~(ds_offset)3);
-    if (expected_word(w, &expected) && expected == word) {
-        a->run++;
-        a->at += 4;
-        return;
-    }
-    a->run = 0;
-    a->missed++;
-    a->at += 4;
-    if (w->search_budget < 8 * SEARCH_WORDS || old.size < 8)
-        return;
-    w->search_budget -= 8 * SEARCH_WORDS;
-    for (uint64_t reach = 0; reach < SEARCH_WORDS; reach++)
-        for (unsigned side = 0; side < 2; side++) {
-            ds_offset place = side == 0 ? a->at + reach * 4 : a->at - reach * 4;
-            if (place >= 4 && place <= old.size && ds_load32(old.data + place - 4) == word) {
-                a->at = place;
-                a->missed = 0;
-                return;
-            }
-        }
 }
 
 static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint32_t expected, ds_contexts *c) {
@@ -116,36 +74,35 @@ static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint
 }
 
 /* Writing: what the word refers to. An ADRP's whole target is known to the parser of the new image. */
-static ds_address target_of(const ds_walk *w, const shape *s, ds_offset at, const uint8_t *new_word,
-                            ds_address place) {
+static ds_address target_of(const ds_walk *w, const shape *s, ds_offset at, const uint8_t *new_word, ds_address place) {
     const ds_ref *ref;
-    if (s->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, at, &ref) &&
-        ds_ref_kind_of(ref) == DS_REF_ADRP)
+    if (s->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, at, &ref) && ds_ref_kind_of(ref) == DS_REF_ADRP)
         return ref->target;
     return ds_ref_solve(s->kind, new_word, place, 0, 0, 0);
 }
 
-static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32_t so_far, ds_offset at,
-                              uint8_t *bytes, const uint8_t *new_bytes) {
+static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32_t so_far, ds_offset at, uint8_t *bytes,
+                              const uint8_t *new_bytes) {
     const ds_ref *ref;
-    ds_address place = ds_layout_address(w->layout, at), target = 0, hint = 0;
-    bool has_hint =
-        ds_walk_find_reference(w->old_image, w->alignment.at & ~(ds_offset)3, &ref) && ds_ref_kind_of(ref) == s->kind;
-    if (has_hint)
-        hint = ds_predict_beside(&w->predictor, ref->target, block);
+    ds_target target = {.place = ds_layout_address(w->layout, at),
+                        .known = ds_mix(so_far, s->kind),
+                        .class_ = s->kind == DS_REF_ADRP ? DS_TARGET_DATA : DS_TARGET_CODE};
+    if (ds_walk_find_reference(w->old_image, w->alignment.at & ~(ds_offset)3, &ref) && ds_ref_kind_of(ref) == s->kind) {
+        target.has_hint = true;
+        target.hint = ds_predict_beside(&w->predictor, ref->target, block);
+    }
     if (new_bytes != NULL)
-        target = target_of(w, s, at, new_bytes, place);
-    unsigned class_ = s->kind == DS_REF_ADRP;
-    DS_TRY(ds_code_target(&w->targets, w->coder, place, has_hint, hint, ds_mix(so_far, s->kind), 0, class_, &target));
+        target.address = target_of(w, s, at, new_bytes, target.place);
+    DS_TRY(ds_code_target(w->targets, w->coder, &target));
     ds_store32(bytes, so_far);
-    ds_ref_put(s->kind, bytes, place, 0, 0, target);
+    ds_ref_put(s->kind, bytes, target.place, 0, 0, target.address);
     return DS_OK;
 }
 
 static ds_status literal_word(ds_walk *w, uint64_t block, ds_offset at, uint8_t *bytes, const uint8_t *new_bytes) {
     uint32_t word = new_bytes != NULL ? without_address(ds_load32(new_bytes)) : 0, so_far = 0, expected = 0;
     const shape *s = NULL;
-    expected_word(w, &expected);
+    ds_align_expect_word(&w->alignment, w->old_image->file, &expected);
     expected = without_address(expected);
     for (unsigned f = 0; f < FIELDS; f++) {
         ds_contexts contexts;
@@ -166,34 +123,35 @@ static ds_status literal_word(ds_walk *w, uint64_t block, ds_offset at, uint8_t 
     return DS_OK;
 }
 
-ds_status ds_words_literal(ds_walk *w, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
-                           const uint8_t *new_bytes) {
+ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
+                          const uint8_t *new_bytes) {
     w->words[0] = without_address(ds_load32(bytes - 4));
     w->words[1] = without_address(ds_load32(bytes - 8));
     for (uint64_t i = 0; i < size; i += DS_WORD) {
         DS_TRY(literal_word(w, block, at + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL));
         uint32_t word = ds_load32(bytes + i);
-        align_word(w, word);
+        ds_align_take_word(&w->alignment, w->old_image->file, word);
         enter_word(w, word);
     }
-    return DS_OK;
+    return ds_model_check(w->coder->model);
 }
 
 /* ---- copied words that differ ---- */
 
 typedef struct near_words {
-    uint32_t before;     /* the new word before */
-    uint32_t flags;      /* latest words, a bit each: did they differ */
+    uint32_t before; /* the new word before */
+    uint32_t flags;  /* latest words, a bit each: did they differ */
     const ds_block *block;
 } near_words;
 
 static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uint32_t old, bool must, bool differs) {
-    unsigned length = log_of(n->block->length), from = log_of(in_block), to = log_of(n->block->length - in_block);
+    unsigned length = ds_bits_in(n->block->length), from = ds_bits_in(in_block),
+             to = ds_bits_in(n->block->length - in_block);
     uint32_t form = without_address(old), ends = (from < 4 ? from : 4) << 4 | (to < 4 ? to : 4);
     ds_contexts contexts = {.row = DS_DECIDE_WORD_DIFFERS,
                             .hash = {old >> 24, ds_mix(old >> 24, n->flags & 0xff), ds_mix(1, form),
-                                     ds_mix(length << 8 | ends, n->flags & 3), ds_mix(ds_mix(form, n->before), n->flags & 1),
-                                     ds_mix(form >> 24, n->before >> 24),
+                                     ds_mix(length << 8 | ends, n->flags & 3),
+                                     ds_mix(ds_mix(form, n->before), n->flags & 1), ds_mix(form >> 24, n->before >> 24),
                                      ds_mix(w->substituted[old & 31] << 8 | w->substituted[old >> 5 & 31],
                                             (old & 31) << 5 | (old >> 5 & 31))}};
     return must || ds_code_flag(w->coder, &contexts, differs);
@@ -221,7 +179,7 @@ static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint
     return so_far;
 }
 
-void ds_words_residual(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                        const uint8_t *new_bytes, uint64_t size) {
     near_words n = {.before = ds_load32(bytes - 4), .block = block};
     bool any = false;
