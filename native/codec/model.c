@@ -10,24 +10,30 @@
 #define HALF_P (1u << 31)
 
 #define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
+
+/* Weights in 1/65536. One times STRETCH_MAX fits 31 bits. */
 #define WEIGHT_ONE 65536
-#ifndef FINAL_START
-#define FINAL_START 22000
-#endif
+#define WEIGHT_MAX (10 * WEIGHT_ONE)
+
+/* How quickly mixers learn: a weight moves by input * error * rate >> RATE_SHIFT, the rate in 1/1024 falling from
+ * RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
 #define RATE_SHIFT 13
-#ifndef FINAL_SHIFT
+#define RATE_MORE 3072
+#define RATE_HALF 64 /* uses after which half of RATE_MORE is left */
+#define RATE_LEAST 384
 #define FINAL_SHIFT 15
-#endif
+#define FINAL_START 22000 /* a little more than a third */
 
 typedef struct line {
     uint32_t counters[LINE_COUNTERS];
 } line;
 
+/* Mixers of one kind of decision. A set is a weight for each input, and how often it was used. */
+enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
+
 typedef struct row_state {
-    int32_t *select_weights; /* [select][bit][input] */
-    int32_t *trust_weights;  /* [trust][input] */
-    int32_t final_weights[DS_MODEL_BITS * 3];
-    int32_t *node_weights; /* [bits so far][input] */
+    int32_t *sets[MIXERS]; /* by the caller's choice and the bit's place; by trusted inputs; by the bits so far */
+    int32_t final[DS_MODEL_BITS][MIXERS];
     uint64_t cost;
 } row_state;
 
@@ -44,6 +50,7 @@ struct ds_model {
     uint32_t rates[COUNT_MASK + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
     int16_t stretch[65536];
+    uint16_t price[4097]; /* of a bit by its probability >> 4, in 1/4096 bit; for reports only */
     ds_arena *arena;
 };
 
@@ -51,6 +58,21 @@ struct ds_model {
 
 /* e^(1/256) in 2^-40: 1.00391388933834757... */
 #define EXP_STEP UINT64_C(1103814994613)
+
+/* -log2 by squaring, in 1/4096. */
+static void build_prices(ds_model *m) {
+    m->price[0] = UINT16_MAX;
+    for (unsigned i = 1; i <= 4096; i++) {
+        unsigned whole = 31 - (unsigned)__builtin_clz(i), fraction = 0;
+        uint64_t x = (uint64_t)i << (31 - whole); /* 1 to 2, in 1/2^31 */
+        for (unsigned bit = 0; bit < 12; bit++) {
+            x = x * x >> 31;
+            fraction = fraction << 1 | (x >= UINT64_C(1) << 32);
+            x >>= x >= UINT64_C(1) << 32;
+        }
+        m->price[i] = (uint16_t)((12 << 12) - (whole << 12 | fraction));
+    }
+}
 
 static void build_tables(ds_model *m) {
     /* squash(x) = 65536 / (1 + e^-x), by repeated multiplication in 2^-40 fixed point. */
@@ -70,6 +92,7 @@ static void build_tables(ds_model *m) {
             x++;
         m->stretch[p] = (int16_t)x;
     }
+    build_prices(m);
     for (unsigned n = 0; n <= COUNT_MASK; n++)
         m->rates[n] = 131072 / (2 * n + 3); /* 65536 / (n + 1.5) */
 }
@@ -95,82 +118,78 @@ static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit,
 
 /* ---- one bit ---- */
 
-#ifndef R0
-#define R0 3072
-#define R1 384
-#define RN 64
-#endif
-/* in 1/1024: falls from R0+R1 to R1 */
-static inline int learn_rate(int32_t *n) {
-    int rate = R1 + R0 * RN / (RN + *n);
-    *n += *n < 65535;
-    return rate;
-}
 #define TRUSTED 2 /* a counter seen so often has a say */
 
-#define WEIGHT_MAX (10 * WEIGHT_ONE) /* a weight times STRETCH_MAX fits 31 bits */
-static inline int32_t clip(int32_t w) {
-    return w > WEIGHT_MAX ? WEIGHT_MAX : w < -WEIGHT_MAX ? -WEIGHT_MAX : w;
+/* Where a bit stands in its decision. */
+typedef struct bit_place {
+    unsigned row, select;
+    unsigned index; /* bits before it */
+    unsigned node;  /* a one, and the bits before it */
+} bit_place;
+
+static inline int clip(int value, int limit) {
+    return value > limit ? limit : value < -limit ? -limit : value;
 }
 
-static bool code_bit(ds_model *m, unsigned row, unsigned select, unsigned bit_index, unsigned node_index,
-                     uint32_t *const counters[], bool bit) {
-    const ds_model_row *r = &m->rows[row];
-    row_state *state = &m->states[row];
-    unsigned inputs = r->inputs, trusted = 0;
-    int x[DS_MODEL_INPUTS];
-    for (unsigned i = 0; i < inputs; i++) {
-        uint32_t c = *counters[i], n = c & COUNT_MASK;
-        x[i] = m->stretch[counter_p16(c)];
-        trusted += n >= TRUSTED;
+static inline int mix(const int *inputs, unsigned count, const int32_t *weights) {
+    int32_t sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += inputs[i] * weights[i] >> 8;
+    return clip(sum >> 8, STRETCH_MAX);
+}
+
+/* `error`: what the bit was, less its probability, in 1/65536. */
+static inline void learn_set(const int *inputs, unsigned count, int32_t *weights, int error) {
+    int32_t *uses = &weights[count];
+    error = error * (RATE_LEAST + RATE_MORE * RATE_HALF / (RATE_HALF + *uses)) >> 10;
+    *uses += *uses < UINT16_MAX;
+    for (unsigned i = 0; i < count; i++)
+        weights[i] = clip(weights[i] + ((inputs[i] * error + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT), WEIGHT_MAX);
+}
+
+static inline uint32_t mix_final(const ds_model *m, const int *outputs, const int32_t *weights) {
+    int64_t sum = 0;
+    for (unsigned i = 0; i < MIXERS; i++)
+        sum += (int64_t)outputs[i] * weights[i];
+    return squash(m, (int)(sum >> 16));
+}
+
+static inline void learn_final(const int *outputs, int32_t *weights, int error) {
+    for (unsigned i = 0; i < MIXERS; i++)
+        weights[i] = clip(weights[i] + ((outputs[i] * error + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT), WEIGHT_MAX);
+}
+
+static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
+    const ds_model_row *row = &m->rows[place->row];
+    row_state *state = &m->states[place->row];
+    unsigned count = row->inputs, trusted = 0;
+    int inputs[DS_MODEL_INPUTS], outputs[MIXERS];
+    for (unsigned i = 0; i < count; i++) {
+        inputs[i] = m->stretch[counter_p16(*counters[i])];
+        trusted += (*counters[i] & COUNT_MASK) >= TRUSTED;
     }
-    int32_t *a = state->select_weights + (select * DS_MODEL_BITS + bit_index) * (inputs + 1);
-    int32_t *b = state->trust_weights + trusted * (inputs + 1);
-    int32_t *d = state->node_weights + node_index * (inputs + 1);
-    int32_t dot_a = 0, dot_b = 0, dot_d = 0;
-    for (unsigned i = 0; i < inputs; i++) {
-        dot_a += x[i] * a[i] >> 8;
-        dot_b += x[i] * b[i] >> 8;
-        dot_d += x[i] * d[i] >> 8;
-    }
-    int out_a = dot_a >> 8, out_b = dot_b >> 8, out_d = dot_d >> 8;
-    int outs[3] = {out_a, out_b, out_d};
-    for (unsigned i = 0; i < 3; i++)
-        outs[i] = outs[i] > STRETCH_MAX ? STRETCH_MAX : outs[i] < -STRETCH_MAX ? -STRETCH_MAX : outs[i];
-    int32_t *f = state->final_weights + bit_index * 3;
-    int out_f = (int)(((int64_t)outs[0] * f[0] + (int64_t)outs[1] * f[1] + (int64_t)outs[2] * f[2]) >> 16);
-    uint32_t p = squash(m, out_f);
-    p = p < 1 ? 1 : p;
+    int32_t *sets[MIXERS] = {[BY_SELECT] =
+                                 state->sets[BY_SELECT] + (place->select * DS_MODEL_BITS + place->index) * (count + 1),
+                             [BY_TRUST] = state->sets[BY_TRUST] + trusted * (count + 1),
+                             [BY_NODE] = state->sets[BY_NODE] + place->node * (count + 1)};
+    for (unsigned i = 0; i < MIXERS; i++)
+        outputs[i] = mix(inputs, count, sets[i]);
+    uint32_t p = mix_final(m, outputs, state->final[place->index]);
     if (m->reading)
         bit = ds_range_decode(&m->decoder, p);
     else
         ds_range_encode(&m->encoder, p, bit);
-#ifdef DS_COSTS
-    {
-        extern double log2(double);
-        state->cost += (uint64_t)(-log2((bit ? p : 65536 - p) / 65536.0) * 65536);
-    }
-#endif
-    int error_a = (int)((bit ? 65535u : 0u) - squash(m, out_a));
-    int error_b = (int)((bit ? 65535u : 0u) - squash(m, out_b));
-    int error_f = (int)((bit ? 65535u : 0u) - p);
-    for (unsigned i = 0; i < 3; i++)
-        f[i] += (outs[i] * error_f + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT;
-    int error_d = (int)((bit ? 65535u : 0u) - squash(m, out_d));
-    int rate_a = learn_rate(a + inputs), rate_b = learn_rate(b + inputs), rate_d = learn_rate(d + inputs);
-    error_a = error_a * rate_a >> 10;
-    error_b = error_b * rate_b >> 10;
-    error_d = error_d * rate_d >> 10;
-    for (unsigned i = 0; i < inputs; i++) {
-        d[i] = clip(d[i] + ((x[i] * error_d + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
-        a[i] = clip(a[i] + ((x[i] * error_a + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
-        b[i] = clip(b[i] + ((x[i] * error_b + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT));
-    }
-    for (unsigned i = 0; i < inputs; i++) {
-        counter_learn(m, counters[i], bit, r->limit);
-    }
+    state->cost += m->price[(bit ? p : 65536 - p) >> 4];
+    int actual = bit ? 65535 : 0;
+    learn_final(outputs, state->final[place->index], actual - (int)p);
+    for (unsigned i = 0; i < MIXERS; i++)
+        learn_set(inputs, count, sets[i], actual - (int)squash(m, outputs[i]));
+    for (unsigned i = 0; i < count; i++)
+        counter_learn(m, counters[i], bit, row->limit);
     return bit;
 }
+
+#define DS_MODEL_NODES (1u << DS_MODEL_BITS)
 
 /* ---- finding counters ---- */
 
@@ -215,7 +234,7 @@ bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *c
     uint32_t *counters[DS_MODEL_INPUTS];
     for (unsigned i = 0; i < m->rows[row].inputs; i++)
         counters[i] = &m->flags[spread(contexts[i], row << 8 | i) >> (32 - FLAG_BITS)];
-    return code_bit(m, row, select, 0, 0, counters, bit);
+    return code_bit(m, &(bit_place){.row = row, .select = select, .node = 1}, counters, bit);
 }
 
 static inline unsigned first_group(unsigned bits) {
@@ -234,7 +253,8 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];
-            bool bit = code_bit(m, row, select, done, (1u << done) | coded, counters, value >> (bits - 1 - done) & 1);
+            bit_place place = {row, select, done, 1u << done | coded};
+            bool bit = code_bit(m, &place, counters, value >> (bits - 1 - done) & 1);
             node = node << 1 | bit;
             coded = coded << 1 | bit;
         }
@@ -265,6 +285,26 @@ void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *
 
 /* ---- life ---- */
 
+static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *arena) {
+    uint64_t counts[MIXERS] = {[BY_SELECT] = (uint64_t)row->selects * DS_MODEL_BITS,
+                               [BY_TRUST] = row->inputs + 1u,
+                               [BY_NODE] = DS_MODEL_NODES};
+    unsigned inputs = row->inputs;
+    int32_t start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10;
+    for (unsigned i = 0; i < MIXERS; i++) {
+        state->sets[i] = ds_arena_alloc(arena, counts[i] * (inputs + 1) * sizeof *state->sets[i]);
+        if (state->sets[i] == NULL)
+            return DS_E_MEMORY;
+        for (uint64_t set = 0; set < counts[i]; set++)
+            for (unsigned w = 0; w < inputs; w++)
+                state->sets[i][set * (inputs + 1) + w] = start;
+    }
+    for (unsigned bit = 0; bit < DS_MODEL_BITS; bit++)
+        for (unsigned i = 0; i < MIXERS; i++)
+            state->final[bit][i] = FINAL_START;
+    return DS_OK;
+}
+
 static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                             ds_arena *arena) {
     ds_model *m = ds_arena_alloc(arena, sizeof *m);
@@ -278,23 +318,8 @@ static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned r
     m->states = ds_arena_alloc(arena, row_count * sizeof *m->states);
     if (m->lines == NULL || m->flags == NULL || m->states == NULL)
         return DS_E_MEMORY;
-    for (unsigned r = 0; r < row_count; r++) {
-        uint64_t inputs = rows[r].inputs, sets = (uint64_t)rows[r].selects * DS_MODEL_BITS, trusts = inputs + 1;
-        m->states[r].select_weights = ds_arena_alloc(arena, sets * (inputs + 1) * sizeof(int32_t));
-        m->states[r].trust_weights = ds_arena_alloc(arena, trusts * (inputs + 1) * sizeof(int32_t));
-        if (m->states[r].select_weights == NULL || m->states[r].trust_weights == NULL)
-            return DS_E_MEMORY;
-        int32_t start = (int32_t)(inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10);
-        for (uint64_t i = 0; i < sets * (inputs + 1); i++)
-            m->states[r].select_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
-        for (unsigned i = 0; i < DS_MODEL_BITS * 3; i++)
-            m->states[r].final_weights[i] = FINAL_START;
-        m->states[r].node_weights = ds_arena_alloc(arena, 256 * (inputs + 1) * sizeof(int32_t));
-        for (uint64_t i = 0; i < 256 * (inputs + 1); i++)
-            m->states[r].node_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
-        for (uint64_t i = 0; i < trusts * (inputs + 1); i++)
-            m->states[r].trust_weights[i] = i % (inputs + 1) == inputs ? 0 : start;
-    }
+    for (unsigned r = 0; r < row_count; r++)
+        DS_TRY(open_row(&m->states[r], &rows[r], arena));
     build_tables(m);
     return DS_OK;
 }
@@ -318,8 +343,8 @@ void ds_model_close(ds_model *m) {
     if (m == NULL)
         return;
     for (unsigned r = 0; r < m->row_count; r++) {
-        ds_arena_free(m->arena, m->states[r].select_weights);
-        ds_arena_free(m->arena, m->states[r].trust_weights);
+        for (unsigned i = 0; i < MIXERS; i++)
+            ds_arena_free(m->arena, m->states[r].sets[i]);
     }
     ds_arena_free(m->arena, m->states);
     ds_arena_free(m->arena, m->flags);

@@ -47,7 +47,7 @@ ds_status ds_model_check(const ds_model *model);
 /* Reading, at the end: that all bytes were needed. */
 bool ds_model_at_end(const ds_model *model);
 
-/* What the decisions of one row have cost, in 1/65536 bit. */
+/* What the decisions of one row have cost, in 1/4096 bit, nearly. */
 uint64_t ds_model_cost(const ds_model *model, unsigned row);
 
 /* Hashes that contexts are made of. */

@@ -145,6 +145,7 @@ typedef struct ds_spelling {
 
 typedef struct ds_image {
     ds_span file;
+    ds_span tail; /* bytes that follow the file's own, with offsets behind its end: predict/packed.h */
     ds_arena *arena;
     ds_arch arch;
     DS_VEC(ds_region) regions;
@@ -155,6 +156,16 @@ typedef struct ds_image {
     DS_VEC(ds_spelling) spellings;
     uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
+
+/* All that has an offset. */
+static inline uint64_t ds_image_size(const ds_image *image) {
+    return image->file.size + image->tail.size;
+}
+
+/* The byte at an offset; what follows it up to the end of the file, or of the tail. */
+static inline const uint8_t *ds_image_bytes(const ds_image *image, ds_offset offset) {
+    return offset < image->file.size ? image->file.data + offset : image->tail.data + (offset - image->file.size);
+}
 
 /* Parse `file` (at most DS_IMAGE_LIMIT bytes) as far as it can be parsed; what
  * is not understood is plain bytes, never an error. Errors: DS_E_MEMORY only. */

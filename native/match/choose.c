@@ -312,9 +312,16 @@ static bool drop_dead(chooser *c, uint64_t at) {
     return dropped;
 }
 
+/* Where a seed's diagonal becomes live: not before the old image begins on it. */
+static uint64_t entry_of(const ds_seed *seed) {
+    uint64_t reach = seed->new_offset < REACH_BEFORE ? 0 : seed->new_offset - REACH_BEFORE;
+    uint64_t begin = seed->diagonal < 0 ? 0 - (uint64_t)seed->diagonal : 0;
+    return reach > begin ? reach : begin;
+}
+
 static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t at) {
     uint64_t first = *next;
-    for (; *next < seeds->list.count && seeds->list.items[*next].new_offset <= at + REACH_BEFORE; ++*next) {
+    for (; *next < seeds->list.count && entry_of(&seeds->list.items[*next]) <= at; ++*next) {
         const ds_seed *seed = &seeds->list.items[*next];
         if (has_old_byte(c, seed->diagonal, at))
             enter(c, seed->diagonal, at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
@@ -331,8 +338,7 @@ static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t ne
         stop = end < stop ? end : stop;
     }
     if (next < seeds->list.count) {
-        uint64_t entry = seeds->list.items[next].new_offset;
-        entry = entry <= REACH_BEFORE ? 0 : entry - REACH_BEFORE;
+        uint64_t entry = entry_of(&seeds->list.items[next]);
         stop = entry < stop ? entry : stop;
     }
     return stop;

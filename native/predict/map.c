@@ -220,7 +220,7 @@ static ds_status build_stretches(ds_map *map, const ds_block *blocks, uint64_t c
 }
 
 static ds_status build_page_index(ds_map *map) {
-    uint64_t pages = (map->old_image->file.size >> PAGE_BITS) + 1;
+    uint64_t pages = (ds_image_size(map->old_image) >> PAGE_BITS) + 1;
     map->page_index = ds_arena_alloc(map->arena, pages * sizeof *map->page_index);
     if (map->page_index == NULL)
         return DS_E_MEMORY;
@@ -279,7 +279,7 @@ void ds_map_free(ds_map *map) {
 static uint64_t stretch_after(const ds_map *map, ds_offset offset) {
     const ds_stretch *items = map->stretches.items;
     uint64_t low = map->page_index[offset >> PAGE_BITS], high = map->stretches.count;
-    uint64_t pages = map->old_image->file.size >> PAGE_BITS;
+    uint64_t pages = ds_image_size(map->old_image) >> PAGE_BITS;
     if (offset >> PAGE_BITS < pages) {
         high = map->page_index[(offset >> PAGE_BITS) + 1] + (uint64_t)1;
         if (high > map->stretches.count)
@@ -351,7 +351,7 @@ static ds_address map_point(const ds_points *points, ds_address address) {
 ds_address ds_map_address(const ds_map *map, ds_address old_address) {
     ds_offset guide, offset;
     uint64_t shift;
-    if (old_address - DS_FILE_BASE < map->old_image->file.size) {
+    if (old_address - DS_FILE_BASE < ds_image_size(map->old_image)) {
         offset = old_address - DS_FILE_BASE;
         return guide_of(map, offset, &guide, &shift) ? old_address + shift : old_address;
     }

@@ -121,3 +121,54 @@ ds_offset ds_packed_run(const ds_packed_side *side, ds_offset at, ds_offset end,
     ds_offset stop = *packed ? piece->offset + piece->size : piece->offset;
     return stop < end ? stop : end;
 }
+
+uint64_t ds_packed_tail_size(const ds_packed_side *new_side) {
+    uint64_t size = 0;
+    for (uint64_t i = 0; i < new_side->streams.count; i++)
+        size += new_side->streams.items[i].content_size + new_side->streams.items[i].recipe_size;
+    return size;
+}
+
+/* ---- blocks ---- */
+
+/* How much of the block lies together: on one side of both ends, and in no listed stream or in one (then *packed). */
+static uint64_t run_of_block(const ds_packed_side *side, uint64_t old_size, uint64_t new_size, const ds_block *block,
+                             bool *packed) {
+    uint64_t made, run = block->length;
+    if (block->old_offset < old_size && old_size - block->old_offset < run)
+        run = old_size - block->old_offset;
+    if (block->new_offset < new_size && new_size - block->new_offset < run)
+        run = new_size - block->new_offset;
+    return ds_packed_run(side, block->new_offset, block->new_offset + run, packed, &made) - block->new_offset;
+}
+
+ds_status ds_packed_clip(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, ds_blocks *blocks,
+                         ds_arena *arena) {
+    ds_blocks clipped = {0};
+    DS_TRY(DS_VEC_RESERVE(arena, &clipped.list, blocks->list.count + 1));
+    for (uint64_t i = 0; i < blocks->list.count; i++) {
+        ds_block left = blocks->list.items[i];
+        while (left.length > 0) {
+            bool packed;
+            uint64_t run = run_of_block(new_side, old_size, new_size, &left, &packed);
+            if (!packed) {
+                DS_TRY(DS_VEC_RESERVE(arena, &clipped.list, clipped.list.count + 1));
+                clipped.list.items[clipped.list.count++] = (ds_block){left.new_offset, left.old_offset, run};
+            }
+            left = (ds_block){left.new_offset + run, left.old_offset + run, left.length - run};
+        }
+    }
+    DS_VEC_FREE(arena, &blocks->list);
+    *blocks = clipped;
+    return DS_OK;
+}
+
+bool ds_packed_is_clear(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, const ds_blocks *blocks) {
+    for (uint64_t i = 0; i < blocks->list.count; i++) {
+        bool packed;
+        const ds_block *block = &blocks->list.items[i];
+        if (run_of_block(new_side, old_size, new_size, block, &packed) != block->length || packed)
+            return false;
+    }
+    return true;
+}

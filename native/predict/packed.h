@@ -10,6 +10,7 @@
 #define DS_PACKED_H
 
 #include "deflate/scan.h"
+#include "predict/blocks.h"
 
 /* Of each image. */
 #define DS_PACKED_STREAMS_MAX 1024
@@ -47,6 +48,9 @@ void ds_packed_free(ds_packed_both *both, ds_arena *arena);
 /* Whether tails of these sizes are allowed. */
 bool ds_tails_fit(uint64_t old_tail, uint64_t new_tail, uint64_t new_size);
 
+/* Bytes that a new side's tail has. */
+uint64_t ds_packed_tail_size(const ds_packed_side *new_side);
+
 /* Makes the tail of an old side: DS_E_DELTA where something listed is no stream, DS_E_LIMIT where the tail would have
  * more than `limit` bytes. */
 ds_status ds_packed_unpack(ds_packed_side *side, ds_span file, uint64_t limit, ds_arena *arena);
@@ -56,6 +60,12 @@ ds_status ds_packed_make(const ds_packed_side *side, ds_arena *arena, uint8_t **
 
 /* To be called once all is listed. */
 ds_status ds_packed_settle(ds_packed_side *side, ds_arena *arena);
+
+/* Makes the blocks leave listed streams alone, and reach over the end of neither image into its tail. */
+ds_status ds_packed_clip(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, ds_blocks *blocks,
+                         ds_arena *arena);
+/* Whether they do. */
+bool ds_packed_is_clear(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, const ds_blocks *blocks);
 
 /* End of the longest stretch from `at` up to `end` that lies in one piece, or in none. `made` is where a piece's bytes
  * lie among those that ds_packed_make writes. */

@@ -4,6 +4,7 @@
 #define LESSON_BITS_MIN 8
 #define PAGE_STEP 12     /* a longer way between two PAGE24 fields leads into another page */
 #define NEAR 4           /* blocks on either side in which both ends of a distance are looked for */
+#define NEAR_REACH 256   /* how far apart they may be, beside twice as far as they were */
 #define LESSON_PROBES 32 /* a lesson that finds no place within this many is not kept */
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
@@ -124,8 +125,10 @@ ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_targe
     return predict_target(predictor, DS_REF_REL32, old_target, block, &rule);
 }
 
-/* The copy of the old byte at `address` in a block near the new byte at `anchor`. */
-static bool find_near(const ds_predictor *predictor, ds_address address, ds_address anchor, ds_address *moved) {
+/* The copy of the old byte at `address` in a block near the new byte at `anchor`, and less than `reach` bytes behind
+ * it; before it where `backward` says so. */
+static bool find_near(const ds_predictor *predictor, ds_address address, ds_address anchor, bool backward,
+                      uint64_t reach, ds_address *moved) {
     ds_offset old_offset, new_offset;
     if (!ds_image_offset(predictor->old_image, address, &old_offset) ||
         !ds_layout_offset(predictor->map->layout, anchor, &new_offset))
@@ -133,18 +136,23 @@ static bool find_near(const ds_predictor *predictor, ds_address address, ds_addr
     uint64_t here = ds_blocks_find(predictor->blocks, predictor->block_count, new_offset);
     if (here == UINT64_MAX)
         here = 0;
-    for (uint64_t away = 0; away < NEAR; away++)
-        if (moves_with(predictor, here - away, old_offset, moved) ||
-            moves_with(predictor, here + away, old_offset, moved))
+    for (uint64_t i = 0; i < 2 * NEAR; i++) {
+        uint64_t block = i % 2 == 0 ? here - i / 2 : here + i / 2;
+        if (moves_with(predictor, block, old_offset, moved) && (backward ? anchor - *moved : *moved - anchor) < reach)
             return true;
+    }
     return false;
+}
+
+static uint64_t reach_of(const ds_prediction *p) {
+    return 2 * (p->old_target - p->old_base) + NEAR_REACH;
 }
 
 static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
     const ds_map *map = predictor->map;
     p->base = p->old_base == predictor->last_old ? predictor->last_new
                                                  : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
-    if (!find_near(predictor, p->old_target, p->base, &p->target))
+    if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
         p->target = p->base + (ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
 }
 
@@ -153,11 +161,11 @@ static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
     bool follows = p->old_base == predictor->last_old;
     if (follows || p->old_base == predictor->distance_base.old_base) {
         p->base = follows ? predictor->last_new : predictor->distance_base.new_base;
-        if (!find_near(predictor, p->old_target, p->base, &p->target))
+        if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
             p->target = ds_map_address(map, p->old_target);
     } else {
         p->target = ds_map_address(map, p->old_target);
-        if (!find_near(predictor, p->old_base, p->target, &p->base))
+        if (!find_near(predictor, p->old_base, p->target, true, reach_of(p), &p->base))
             p->base = ds_map_address(map, p->old_base);
     }
 }

@@ -184,6 +184,26 @@ static void test_blocks_are_sound(void) {
     }
 }
 
+/* What stood at the front of the old image is found wherever it went. */
+static void test_the_first_old_byte_is_copied(void) {
+    static uint8_t old_bytes[SIZE], new_bytes[SIZE];
+    for (unsigned i = 0; i < SIZE; i++)
+        old_bytes[i] = (uint8_t)draw();
+    for (uint64_t moved = 1; moved <= SIZE; moved *= 3) { /* this much of it comes first now */
+        memcpy(new_bytes, old_bytes + (SIZE - moved), moved);
+        memcpy(new_bytes + moved, old_bytes, SIZE - moved);
+        ds_arena *arena = ds_arena_open(PLENTY);
+        ds_image old_image = {.file = {old_bytes, SIZE}, .arena = arena};
+        ds_image new_image = {.file = {new_bytes, SIZE}, .arena = arena};
+        ds_match_options options = {.rounds = 1, .threads = 1};
+        ds_blocks blocks;
+        CHECK(ds_match(&old_image, &new_image, &options, arena, &blocks) == DS_OK && blocks.list.count > 0);
+        const ds_block *last = &blocks.list.items[blocks.list.count - 1];
+        CHECK(last->old_offset == 0 && last->new_offset == moved && last->length == SIZE - moved);
+        ds_arena_close(arena);
+    }
+}
+
 static bool stop_at(void *context, unsigned done) {
     (void)done;
     return (*(unsigned *)context)-- > 0;
@@ -223,6 +243,7 @@ int main(void) {
     test_round_trips();
     test_images();
     test_blocks_are_sound();
+    test_the_first_old_byte_is_copied();
     test_cancelling();
     test_arguments();
     return checks_done();

@@ -4,113 +4,10 @@
 
 #include "image/format/unwind.h"
 #include "tests/check.h"
+#include "tests/elf_builder.h"
 #include "tests/sound.h"
 
 #define CEILING ((uint64_t)1 << 28)
-#define FILE_SIZE 0x2000u
-#define NAMES_AT 0x1e00u
-#define SECTIONS_AT 0x1800u
-#define SEGMENTS_AT 0x40u
-#define LOADED 0x10000u /* address of file offset 0 */
-
-enum { MACHINE_X86_64 = 62, MACHINE_AARCH64 = 183 };
-enum { PROGBITS = 1, STRTAB = 3, RELA = 4, HASH = 5, DYNAMIC = 6, NOBITS = 8, DYNSYM = 11, INIT_ARRAY = 14, RELR = 19 };
-enum { GNU_HASH = 0x6ffffff6, VERNEED = 0x6ffffffe };
-enum { ALLOC = 2, CODE = 6, TLS = 0x402 };
-
-/* --- a builder --------------------------------------------------------------------------- */
-
-typedef struct builder {
-    uint8_t bytes[FILE_SIZE];
-    unsigned sections, names_size, segments;
-} builder;
-
-static void put16(builder *b, uint64_t at, uint64_t v) {
-    memcpy(b->bytes + at, &v, 2);
-}
-static void put32(builder *b, uint64_t at, uint64_t v) {
-    memcpy(b->bytes + at, &v, 4);
-}
-static void put64(builder *b, uint64_t at, uint64_t v) {
-    memcpy(b->bytes + at, &v, 8);
-}
-
-/* Adds a section header; returns its number. A loaded section lies at LOADED + offset. */
-static unsigned section(builder *b, const char *name, uint32_t type, uint64_t flags, uint64_t offset, uint64_t size,
-                        uint32_t link) {
-    uint64_t at = SECTIONS_AT + 64ull * b->sections;
-    put32(b, at, b->names_size);
-    put32(b, at + 4, type);
-    put64(b, at + 8, flags);
-    put64(b, at + 16, (flags & ALLOC) != 0 ? LOADED + offset : 0);
-    put64(b, at + 24, offset);
-    put64(b, at + 32, size);
-    put32(b, at + 40, link);
-    memcpy(b->bytes + NAMES_AT + b->names_size, name, strlen(name) + 1);
-    b->names_size += (unsigned)strlen(name) + 1;
-    put16(b, 60, ++b->sections);
-    return b->sections - 1;
-}
-
-static void segment(builder *b, uint32_t type, uint32_t flags, uint64_t offset, uint64_t file_size,
-                    uint64_t memory_size) {
-    uint64_t at = SEGMENTS_AT + 56ull * b->segments;
-    put32(b, at, type);
-    put32(b, at + 4, flags);
-    put64(b, at + 8, offset);
-    put64(b, at + 16, LOADED + offset);
-    put64(b, at + 24, LOADED + offset);
-    put64(b, at + 32, file_size);
-    put64(b, at + 40, memory_size);
-    put16(b, 56, ++b->segments);
-}
-
-/* An ELF header with an empty section 0 and the section names as section 1. */
-static void begin(builder *b, unsigned machine) {
-    memset(b, 0, sizeof *b);
-    memcpy(b->bytes, "\177ELF\2\1\1", 7);
-    put16(b, 16, 3);
-    put16(b, 18, machine);
-    put16(b, 52, 64);
-    put16(b, 54, 56);
-    put16(b, 58, 64);
-    put64(b, 32, SEGMENTS_AT);
-    put64(b, 40, SECTIONS_AT);
-    section(b, "", 0, 0, 0, 0, 0);
-    put16(b, 62, section(b, ".shstrtab", STRTAB, 0, NAMES_AT, 0x100, 0));
-}
-
-static void without_sections(builder *b) {
-    put64(b, 40, 0);
-    put16(b, 60, 0);
-    put16(b, 62, 0);
-}
-
-static ds_image parse(ds_arena *arena, const uint8_t *bytes, uint64_t size) {
-    ds_image image;
-    CHECK(ds_image_parse((ds_span){bytes, size}, arena, &image) == DS_OK);
-    return image;
-}
-
-static const ds_ref *ref_at(const ds_image *image, uint64_t offset) {
-    for (uint64_t i = 0; i < image->refs.count; i++)
-        if (image->refs.items[i].offset == offset)
-            return &image->refs.items[i];
-    return NULL;
-}
-
-static bool has_ref(const ds_image *image, uint64_t offset, ds_ref_kind kind, ds_address target) {
-    const ds_ref *ref = ref_at(image, offset);
-    return ref != NULL && ds_ref_kind_of(ref) == kind && ref->target == target;
-}
-
-static bool has_slot(const ds_image *image, uint64_t offset, ds_address target) {
-    for (uint64_t i = 0; i < image->slots.count; i++)
-        if (image->slots.items[i].offset == offset)
-            return image->slots.items[i].target == target;
-    return false;
-}
-
 /* --- headers and regions ----------------------------------------------------------------- */
 
 static void test_regions_and_headers(ds_arena *arena) {
@@ -454,6 +351,8 @@ static void unwind_image(builder *b) {
     put32(b, fde + 12, 0x20);
     b->bytes[fde + 16] = 4;
     put32(b, fde + 17, EXCEPT_AT - (fde + 17));
+    static const uint8_t program[] = {0x41, 0x0e, 0x10, 0x02, 0x5a, 0x0a, 0x0e, 0x08, 0x40};
+    memcpy(b->bytes + fde + 21, program, sizeof program);
 
     b->bytes[HEADER_AT] = 1;
     b->bytes[HEADER_AT + 1] = 0x1b;
@@ -480,6 +379,9 @@ static void check_unwind(const ds_image *image) {
     CHECK(has_ref(image, fde + 8, DS_REF_PREL32, function));
     CHECK(has_ref(image, fde + 12, DS_REF_SIZE32, function + 0x1f));
     CHECK(has_ref(image, fde + 17, DS_REF_PREL32, LOADED + EXCEPT_AT));
+    CHECK(has_ref(image, fde + 21, DS_REF_STEP6, function));
+    CHECK(has_ref(image, fde + 25, DS_REF_STEP8, function + 0x5a));
+    CHECK(ref_at(image, fde + 29) == NULL); /* a step of 0 */
     CHECK(has_ref(image, HEADER_AT + 4, DS_REF_PREL32, LOADED + FRAMES_AT));
     CHECK(has_ref(image, HEADER_AT + 12, DS_REF_BASE32, function));
     CHECK(has_ref(image, HEADER_AT + 16, DS_REF_BASE32, LOADED + fde));
@@ -513,6 +415,55 @@ static void test_unwind_without_sections(ds_arena *arena) {
     without_sections(&b);
     ds_image image = parse(arena, b.bytes, FILE_SIZE);
     check_unwind(&image);
+    ds_image_free(&image);
+}
+
+/* One FDE of a CIE without augmentation, with the program from byte 16 of the FDE on. */
+static ds_image parse_program(ds_arena *arena, builder *b, unsigned machine, uint8_t unit, const char *augmentation,
+                              const uint8_t *program, uint64_t size) {
+    uint64_t fde = FRAMES_AT + 0x14;
+    begin(b, machine);
+    section(b, ".text", PROGBITS, CODE, 0x400, 0x200, 0);
+    section(b, ".eh_frame", PROGBITS, ALLOC, FRAMES_AT, 0x80, 0);
+    put32(b, FRAMES_AT, 0x10);
+    b->bytes[FRAMES_AT + 8] = 1; /* version */
+    memcpy(b->bytes + FRAMES_AT + 9, augmentation, strlen(augmentation) + 1);
+    b->bytes[FRAMES_AT + 10 + strlen(augmentation)] = unit;
+    put32(b, fde, 20 + size);
+    put32(b, fde + 4, fde + 4 - FRAMES_AT);
+    put64(b, fde + 8, LOADED + 0x400);
+    put64(b, fde + 16, 0x200);
+    memcpy(b->bytes + fde + 24, program, size);
+    return parse(arena, b->bytes, FILE_SIZE);
+}
+
+static void test_every_instruction_of_a_frame_program_is_passed(ds_arena *arena) {
+    static const uint8_t program[] = {
+        0x03, 0x34, 0x12,                         /* advance_loc2 */
+        0x85, 0x81, 0x01, 0xc5, 0x0a, 0x0b, 0x2d, /* offset, restore, remember, restore state, negate_ra_state */
+        0x0e, 0x90, 0x01, 0x0d, 0x07, 0x06, 0x05, /* def_cfa_offset, def_cfa_register, restore_extended */
+        0x0c, 0x07, 0x08, 0x05, 0x01, 0x02, 0x09, 0x01, 0x02, 0x2f, 0x01, 0x02,             /* of two numbers */
+        0x0f, 0x03, 0x41, 0x41, 0x41, 0x10, 0x05, 0x02, 0x41, 0x41, 0x16, 0x05, 0x01, 0x41, /* expressions */
+        0x04, 0x10, 0,    0,    0,                                                          /* advance_loc4 */
+        0x7f, 0x01, 0x42, /* advance_loc, set_loc: not read on */
+    };
+    builder b;
+    uint64_t at = FRAMES_AT + 0x14 + 24;
+    ds_address start = LOADED + 0x400;
+    ds_image image = parse_program(arena, &b, MACHINE_AARCH64, 4, "", program, sizeof program);
+    CHECK(has_ref(&image, at + 1, DS_REF_STEP16, start + 4 * 0x1234 - 1));
+    CHECK(has_ref(&image, at + 44, DS_REF_STEP32, start + 4 * 0x1244 - 1));
+    CHECK(has_ref(&image, at + 48, DS_REF_STEP6, start + 4 * 0x1283 - 1));
+    CHECK(ds_ref_base(&image, ref_at(&image, at + 48)) == start + 4 * 0x1244);
+    for (uint64_t i = 2; i < sizeof program; i++)
+        CHECK(i == 44 || i == 48 || ref_at(&image, at + i) == NULL);
+    ds_image_free(&image);
+
+    image = parse_program(arena, &b, MACHINE_X86_64, 3, "", program, sizeof program); /* no unit of code */
+    CHECK(ref_at(&image, at + 1) == NULL && ref_at(&image, at - 16) != NULL);
+    ds_image_free(&image);
+    image = parse_program(arena, &b, MACHINE_X86_64, 1, "eh", program, sizeof program); /* data that nothing measures */
+    CHECK(ref_at(&image, at + 1) == NULL && ref_at(&image, at - 16) == NULL);
     ds_image_free(&image);
 }
 
@@ -665,6 +616,7 @@ int main(void) {
     test_code_is_decoded_from_function_starts(arena);
     test_unwind_tables(arena);
     test_unwind_without_sections(arena);
+    test_every_instruction_of_a_frame_program_is_passed(arena);
     test_exception_tables_are_read_once(arena);
     test_sort_pairs();
     test_regions_are_bounded(arena);

@@ -53,6 +53,9 @@ static void make_table(void) {
     put32(a + 32, 1);    /* unit */
     bytes[a + 43] = 4;   /* data 0 to 3 */
     put32(a + 44, 5);
+    /* Of 1: one step of 0x10. Of 5: 0x90, then 4. Each pair is a change and a step; a change of 0 ends. */
+    static const uint8_t counters[] = {0, 2, 0x10, 0, 0, 0, 0x90, 1, 1, 4, 0};
+    memcpy(bytes + TABLE_AT + COUNTERS, counters, sizeof counters);
     for (unsigned i = 0; i < 4; i++)
         put32(a + 48 + 4 * i, 0xffffffff);
     put32(a + 48 + 8, 0);     /* stack objects */
@@ -61,9 +64,10 @@ static void make_table(void) {
     put32(b + 32, 0xffffffff);
     bytes[b + 43] = 1;
     put32(b + 44, 0x40);
-    put32(TABLE_AT + FUNCTION_DATA + 8 + 12, 0x44); /* shape of a stack object, from read-only data */
-    put32(TABLE_AT + FUNCTION_DATA + 0x20 + 4, 7);  /* name in the inline tree */
-    put32(TABLE_AT + FIND_TABLE + 20, 1);           /* the second bucket begins with the second function */
+    put32(TABLE_AT + FUNCTION_DATA + 8 + 12, 0x44);   /* shape of a stack object, from read-only data */
+    put32(TABLE_AT + FUNCTION_DATA + 0x20 + 4, 7);    /* name in the inline tree */
+    put32(TABLE_AT + FUNCTION_DATA + 0x20 + 8, 0x18); /* and where */
+    put32(TABLE_AT + FIND_TABLE + 20, 1);             /* the second bucket begins with the second function */
 }
 
 static void make_module(void) {
@@ -171,6 +175,10 @@ static void check_functions(const ds_image *image) {
     CHECK(ref_at(image, a + 20) == NULL);
     CHECK(has_ref(image, a + 32, DS_REF_INDEX32_4, table + UNITS + 4));
     CHECK(has_ref(image, a + 44, DS_REF_BASE32, table + COUNTERS + 5));
+    CHECK(has_ref(image, TABLE_AT + COUNTERS + 2, DS_REF_STEP_ULEB1, TEXT + 0x10 - 1));
+    CHECK(has_ref(image, TABLE_AT + COUNTERS + 6, DS_REF_STEP_ULEB2, TEXT + 0x90 - 1));
+    CHECK(has_ref(image, TABLE_AT + COUNTERS + 9, DS_REF_STEP_ULEB1, TEXT + 0x94 - 1));
+    CHECK(ref_at(image, TABLE_AT + COUNTERS + 4) == NULL);
     CHECK(has_ref(image, b, DS_REF_BASE32, TEXT + 0x1010));
     CHECK(ref_at(image, b + 32) == NULL);
 }
@@ -195,6 +203,7 @@ static void test_module(ds_arena *arena) {
     CHECK(ref_at(&image, a + 48) == NULL);
     CHECK(has_ref(&image, TABLE_AT + FUNCTION_DATA + 20, DS_REF_BASE32, LOADED + 0x44));
     CHECK(has_ref(&image, TABLE_AT + FUNCTION_DATA + 0x24, DS_REF_BASE32, LOADED + TABLE_AT + NAMES + 7));
+    CHECK(has_ref(&image, TABLE_AT + FUNCTION_DATA + 0x28, DS_REF_BASE32, TEXT + 0x18));
     CHECK(has_ref(&image, TABLE_AT + FIND_TABLE, DS_REF_INDEX32_8, LOADED + TABLE_AT + PAIRS));
     CHECK(has_ref(&image, TABLE_AT + FIND_TABLE + 20, DS_REF_INDEX32_8, LOADED + TABLE_AT + PAIRS + 8));
     CHECK(ref_at(&image, TABLE_AT + FIND_TABLE + 40) == NULL);

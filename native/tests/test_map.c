@@ -131,6 +131,77 @@ static void test_predictions(world *w) {
     CHECK(ds_predict(&w->predictor, &jump, 2).target == CODE_AT + 0x4050); /* a block before a lesson */
 }
 
+static ds_ref based(uint8_t *field, ds_ref_kind kind, ds_address base, uint8_t number) {
+    bool last = kind != DS_REF_ULEB1; /* sizes and steps name the last byte */
+    *field = number;
+    return (ds_ref){.offset = 0x5000, .kind_aux = kind, .target = base + number - last};
+}
+
+static void learn(world *w, const ds_prediction *p, ds_address actual) {
+    CHECK(ds_predictor_learn(&w->predictor, p, actual, actual != p->target) == DS_OK);
+}
+
+/* Sizes, distances and steps: how far one place is from another. */
+static void test_distances(void) {
+    static uint8_t bytes[0x5001];
+    uint8_t *field = bytes + 0x5000;
+    ds_address start = CODE_AT + 0x1000, moved = start + SHIFT, twice = CODE_AT + 0x1800, copy = CODE_AT + 0x4000;
+    world w;
+    open_world(&w);
+    w.old_image.file.data = bytes;
+
+    /* A size begins at the target of the reference before, wherever that went. */
+    ds_ref pointer = {.offset = 0x5000, .kind_aux = DS_REF_ABS64, .target = twice};
+    ds_prediction p = ds_predict(&w.predictor, &pointer, 3);
+    CHECK(p.target == twice + SHIFT);
+    learn(&w, &p, copy);
+    ds_ref size = based(field, DS_REF_SIZE32, twice, 0x40);
+    p = ds_predict(&w.predictor, &size, 3);
+    CHECK(p.old_base == twice && p.base == copy && p.target == copy + 0x3f);
+    size = based(field, DS_REF_SIZE32, start, 0x20);
+    p = ds_predict(&w.predictor, &size, 3);
+    CHECK(p.base == moved && p.target == moved + 0x1f);
+    /* Where its end is copied nowhere near, it stays as long as it was. */
+    pointer.target = start;
+    p = ds_predict(&w.predictor, &pointer, 3);
+    learn(&w, &p, 0x200010);
+    p = ds_predict(&w.predictor, &size, 3);
+    CHECK(p.base == 0x200010 && p.target == 0x20002f);
+
+    /* Steps know nothing of lessons, and teach none. */
+    ds_ref step = based(field, DS_REF_STEP8, start, 0x10);
+    p = ds_predict(&w.predictor, &step, 3);
+    CHECK(p.base == moved && p.target == moved + 0xf);
+    learn(&w, &p, moved + 0x11);
+    CHECK(ds_predict(&w.predictor, &step, 3).target == moved + 0xf);
+
+    /* A base whose first distance is wrong was wrong. */
+    ds_ref distance = based(field, DS_REF_ULEB1, start + 0x100, 0x10);
+    p = ds_predict(&w.predictor, &distance, 3);
+    CHECK(p.base == moved + 0x100 && p.target == moved + 0x110);
+    learn(&w, &p, p.target + 0x30);
+    distance = based(field, DS_REF_ULEB1, start + 0x100, 0x14);
+    p = ds_predict(&w.predictor, &distance, 3);
+    CHECK(p.base == moved + 0xd0 && p.target == moved + 0x114);
+    /* One that was right must be wrong twice by the same number. */
+    learn(&w, &p, p.target);
+    for (unsigned times = 0; times < 3; times++) {
+        p = ds_predict(&w.predictor, &distance, 3);
+        CHECK(p.base == (times < 2 ? moved + 0xd0 : moved + 0xc0));
+        learn(&w, &p, p.target + (times < 2 ? 0x10 : 0));
+    }
+    /* A distance from the target before begins where that went. */
+    distance = based(field, DS_REF_ULEB1, start + 0x114, 4);
+    p = ds_predict(&w.predictor, &distance, 3);
+    CHECK(p.base == moved + 0x114 && p.target == moved + 0x118);
+    /* Bases outside code are not doubted. */
+    distance = based(field, DS_REF_ULEB1, 0x200020, 4);
+    p = ds_predict(&w.predictor, &distance, 3);
+    learn(&w, &p, p.target + 8);
+    CHECK(ds_predict(&w.predictor, &distance, 3).base == p.base);
+    close_world(&w);
+}
+
 /* More lessons than the table begins with; all but a few crowded ones are kept. */
 static void test_many_lessons(world *w) {
     unsigned known = 0;
@@ -182,6 +253,7 @@ int main(void) {
     test_predictions(&w);
     test_many_lessons(&w);
     close_world(&w);
+    test_distances();
     test_nothing_copied();
     test_a_map_over_its_ceiling();
     return checks_done();

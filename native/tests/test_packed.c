@@ -196,6 +196,31 @@ static void test_recipes_stand_in_both_tails(void) {
     free(next.bytes);
 }
 
+/* ---- blocks ---- */
+
+/* Blocks over the ends of both images and over two pieces, cut as often as must be. */
+static void test_blocks_are_clipped(void) {
+    ds_piece pieces[] = {{10, 5}, {40, 10}};
+    ds_packed_side side = {.pieces = {pieces, 2, 2}};
+    ds_block whole[] = {{0, 3, 100}, {100, 60, 20}, {130, 0, 60}};
+    static const ds_block expected[] = {{0, 3, 10},   {15, 18, 25}, {50, 53, 11},  {61, 64, 19},
+                                        {80, 83, 20}, {100, 60, 4}, {104, 64, 16}, {130, 0, 60}};
+    ds_blocks blocks = {0};
+    CHECK(ds_packed_settle(&side, arena) == DS_OK && DS_VEC_RESERVE(arena, &blocks.list, 3) == DS_OK);
+    memcpy(blocks.list.items, whole, sizeof whole);
+    blocks.list.count = 3;
+    CHECK(!ds_packed_is_clear(&side, 64, 80, &blocks));
+    CHECK(ds_packed_clip(&side, 64, 80, &blocks, arena) == DS_OK);
+    CHECK(ds_packed_is_clear(&side, 64, 80, &blocks));
+    CHECK(blocks.list.count == DS_COUNT(expected));
+    for (uint64_t i = 0; i < blocks.list.count && i < DS_COUNT(expected); i++) {
+        const ds_block *a = &blocks.list.items[i], *b = &expected[i];
+        CHECK(a->new_offset == b->new_offset && a->old_offset == b->old_offset && a->length == b->length);
+    }
+    DS_VEC_FREE(arena, &blocks.list);
+    DS_VEC_FREE(arena, &side.made);
+}
+
 /* ---- limits ---- */
 
 static void test_sizes_of_tails(void) {
@@ -232,6 +257,7 @@ int main(void) {
     test_changed_streams_are_listed();
     test_pieces();
     test_recipes_stand_in_both_tails();
+    test_blocks_are_clipped();
     test_sizes_of_tails();
     test_what_is_no_stream();
     ds_arena_close(arena);

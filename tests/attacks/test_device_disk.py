@@ -23,6 +23,7 @@ from support.devices import (
 from deltaseal.device import Device
 from deltaseal.device.store import Store
 from deltaseal.errors import DeltasealError
+from deltaseal.repo import DirectorySource
 from deltaseal.storage import Dir, RealDisk, SimulatedDisk
 
 ROOT = Path("/d")
@@ -58,6 +59,31 @@ def test_T25_payload_rewritten_between_check_and_use(tmp_path: Path) -> None:
     with pytest.raises(DeltasealError, match="payload") as caught:
         device.update([source(bundle("a"))])
     assert caught.value.reason == "E_DIGEST"
+    assert without_journal(tmp_path / "d") == before
+    assert device.status().state == "BASELINE"
+
+
+def test_T25_bundle_on_a_local_disk_rewritten_between_check_and_use(tmp_path: Path) -> None:
+    new_device(tmp_path / "d", World())
+    offered = tmp_path / "offers"
+    offered.mkdir()
+    (offered / "a.bundle").write_bytes(bundle("a").to_bytes())
+    (offered / "a.manifest").write_bytes(permit(bundle("a")).to_bytes())
+
+    def rewrite(what: str, done: int, total: int) -> None:
+        if what == "fetch":  # it is read in place: checked, not copied
+            data = bytearray((offered / "a.bundle").read_bytes())
+            payloads = sum(size for _, size in bundle("a").manifest.payloads())
+            for at in range(len(data) - payloads, len(data)):
+                data[at] ^= 1
+            with open(offered / "a.bundle", "r+b") as file:
+                file.write(data)
+
+    before = without_journal(tmp_path / "d")
+    device = Device(tmp_path / "d", edge=World().edge(), progress=rewrite)
+    assert reason_of(lambda: device.update([DirectorySource(offered)])) == "E_DIGEST"
+    told = [entry.sentence for entry in device.history()]
+    assert any("the payload was changed while it was used" in sentence for sentence in told)
     assert without_journal(tmp_path / "d") == before
     assert device.status().state == "BASELINE"
 

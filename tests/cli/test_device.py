@@ -189,7 +189,7 @@ def test_interrupted_it_will_resume(here: Path, monkeypatch: pytest.MonkeyPatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("deltaseal.device.install.fetch_payload", interrupt)
+        patch.setattr("deltaseal.device.install.find_bundle", interrupt)
         ran = deltaseal("device", "update", *DEVICE, *OFFERS)
     assert ran.code == 26
     assert ran.err == (

@@ -599,19 +599,20 @@ class Prediction:
 
     def _size(self, kind: str, t: int, b: int, block: int) -> tuple[int, int]:
         base = self.last_new if b == self.last_old else self.target(kind, b, block)
-        target = self.near(t, base)
+        target = self.near(t, base, 2 * (t - b) + 256)
         return base + self.map(t) - self.map(b) & MASK if target is None else target, base
 
     def _distance(self, t: int, b: int) -> tuple[int, int]:
+        reach = 2 * (t - b) + 256
         if b in (self.last_old, self.shared.old):
             base = self.last_new if b == self.last_old else self.shared.new
-            target = self.near(t, base)
+            target = self.near(t, base, reach)
             return self.map(t) if target is None else target, base
         target = self.map(t)
-        base_near = self.near(b, target)
+        base_near = self.near(b, target, reach, backward=True)
         return target, self.map(b) if base_near is None else base_near
 
-    def near(self, x: int, anchor: int) -> int | None:
+    def near(self, x: int, anchor: int, reach: int, *, backward: bool = False) -> int | None:
         named = byte_named(self.old.regions, x, self.old_size)
         region = next((r for r in reversed(self._new_loaded) if r.address <= anchor), None)
         if named is None or region is None or anchor >= region.address + region.size:
@@ -621,7 +622,9 @@ class Prediction:
         for away in range(NEAR):
             for number in (here - away, here + away):
                 moved = self._copy_in(named[0], number)
-                if moved is not None:
+                if moved is None:
+                    continue
+                if (anchor - moved if backward else moved - anchor) & MASK < reach & MASK:
                     return moved
         return None
 

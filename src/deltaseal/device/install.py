@@ -11,10 +11,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 
-from deltaseal.bundle import VerifiedBundle
+from deltaseal.bundle import CheckedSource, VerifiedBundle
 from deltaseal.device.fetch import discard_others, fetch_payload, is_fetched
 from deltaseal.device.ledger import Retry
 from deltaseal.device.offers import Chosen, find_bundle
@@ -37,6 +37,7 @@ from deltaseal.errors import (
 )
 from deltaseal.manifest import Route
 from deltaseal.repo import Source
+from deltaseal.storage import FileSource
 
 __all__ = ["begin", "carry_on"]
 
@@ -56,6 +57,7 @@ class _Way:
 
     bundle: VerifiedBundle
     routes: dict[str, list[Route]]
+    in_place: dict[str, CheckedSource] = field(default_factory=dict)  # payloads of a bundle on a local disk
 
 
 def begin(up: Updater, chosen: Chosen, *, uid: int | None, retry: bool) -> None:
@@ -95,13 +97,21 @@ def _fetch(up: Updater, way: _Way, sources: Sequence[Source]) -> None:
 
 
 def _fetch_from_any(up: Updater, way: _Way, route: Route, sources: Sequence[Source]) -> None:
-    """Fetch one payload; where a source's bytes are bad, try the next source."""
-    if is_fetched(up, route):
+    """Fetch one payload; where a source's bytes are bad, try the next source.
+
+    A bundle that is a file on a local disk is read where it lies: its payload is checked, not copied.
+    """
+    if route.sha256 in way.in_place or is_fetched(up, route):
         return
     failure: DeltasealError | None = None
     for source in sources:
         try:
-            fetch_payload(up, find_bundle(up, [source], way.bundle.digest), route)
+            bundle = find_bundle(up, [source], way.bundle.digest)
+            if isinstance(bundle.source, FileSource):
+                way.in_place[route.sha256] = bundle.payload(route.sha256)
+                up.progress("fetch", route.size, route.size)
+            else:
+                fetch_payload(up, bundle, route)
             return
         except DigestError as error:
             failure = error
@@ -132,7 +142,8 @@ def _build_by_any(up: Updater, way: _Way, name: str, sources: Sequence[Source]) 
         route = routes[0]
         try:
             _fetch_from_any(up, way, route, sources)
-            build_component(up, up.work, way.bundle.manifest, name, route)
+            in_place = way.in_place.get(route.sha256)
+            build_component(up, up.work, way.bundle.manifest, name, route, in_place=in_place)
             return
         except _AT_FAULT as error:
             facts = {"component": name, "route": route.kind, **why(error)}

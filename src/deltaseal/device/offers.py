@@ -234,7 +234,8 @@ def _findings(up: Updater, offer: Offer, routes: dict[str, tuple[Route, ...]]) -
 def _found(up: Updater, component: str) -> str:
     """The digest of a baseline component now; a tree that cannot be read is not what was recorded."""
     try:
-        return up.store.tree_digest(BASELINE, component, up.base)
+        listing = up.checked[component] = up.store.listing(BASELINE, component, up.base)
+        return listing.digest.hex()
     except DeltasealError as error:
         return error.sentence
 

@@ -99,6 +99,7 @@ def finish_rebase(up: Updater) -> None:
             _make_baseline(store, slot, rebase.base)
     store.point(BASELINE)
     up.record(Event.SWITCHED, State.BASELINE, None)
+    up.store.confirmed()
     up.keep_slots()
     store.clear_fetch()
     up.refill_reserve()

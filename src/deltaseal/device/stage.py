@@ -11,6 +11,8 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 from deltaseal.bundle import CheckedSource
@@ -34,9 +36,15 @@ def open_slot(up: Updater, work: Improvement, document: bytes) -> None:
 
 
 def build_component(
-    up: Updater, work: Improvement, manifest: BundleManifest, name: str, route: Route
+    up: Updater,
+    work: Improvement,
+    manifest: BundleManifest,
+    name: str,
+    route: Route,
+    *,
+    in_place: CheckedSource | None,
 ) -> None:
-    """Build one touched component by one route.
+    """Build one touched component by one route, from the payload that was fetched, or as it lies elsewhere.
 
     Raises what ``trees.apply`` raises; ``DigestError`` if the payload, or the tree made of it, is not what
     was signed. What was made so far is removed by the next attempt.
@@ -50,16 +58,16 @@ def build_component(
         seconds=manifest.limits.seconds,
         entries=manifest.limits.entries,
     )
-    with up.store.inside(slot_name(work.slot)) as slot, up.store.inside(FETCH) as fetch:
+    with up.store.inside(slot_name(work.slot)) as slot:
         remove_tree(disk, slot, name)
         with (
-            disk.open_read(fetch, route.sha256) as payload,
+            _payload(up, route, in_place) as checked,
             up.store.inside(old_holder) as holder,
             disk.open_dir(holder, name) as old,
             disk.make_dir(slot, name) as dest,
         ):
-            listing = scan(disk, old, names=names, exclude=up.base.exclude)
-            checked = CheckedSource(payload, route.sha256)
+            checked_before = up.checked.get(name) if old_holder == BASELINE else None
+            listing = checked_before or scan(disk, old, names=names, exclude=up.base.exclude)
             made = apply(
                 disk,
                 old,
@@ -77,6 +85,15 @@ def build_component(
             expected=change.result_tree,
             found=made.digest.hex(),
         )
+
+
+@contextmanager
+def _payload(up: Updater, route: Route, in_place: CheckedSource | None) -> Iterator[CheckedSource]:
+    if in_place is not None:
+        yield in_place
+        return
+    with up.store.inside(FETCH) as fetch, up.store.disk.open_read(fetch, route.sha256) as payload:
+        yield CheckedSource(payload, route.sha256)
 
 
 def finish_slot(up: Updater, work: Improvement) -> None:

@@ -46,7 +46,7 @@ from deltaseal.storage import (
     write_file,
 )
 from deltaseal.storage.recipes import temporary_name
-from deltaseal.trees import Names, scan
+from deltaseal.trees import Listing, Names, scan
 from deltaseal.trust import PrivateKey, Trust, UnverifiedDocument, strict_json
 
 __all__ = ["BASELINE", "RESERVE_BYTES", "Identity", "Store", "slot_name"]
@@ -269,9 +269,12 @@ class Store:
 
     def tree_digest(self, holder: str, component: str, base: Base) -> str:
         """Hash a component's tree in ``baseline`` or a slot. Raises ``TreeError`` or ``StorageError``."""
+        return self.listing(holder, component, base).digest.hex()
+
+    def listing(self, holder: str, component: str, base: Base) -> Listing:
+        """Scan and hash a component's tree in ``baseline`` or a slot. Raises as :meth:`tree_digest`."""
         with self.inside(holder) as at, self.disk.open_dir(at, component) as tree:
-            listing = scan(self.disk, tree, names=cast(Names, base.names), exclude=base.exclude)
-        return str(listing.digest.hex())
+            return scan(self.disk, tree, names=cast(Names, base.names), exclude=base.exclude)
 
     def baseline_faults(self, base: Base) -> dict[str, str]:
         """Components of the baseline that differ from the device's record, each with what was found."""

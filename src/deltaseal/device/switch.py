@@ -120,6 +120,7 @@ def finish_rollback(up: Updater) -> None:
         up.record(Event.SWITCHED, State.BASELINE, up.ledger.work)
     else:
         break_off(up, "neither the former slot nor the baseline has a good digest")
+    up.store.confirmed()
     up.keep_slots(up.ledger.active)
     up.store.clear_fetch()
     up.refill_reserve()
@@ -151,6 +152,7 @@ def finish_removal(up: Updater) -> None:
     up.store.give_up_reserve()
     up.store.point(BASELINE)
     up.record(Event.SWITCHED, State.BASELINE, up.ledger.work or up.ledger.active)
+    up.store.confirmed()
     up.keep_slots()
     up.store.clear_fetch()
     up.refill_reserve()

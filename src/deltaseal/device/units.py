@@ -24,7 +24,6 @@ SuccessExitStatus=20 23 24 27
 Nice=10
 IOSchedulingClass=idle
 NoNewPrivileges=yes
-PrivateTmp=yes
 ProtectSystem=strict
 ReadWritePaths={store}
 """

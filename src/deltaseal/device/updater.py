@@ -8,7 +8,7 @@ carries out what the vendor ordered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deltaseal.device.journal import Journal
@@ -18,6 +18,7 @@ from deltaseal.device.store import Identity, Store
 from deltaseal.edge import Edge
 from deltaseal.errors import BrokenError, DeltasealError, SpaceError
 from deltaseal.manifest import Catalogue, Policy, effective_now
+from deltaseal.trees import Listing
 from deltaseal.trust import Trust
 
 __all__ = ["Progress", "Updater"]
@@ -36,6 +37,9 @@ class Updater:
     trust: Trust
     policy: Policy
     progress: Progress
+    # Baseline components as the checks of this run found them, so that staging need not scan them again. It
+    # hashes whatever it uses of them: what changed meanwhile is noticed there.
+    checked: dict[str, Listing] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:

@@ -33,6 +33,7 @@ _HEALTH_WORDS: Final = {
     "not checked": "Its trial found nothing to check: no health hook is there, and no listed program ran.",
 }
 
+_PENDING_WORDS: Final = {"relaunch": "start those programs again", "restart": "restart the device"}
 _WHO: Final = {"device": "this device, by itself", "you": "you, or whoever looks after this device"}
 
 _ONLY_ITSELF: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -219,6 +220,8 @@ def _when(problem: Problem) -> str:
 
 def _next(status: Status) -> str:
     what = status.next_step.what
+    if status.pending and status.pending.what == what:
+        what = _PENDING_WORDS[what]
     return _section(
         "next",
         "What comes next",
