@@ -83,8 +83,11 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     ds_derivations derivations = {0};
-    ds_match_options match = {
-        .rounds = options->rounds, .threads = options->threads, .progress = tell_round, .context = (void *)options};
+    ds_match_options match = {.coding = options->modelled ? DS_PRICES_MODEL : DS_PRICES_STREAMS,
+                              .rounds = options->rounds,
+                              .threads = options->threads,
+                              .progress = tell_round,
+                              .context = (void *)options};
     if (match.rounds == 0)
         match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
     DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
@@ -148,6 +151,12 @@ const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsig
     *size = creation->modelled.size;
     *table = creation->table;
     return creation->modelled.data;
+}
+
+uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name) {
+    bool known = creation->model != NULL && index < DS_DECISIONS;
+    *name = known ? ds_decision_rows[index].name : NULL;
+    return known ? ds_model_cost(creation->model, index) : 0;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

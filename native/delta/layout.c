@@ -164,7 +164,8 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
     DS_TRY(code_layout(c, DERIVATION_COUNT, &count));
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
-    DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
+    if (!c->writing)
+        DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
     for (uint64_t i = 0; i < count; i++) {
         DS_TRY(code_derivation(c, new_size, &derivations->list.items[i]));
         if (c->writing)
@@ -330,7 +331,8 @@ ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_a
     DS_TRY(code_layout(c, BLOCK_COUNT, &count));
     if (count > new_size)
         return DS_E_DELTA;
-    DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, c->writing ? count + 1 : 1));
+    if (!c->writing)
+        DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
     for (uint64_t i = 0; i < count; i++) {
         if (i == blocks->list.capacity)
             DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, i + BLOCKS_AHEAD));
