@@ -172,8 +172,10 @@ static ds_status find_partner(finder *f, ds_span content, uint64_t *partner, uin
     uint64_t best = 0;
     for (uint64_t i = 1; i < count; i++)
         best = f->shared[i] > f->shared[best] ? i : best;
-    *partner = count == 0 || f->shared[best] == 0 || f->shared[best] * SHARE < mine.list.count ? NOBODY : best;
-    *share = *partner == NOBODY ? 0 : f->shared[best] * 256 / mine.list.count;
+    bool resembles =
+        mine.list.count > 0 && count > 0 && f->shared[best] > 0 && f->shared[best] * SHARE >= mine.list.count;
+    *partner = resembles ? best : NOBODY;
+    *share = resembles ? f->shared[best] * 256 / mine.list.count : 0;
     DS_VEC_FREE(f->arena, &mine.list);
     return DS_OK;
 }

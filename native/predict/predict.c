@@ -148,12 +148,17 @@ static uint64_t reach_of(const ds_prediction *p) {
     return 2 * (p->old_target - p->old_base) + NEAR_REACH;
 }
 
+/* As far as the map says; as far as it was, where that is out of reach. */
+static uint64_t keep_distance(const ds_prediction *p, uint64_t distance) {
+    return distance < reach_of(p) ? distance : p->old_target - p->old_base;
+}
+
 static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
     const ds_map *map = predictor->map;
     p->base = p->old_base == predictor->last_old ? predictor->last_new
                                                  : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
     if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
-        p->target = p->base + (ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
+        p->target = p->base + keep_distance(p, ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
 }
 
 static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
@@ -162,11 +167,11 @@ static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
     if (follows || p->old_base == predictor->distance_base.old_base) {
         p->base = follows ? predictor->last_new : predictor->distance_base.new_base;
         if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
-            p->target = ds_map_address(map, p->old_target);
+            p->target = p->base + keep_distance(p, ds_map_address(map, p->old_target) - p->base);
     } else {
         p->target = ds_map_address(map, p->old_target);
         if (!find_near(predictor, p->old_base, p->target, true, reach_of(p), &p->base))
-            p->base = ds_map_address(map, p->old_base);
+            p->base = p->target - keep_distance(p, p->target - ds_map_address(map, p->old_base));
     }
 }
 

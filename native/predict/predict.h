@@ -9,7 +9,7 @@
  *  4. Bases are mapped like targets, but for three groups of kinds whose field tells how far a place in a
  *     function is from another one. What matters there is the distance, and old bytes may be copied twice,
  *     so both ends are looked for near each other: in the block that holds the one that is known, and NEAR - 1
- *     on either side, but not much farther apart than they were.
+ *     on either side, but not much farther apart than they were; else they keep their distance.
  *      - sizes: the start is known, mostly from the reference before; the end is looked for.
  *      - distances (ULEB128): the start is the target of the reference before; or the base of the distance
  *        before, where both are the same; else the end is mapped, and the start looked for. A base whose first

@@ -335,6 +335,57 @@ static void test_seeds(ds_arena *arena) {
     free(data);
 }
 
+/* Lists that the runtimes of Objective-C and Swift go through: pointers that count from their own places. */
+static void test_relative_pointers(ds_arena *arena) {
+    enum { METHODS = 0x900, TYPES = 0x980, FIELDS = 0x9c0 };
+    builder b = {0};
+    put32(&b, 0, 0xfeedfacf);
+    put32(&b, 4, ARM64);
+    put32(&b, 12, 6);
+    uint64_t text = segment(&b, "__TEXT", TEXT_VM, 0, 0x1000, 3);
+    section(&b, text, "__objc_methlist", TEXT_VM + METHODS, METHODS, 0x40, 0);
+    section(&b, text + 80, "__swift5_types", TEXT_VM + TYPES, TYPES, 0x10, 0);
+    section(&b, text + 160, "__swift5_fieldmd", TEXT_VM + FIELDS, FIELDS, 0x30, 0);
+    put32(&b, METHODS, 0x8000000f); /* relative, of 12 bytes, two flags */
+    put32(&b, METHODS + 4, 1);
+    put32(&b, METHODS + 8, 0x100);
+    put32(&b, METHODS + 16, (uint64_t)-0x80);
+    put32(&b, METHODS + 0x18, 0x8000000c); /* behind padding to 8 */
+    put32(&b, METHODS + 0x1c, 1);
+    put32(&b, METHODS + 0x20, 0x200);
+    put32(&b, METHODS + 0x30, 0x18); /* pointers of 8 bytes */
+    put32(&b, METHODS + 0x34, 1);
+    put32(&b, METHODS + 0x38, 0x300);
+    put32(&b, TYPES, 0x40);
+    put32(&b, TYPES + 8, 0x41); /* an indirect one */
+    put32(&b, FIELDS, 0x10);
+    put16(&b, FIELDS + 10, 12);
+    put32(&b, FIELDS + 12, 1);
+    put32(&b, FIELDS + 16, 2); /* flags */
+    put32(&b, FIELDS + 20, 0x30);
+    put32(&b, FIELDS + 24, 0x20);
+    put32(&b, FIELDS + 28, 0x50); /* the next one, whose records are of no known size */
+    put32(&b, FIELDS + 44, 0x60);
+    ds_image image = parse(arena, b.bytes, FILE_SIZE);
+    static const struct {
+        ds_offset at;
+        uint32_t distance; /* 0: none */
+    } pointers[] = {{METHODS + 8, 0x100}, {METHODS + 12, 0},       {METHODS + 16, (uint32_t)-0x80},
+                    {METHODS + 20, 0},    {METHODS + 0x20, 0x200}, {METHODS + 0x38, 0},
+                    {TYPES, 0x40},        {TYPES + 4, 0},          {TYPES + 8, 0x41},
+                    {FIELDS, 0x10},       {FIELDS + 16, 0},        {FIELDS + 20, 0x30},
+                    {FIELDS + 24, 0x20},  {FIELDS + 28, 0x50},     {FIELDS + 44, 0}};
+    for (unsigned i = 0; i < DS_COUNT(pointers); i++) {
+        ds_address target = TEXT_VM + pointers[i].at + (ds_address)(int64_t)(int32_t)pointers[i].distance;
+        if (pointers[i].distance == 0)
+            CHECK(ref_at(&image, pointers[i].at) == NULL);
+        else
+            CHECK(has_ref(&image, pointers[i].at, DS_REF_PREL32, target));
+    }
+    CHECK(ds_is_sound(&image));
+    ds_image_free(&image);
+}
+
 static void test_not_claimed(ds_arena *arena) {
     builder b;
     begin(&b, 7, 2, 0x400); /* 32-bit */
@@ -490,6 +541,7 @@ int main(void) {
     test_linkedit(arena);
     test_opcodes(arena);
     test_seeds(arena);
+    test_relative_pointers(arena);
     test_not_claimed(arena);
     test_signatures(arena);
     test_stale_tail(arena);

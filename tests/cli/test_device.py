@@ -279,7 +279,7 @@ def test_a_rebase_brings_a_broken_device_back(here: Path) -> None:
 def test_processes_of_a_device_that_nobody_uses(here: Path) -> None:
     assert must("device", "processes", *DEVICE).out.splitlines() == [
         "in use: macOS 26.3.1",
-        "no program that can be seen uses what it replaced",
+        "no program that can be seen uses anything that was replaced",
     ]
     assert must("device", "processes", *DEVICE, "--json").json["replaced"] == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,13 @@ from deltaseal.device.ledger import Ledger
 from deltaseal.device.recovery import classify
 from deltaseal.device.states import RECOVERY, Answer, Pointer, State
 from deltaseal.edge import HookResult
-from deltaseal.errors import DeltasealError
+from deltaseal.errors import BrokenError, DeltasealError
 from deltaseal.storage import File, PowerCut, SimulatedDisk
 from deltaseal.storage.simulated import Leaf
 
 ROOT = Path("/d")
-POINTERS = ("baseline", "slot-1", "slot-2", "slot-9", None)
+POINTERS = ("baseline", "slot-1", "slot-2", "slot-8", "slot-9", None)
+PLANTED = ("slot-1", "slot-2", "slot-8")  # made where they are missing; slot-9 is never there
 Disk = dict[str, Leaf]
 
 
@@ -90,6 +92,11 @@ def stops() -> dict[tuple[str, State], Disk]:
         made["second", state] = disk
     for state, disk in _stops(_start(letters="a", hook=True), "b", sick).items():
         made.setdefault(("second", state), disk)
+    waiting = SimulatedDisk(_start(letters="a", hook=False).snapshot())
+    offer = source(bundle("b", activation="restart"))
+    Device(ROOT, edge=World().edge(), disk=waiting).update([offer])
+    for state, disk in _stops(waiting, "remove", World()).items():
+        made["waiting", state] = disk
     for act in ("remove", "rebase"):
         for state, disk in _stops(_start(letters="a", hook=False), act, World()).items():
             made.setdefault(("second", state), disk)
@@ -97,9 +104,17 @@ def stops() -> dict[tuple[str, State], Disk]:
 
 
 def _pointed(content: Disk, pointer: str | None) -> SimulatedDisk:
+    """The disk with another pointer, which leads to a slot that somebody made where there was none."""
     changed = {path: leaf for path, leaf in content.items() if path != "d/active"}
     if pointer is not None:
         changed["d/active"] = ("link", pointer)
+    if pointer in PLANTED and f"d/{pointer}" not in content:
+        like = next((path for path in sorted(content) if re.fullmatch("d/slot-[0-9]+", path)), "d/baseline")
+        changed |= {
+            path.replace(like, f"d/{pointer}", 1): leaf
+            for path, leaf in content.items()
+            if path == like or path.startswith(f"{like}/")
+        }
     return SimulatedDisk(changed)
 
 
@@ -151,7 +166,7 @@ def test_a_pair_that_says_stay_changes_nothing() -> None:
     for (scene, state), content in stops().items():
         for pointer in POINTERS:
             disk = _pointed(content, pointer)
-            kind = classify(ledger_of(content), _leads(content, pointer))
+            kind = classify(ledger_of(content), _leads(pointer))
             if RECOVERY[state][kind] is not Answer.STAY or kind is Pointer.GONE:
                 continue
             before = disk.snapshot()
@@ -162,8 +177,8 @@ def test_a_pair_that_says_stay_changes_nothing() -> None:
             }, scene
 
 
-def _leads(content: Disk, pointer: str | None) -> str | None:
-    return pointer if f"d/{pointer}" in content else None
+def _leads(pointer: str | None) -> str | None:
+    return None if pointer == "slot-9" else pointer
 
 
 def test_what_was_being_written_is_removed() -> None:
@@ -261,3 +276,46 @@ def test_what_a_killed_process_left_visible_is_made_durable_before_it_is_acted_u
             "symlink /d/.new-active"
         )
     assert met == 1
+
+
+# A pair that cannot be: without a former the baseline is the former; without work there is no new slot.
+IMPOSSIBLE = {
+    (State.BASELINE, Pointer.NEW),
+    (State.BASELINE, Pointer.BASELINE),
+    (State.ACTIVE, Pointer.NEW),
+    (State.REBASING, Pointer.NEW),
+}
+
+
+def test_every_pair_that_can_be_is_met() -> None:
+    met = {
+        (state, classify(ledger_of(content), _leads(pointer)))
+        for (_, state), content in stops().items()
+        for pointer in POINTERS
+    }
+    broken = {(State.BROKEN, pointer) for pointer in Pointer}  # has a test of its own
+    pairs = {(state, pointer) for state in State for pointer in Pointer}
+    assert pairs - met - broken == IMPOSSIBLE
+
+
+@pytest.mark.parametrize("pointer", POINTERS, ids=str)
+def test_a_broken_device_stays_as_it_is_whatever_its_pointer(pointer: str | None) -> None:
+    content = dict(stops()["second", State.ACTIVE])
+    for path in content:
+        if path.startswith("d/") and path.endswith("app/lib/engine.so"):
+            content[path] = ("file", b"rotten", 0o644)
+    disk = SimulatedDisk(content)
+    device = Device(ROOT, edge=World().edge(), disk=disk)
+    with pytest.raises(BrokenError):
+        device.recover()
+    assert ledger_of(disk.snapshot()).state is State.BROKEN
+    disk = _pointed(disk.snapshot(), pointer)
+    before = disk.snapshot()
+    device = Device(ROOT, edge=World().edge(), disk=disk)
+    for act in (device.recover, device.remove, device.request):
+        with pytest.raises(BrokenError):
+            act()
+    assert disk.snapshot() == before
+    device.rebase(signed_base(), Path("/trees"))
+    assert _shown(disk) == component("app", 0)
+    assert device.verify() == ()

@@ -49,6 +49,7 @@ def test_the_fourth_boot_that_nobody_confirmed_ends_on_the_baseline(device: Devi
     assert live(device.path) == component("app", 0)
     assert not (device.path / "reserve").exists()
     assert "deltaseal-rescue left slot-1" in device.verify()[0].sentence
+    assert [problem.kind for problem in device.status().problems] == ["rescued"]
 
     status = device.recover()
     assert (status.state, device.verify()) == ("BASELINE", ())

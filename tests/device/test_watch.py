@@ -86,6 +86,9 @@ def test_the_owners_programs_say_what_the_system_does_not(device: Device, world:
     for status, said in ((0, True), (1, False), (2, None), (None, None), (126, None)):
         world.hooks["metered"] = HookResult(status, "")
         assert watching_edge(device.path, world.edge()).metered() is said
+    world.battery = 90  # the system knows better
+    assert watching_edge(device.path, world.edge()).battery() == 90
+    world.battery = None
     world.hooks["battery"] = HookResult(0, "5")
     assert once(device, world, source(bundle("a"))).exit_code == 24
 

@@ -599,18 +599,28 @@ class Prediction:
 
     def _size(self, kind: str, t: int, b: int, block: int) -> tuple[int, int]:
         base = self.last_new if b == self.last_old else self.target(kind, b, block)
-        target = self.near(t, base, 2 * (t - b) + 256)
-        return base + self.map(t) - self.map(b) & MASK if target is None else target, base
+        reach = 2 * (t - b) + 256
+        target = self.near(t, base, reach)
+        if target is None:
+            target = base + self._keep(self.map(t) - self.map(b), t - b, reach) & MASK
+        return target, base
+
+    def _keep(self, distance: int, old: int, reach: int) -> int:
+        return distance if distance & MASK < reach & MASK else old
 
     def _distance(self, t: int, b: int) -> tuple[int, int]:
         reach = 2 * (t - b) + 256
         if b in (self.last_old, self.shared.old):
             base = self.last_new if b == self.last_old else self.shared.new
             target = self.near(t, base, reach)
-            return self.map(t) if target is None else target, base
+            if target is None:
+                target = base + self._keep(self.map(t) - base, t - b, reach) & MASK
+            return target, base
         target = self.map(t)
         base_near = self.near(b, target, reach, backward=True)
-        return target, self.map(b) if base_near is None else base_near
+        if base_near is None:
+            base_near = target - self._keep(target - self.map(b), t - b, reach) & MASK
+        return target, base_near
 
     def near(self, x: int, anchor: int, reach: int, *, backward: bool = False) -> int | None:
         named = byte_named(self.old.regions, x, self.old_size)

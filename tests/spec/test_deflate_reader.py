@@ -7,10 +7,8 @@ import zlib
 from pathlib import Path
 
 import pytest
-
-from tests.native.images import ROOT, driver
-
-from .deflate_reader import DeflateError, recipe_of, stream_of, take_apart
+from native.images import ROOT, driver
+from spec.deflate_reader import DeflateError, recipe_of, stream_of, take_apart
 
 SEEDS = ROOT / "native/fuzz/seeds/deflate"
 STREAMS = [

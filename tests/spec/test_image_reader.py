@@ -11,8 +11,8 @@ from native.images import CORPUS, SEEDS
 from spec.delta_reader import OldImage, Region, decode
 from spec.image_reader import parse
 from spec.image_reader_macho import Macho
-from spec.image_reader_model import B, Building, Table
-from spec.image_reader_unwind import Function, read_exceptions
+from spec.image_reader_model import B, Building, Cursor, Table
+from spec.image_reader_unwind import Function, read_exceptions, read_program
 from support.made_images import (
     AARCH64,
     ALLOC,
@@ -233,6 +233,16 @@ def test_example_of_unwind() -> None:
         (0xE0A, "ULEB_SIZE1", 0x104BB),
         (0xE0B, "ULEB2", 0x10540),
         (0xE10, "PREL32", 0x10810),
+    ]
+
+
+def test_example_of_a_frame_program() -> None:
+    program = bytes.fromhex("410E1002 5A0A0E08 000000")
+    image = Building(bytes(0xD21) + program)
+    read_program(image, Cursor(image.data, 0xD21, len(image.data)), 1, 0x104B0)
+    assert [(r.offset, r.kind, r.base, r.target) for r in image.added] == [
+        (0xD21, "STEP6", 0x104B0, 0x104B0),
+        (0xD25, "STEP8", 0x104B1, 0x1050A),
     ]
 
 

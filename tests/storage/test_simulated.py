@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import random
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from deltaseal.errors import LockedError, SpaceError, StorageError
 from deltaseal.storage import PowerCut, SimulatedDisk
+from deltaseal.storage.volume import Tear
 
 
 def put(disk, at, name, data):
@@ -221,3 +223,103 @@ def test_a_cut_never_invents_and_a_full_sync_loses_nothing(steps, seed):
             disk.sync(file)
     disk.sync_dir(root)
     assert disk.crash("durable").snapshot() == disk.crash(random.Random(seed)).snapshot() == disk.snapshot()
+
+
+# ---- what is pending, and choices from it ---------------------------------------------------------------
+
+
+def test_every_pending_change_can_survive_alone():
+    disk = SimulatedDisk({"a": ("file", b"a", 0o644)})
+    root = disk.open_root("/")
+    disk.rename(root, "a", root, "b")
+    disk.set_mode(root, "b", 0o755)
+    with disk.open_append(root, "b") as file:
+        file.write(b"!")
+    assert [type(each).__name__ for each in disk.pending] == ["Naming", "NewMode", "Write"]
+    assert disk.after_cut({0: None}).leaves == {"b": ("file", b"a", 0o644)}
+    assert disk.after_cut({1: None}).leaves == {"a": ("file", b"a", 0o755)}
+    assert disk.after_cut({2: None}).leaves == {"a": ("file", b"a!", 0o644)}
+
+
+@pytest.mark.parametrize(
+    ("tear", "data"),
+    [
+        (Tear(2), b"..ab"),
+        (Tear(2, "zeros"), b"..ab\0\0"),
+        (Tear(2, "tail"), b"..\0\0cd"),
+        (Tear(0), b".."),
+    ],
+)
+def test_a_write_is_torn_as_asked(tear, data):
+    disk = SimulatedDisk({"a": ("file", b"..", 0o644)})
+    with disk.open_append(disk.open_root("/"), "a") as file:
+        file.write(b"abcd")
+    assert disk.after_cut({0: tear}).leaves["a"] == ("file", data, 0o644)
+
+
+def test_equal_states_have_equal_digests_and_others_do_not():
+    disk = SimulatedDisk({"a": ("file", b"a", 0o644)})
+    before = disk.after_cut()
+    with disk.open_append(disk.open_root("/"), "a") as file:
+        file.write(b"!")
+        assert disk.after_cut().digest == before.digest == SimulatedDisk.of(before).after_cut().digest
+        disk.sync(file)
+    assert disk.after_cut().digest != before.digest
+    assert disk.after_cut().sha256("a") == hashlib.sha256(b"a!").digest()
+    for other in ({"a": ("file", b"a", 0o755)}, {"b": ("file", b"a", 0o644)}, {"a": ("link", "a")}, {}):
+        assert SimulatedDisk(other).after_cut().digest != before.digest
+
+
+def test_equal_keys_mean_equal_states():
+    disk = SimulatedDisk({"a": ("file", b"a", 0o644)})
+    root = disk.open_root("/")
+    seen = {}
+    for step in range(6):
+        disk.symlink(root, f"n{step}", "x")
+        if step == 3:
+            disk.sync_dir(root)
+        for kept in ({}, {0: None}, dict.fromkeys(range(len(disk.pending)))):
+            if all(place < len(disk.pending) for place in kept):
+                seen.setdefault(disk.key(kept), set()).add(disk.after_cut(kept).digest)
+    assert all(len(states) == 1 for states in seen.values())
+    assert len(seen) < 18  # some were equal
+
+
+def test_before_each_operation_somebody_is_asked():
+    asked = []
+
+    def before(operation):
+        asked.append((operation.index, str(operation), operation.change))
+        return errno.EDQUOT if operation.action == "symlink" else None
+
+    disk = SimulatedDisk(before=before)
+    root = disk.open_root("/")
+    put(disk, root, "a", b"x")
+    with pytest.raises(SpaceError):
+        disk.symlink(root, "l", "x")
+    assert asked == [(0, "open_root /", None), (1, "create /a", 0), (2, "write /a", 1), (3, "symlink /l", 2)]
+    assert set(disk.snapshot()) == {"a"}
+
+
+def test_the_power_can_be_cut_from_there():
+    disk = SimulatedDisk()
+    disk.before = lambda operation: disk.cut() if operation.action == "create" else None
+    root = disk.open_root("/")
+    with pytest.raises(PowerCut):
+        put(disk, root, "a", b"")
+    disk.before = None
+    with pytest.raises(PowerCut):
+        disk.names(root)
+
+
+def test_tampering_is_seen_through_open_handles_and_is_durable():
+    disk = SimulatedDisk({"d/a": ("file", b"good", 0o644)})
+    at = disk.open_dir(disk.open_root("/"), "d")
+    with disk.open_read(at, "a") as file:
+        disk.tamper("d/a", ("file", b"evil", 0o600))
+        assert file.read(9) == b"evil"
+    assert disk.crash().snapshot()["d/a"] == ("file", b"evil", 0o600)
+    disk.tamper("d/a", None)
+    disk.tamper("d/a", ("link", "/etc"))
+    assert disk.read_link(at, "a") == "/etc"
+    assert len(disk.operations) == 5 and disk.changes == 0

@@ -170,33 +170,44 @@ def damaged(image: bytes, seed: int, *, front: int = 400) -> bytes:
     return bytes(data[: draw.randrange(len(data))] if draw.random() < 0.05 else data)
 
 
-_KINDS = [1, 2, 4, 5, 6, 11, 14, 15, 16, 19, 0x6FFFFFF6, 0x6FFFFFFD, 0x6FFFFFFE]
-_NAMES = b"\0.got\0.plt\0.eh_frame\0.got.plt\0"
+_KINDS = [1, 1, 2, 4, 5, 6, 7, 11, 14, 15, 16, 19, 0x6FFFFFF6, 0x6FFFFFFD, 0x6FFFFFFE]
+_SECTION_NAMES = [".got", ".plt", ".eh_frame", ".got.plt", ".note.stapsdt", ".rodata", ".data", ".gopclntab"]
+_NAMES = b"\0" + "\0".join(_SECTION_NAMES).encode() + b"\0"
+_NAMED = [_NAMES.index(name.encode() + b"\0") for name in _SECTION_NAMES]
+_NOTE = struct.pack("<III8s3Q6s", 8, 30, 3, b"stapsdt", _LOADED + 64, 0, _LOADED + 99, b"p\0n\0\0")
+_GO_HEADER = struct.pack("<IHBBQQQ5Q", 0xFFFFFFF1, 0, 1, 8, 1, 0, _LOADED + 64, 72, 76, 80, 84, 96)
+_GO = (
+    _GO_HEADER
+    + b"\0\0\0\0" * 3
+    + bytes([0, 2, 3, 2, 0x81, 1, 0, 0, 4, 4, 0, 0])
+    + struct.pack("<3I", 0, 12, 0)
+)
+_GO += struct.pack("<3I3I", 0, 0, 0, 0, 1, 2) + struct.pack("<3I", 7, 2, 0) + struct.pack("<3I", 0, 1, 7)
 
 
 def crowded(seed: int) -> bytes:
     """Many sections of every kind over the same bytes, more than a reader looks at."""
     draw = random.Random(seed)
     size, count = 3000, draw.randrange(8, 30)
-    body = bytes(160 * draw.randrange(2))
+    body = draw.choice([b"", bytes(160), _NOTE * 4, _GO])
     while len(body) < size:
         word = draw.choice(
             [_LOADED + draw.randrange(size), _LOADED + 1 | draw.getrandbits(20), 0, draw.getrandbits(64)]
         )
         body += struct.pack("<Q", word)
-    headers = bytearray(64)
+    headers, first = bytearray(64), _NAMED[-1] if body.startswith(_GO) else _NAMED[0]
     for number in range(count):
         at = 8 * draw.randrange(size // 16) if number else 0
         length = len(body) - at if number == 0 else draw.randrange(size - at)
         kind, flags = draw.choice(_KINDS) if number else 1, draw.choice([ALLOC, ALLOC, CODE])
         place = (_LOADED + 64 + at, 64 + at, length, draw.randrange(count), 0, 1, 0)
-        headers += struct.pack("<IIQQQQIIQQ", draw.choice([1, 6, 11, 21]), kind, flags, *place)
+        headers += struct.pack("<IIQQQQIIQQ", draw.choice(_NAMED) if number else first, kind, flags, *place)
     names_at = 64 + len(body)
     headers += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, names_at, len(_NAMES), 0, 0, 1, 0)
     at, machine = names_at + len(_NAMES), draw.choice([X86_64, AARCH64])
     front = (
         b"\x7fELF\x02\x01\x01",
-        3,
+        draw.choice([2, 3]),
         machine,
         1,
         _LOADED + 64,

@@ -158,6 +158,9 @@ def macho(seed: int, cpu: int) -> bytes:
         (0x18E8, _FRAMES),
         (0x1A00, _EXCEPTIONS),
         (0x1B00, struct.pack("<2I", 0x1040, 0x1080)),
+        (0x1C00, _METHODS),
+        (0x1C40, struct.pack("<4i", 0x80, 0, -0x41, 5)),
+        (0x1C80, struct.pack("<2i2HI", 16, 0, 0, 12, 2) + struct.pack("<I2i", 2, 0x30, -0x40) * 3),
         (_DATA, words),
     ]
     for place, content in pieces:
@@ -167,6 +170,11 @@ def macho(seed: int, cpu: int) -> bytes:
     front = header + b"".join(commands)
     image[: len(front)] = front
     return bytes(image)
+
+
+_METHODS = struct.pack("<2I3iI", 0x8000000C, 1, 0x100, 0, -0x800, 0) + struct.pack(
+    "<2I3i", 0x8000000D, 1, 8, 12, 16
+)
 
 
 def _symbols() -> bytes:
@@ -192,6 +200,9 @@ def _commands(places: dict[str, tuple[int, int]], end: int, arm: bool, chained: 
         _section("__TEXT", "__eh_frame", 0x18E8, len(_FRAMES), 0),
         _section("__TEXT", "__gcc_except_tab", 0x1A00, len(_EXCEPTIONS), 0),
         _section("__TEXT", "__init_offsets", 0x1B00, 8, 22),
+        _section("__TEXT", "__objc_methlist", 0x1C00, len(_METHODS), 0),
+        _section("__TEXT", "__swift5_types", 0x1C40, 16, 0),
+        _section("__TEXT", "__swift5_fieldmd", 0x1C80, 52, 0),
     ]
     data = [
         _section("__DATA", "__data", _DATA, 0x100, 0),

@@ -16,7 +16,8 @@
  *      the last row (without sections: the order of ds_elf_dynamic_tables)
  *   4. .eh_frame_hdr, then .eh_frame if its sections gave no function, exception tables
  *   5. .symtab
- *   6. code, by address
+ *   6. Go's tables, words of programs at fixed addresses, probes
+ *   7. code, by address
  *
  * Function starts, from which code is decoded: entry point, DT_INIT, DT_FINI, defined symbols
  * of type FUNC and GNU_IFUNC, FDEs, 16-byte entries of .plt (x86-64); and each region's start.

@@ -97,7 +97,7 @@ def process_lines(found: Processes) -> list[str]:
 def _processes(found: Processes) -> Iterator[str]:
     yield f"in use: {found.name}"
     if not found.replaced:
-        yield "no program that can be seen uses what it replaced"
+        yield "no program that can be seen uses anything that was replaced"
     for process in found.replaced:
         yield f"{_who(process)} still uses"
         yield from (f"  {_file(image)}" for image in process.images)

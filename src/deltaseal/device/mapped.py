@@ -12,6 +12,7 @@ was does not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ class Images:
         mine = self._mapped_id(process, mapping)
         if (place := self._replaced_ids.get(mine)) is not None:
             return self._told(place, BUILD_ID, mine, Kind.REPLACED)
-        if (place := self._current_ids.get(mine)) is not None and mine not in self._other_ids:
+        if (place := self._rival_ids.get(mine)) is not None and mine not in self._other_ids:
             return self._told(place, BUILD_ID, mine, Kind.CURRENT)
         return None
 
@@ -162,17 +163,37 @@ class Images:
 
     @cached_property
     def _current_ids(self) -> dict[str, _Place]:
-        """Build-ids of the components in use."""
+        """Build-ids of all that is in use."""
         return self._ids(place for place in self._files if place[0] == self._current.get(place[1]))
+
+    @cached_property
+    def _in_several(self) -> frozenset[str]:
+        """Components that lie in the store in more than one state: of no other can a file be replaced."""
+        holders = {(place[0], place[1]) for place in self._files}
+        counted = Counter(component for _, component in holders)
+        return frozenset(component for component, number in counted.items() if number > 1)
+
+    @cached_property
+    def _rival_ids(self) -> dict[str, _Place]:
+        """Build-ids of what is in use, where something else lies beside it."""
+        return self._ids(
+            place
+            for place in self._files
+            if place[1] in self._in_several and place[0] == self._current.get(place[1])
+        )
 
     @cached_property
     def _other_ids(self) -> dict[str, _Place]:
         """Build-ids of what lies in the store and is not in use; it may have the same bytes as what is."""
-        return self._ids(place for place in self._files if place[0] != self._current.get(place[1]))
+        return self._ids(
+            place
+            for place in self._files
+            if place[1] in self._in_several and place[0] != self._current.get(place[1])
+        )
 
     @cached_property
     def _replaced_ids(self) -> dict[str, _Place]:
-        return {id: place for id, place in self._other_ids.items() if id not in self._current_ids}
+        return {id: place for id, place in self._other_ids.items() if id not in self._rival_ids}
 
     def _ids(self, places: Iterable[_Place]) -> dict[str, _Place]:
         return {id: place for place in places if (id := self._id_of(place))}

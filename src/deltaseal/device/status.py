@@ -41,7 +41,7 @@ def status_of(
     shown = ledger.work if ledger.state in SWITCHED and ledger.work else ledger.active
     letter = shown.letter if shown else None
     waiting = pending(edge, store, base, ledger.switch, shown)
-    problems = (*_unreadable(policy), *_problems(ledger, base))
+    problems = (*_unreadable(policy), *_rescued(store, shown), *_problems(ledger, base))
     return Status(
         device=identity.id,
         model=identity.model,
@@ -97,6 +97,12 @@ def _bytes_fetched(store: Store) -> int:
 def _unreadable(policy: Policy | DeltasealError) -> Iterator[Problem]:
     if isinstance(policy, DeltasealError):
         yield Problem("policy", "policy.toml", policy.sentence, policy.reason)
+
+
+def _rescued(store: Store, shown: Improvement | None) -> Iterator[Problem]:
+    """What the rescue did since the last run: the state that is shown is that of the journal."""
+    if sentence := store.rescued():
+        yield Problem("rescued", shown.id if shown else "baseline", f"{sentence}; the next run journals it")
 
 
 def _problems(ledger: Ledger, base: Base) -> Iterator[Problem]:

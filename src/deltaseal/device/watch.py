@@ -59,16 +59,24 @@ class Look:
 
 
 def watching_edge(store: Path, edge: Edge) -> Edge:
-    """The edge with what the owner's programs ``watch.d/battery`` and ``watch.d/metered`` say.
+    """The edge, where the system is silent, with what the owner's programs in ``watch.d`` say.
 
     ``battery`` prints a percentage; ``metered`` ends with 0 for yes, 1 for no. Anything else is unknown.
     """
-    battery, metered = store / WATCH / "battery", store / WATCH / "metered"
-    if battery.is_file():
-        edge = replace(edge, battery=lambda: _percent(edge.run_hook(battery, _SECONDS).words))
-    if metered.is_file():
-        edge = replace(edge, metered=lambda: _yes_or_no(edge.run_hook(metered, _SECONDS).status))
-    return edge
+
+    def battery() -> int | None:
+        told, program = edge.battery(), store / WATCH / "battery"
+        if told is not None or not program.is_file():
+            return told
+        return _percent(edge.run_hook(program, _SECONDS).words)
+
+    def metered() -> bool | None:
+        told, program = edge.metered(), store / WATCH / "metered"
+        if told is not None or not program.is_file():
+            return told
+        return _yes_or_no(edge.run_hook(program, _SECONDS).status)
+
+    return replace(edge, battery=battery, metered=metered)
 
 
 def _percent(words: str) -> int | None:

@@ -23,6 +23,7 @@ _PROBLEM_WORDS: Final = {
     "held": "Failed here, and is not tried again by itself",
     "removed": "Removed by a person",
     "withdrawn": "Withdrawn by its vendor",
+    "rescued": "Left by the rescue",
     "retry": "Interrupted",
     "damaged": "Damaged",
     "other bytes": "Not as its vendor signed it",

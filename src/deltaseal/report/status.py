@@ -56,7 +56,7 @@ class Pending:
 class Problem:
     """Something outstanding about one improvement or one component."""
 
-    kind: str  # "held", "removed", "withdrawn", "retry", "damaged", "other bytes", "policy"
+    kind: str  # "held", "removed", "withdrawn", "rescued", "retry", "damaged", "other bytes", "policy"
     about: str
     sentence: str
     reason: str = ""

@@ -171,6 +171,12 @@ class SimulatedDisk:
         self._dead = True
         raise PowerCut
 
+    def revive(self) -> None:
+        """Go on after :class:`PowerCut` as if only the process had died: nothing is lost but its locks."""
+        self._dead = False
+        self._cut_at = None
+        self._locks.clear()
+
     def crash(self, keep: Keep = "durable") -> SimulatedDisk:
         """Return the disk as it is found after a power cut now; locks are gone.
 

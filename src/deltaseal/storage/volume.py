@@ -37,6 +37,7 @@ __all__ = [
     "LinkNode",
     "Naming",
     "NewMode",
+    "NewSize",
     "Node",
     "Pending",
     "Survivors",
@@ -138,13 +139,21 @@ class NewMode:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NewSize:
+    """A file's size that was set and is not durable yet: it is cut short, or gets zeros."""
+
+    node: FileNode
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Naming:
     """Names that change in one step and are not durable yet: they survive together."""
 
     effects: list[Effect]
 
 
-Pending = Write | NewMode | Naming
+Pending = Write | NewMode | NewSize | Naming
 
 
 class DiskState:
@@ -230,11 +239,16 @@ class Volume:
         node.mode = mode
         self.pending.append(NewMode(node, mode))
 
+    def resize(self, node: FileNode, size: int) -> None:
+        """Set a file's size."""
+        node.data = bytearray(_resized(bytearray(node.data), size))
+        self.pending.append(NewSize(node, size))
+
     # What makes them durable ----------------------------------------------------
 
     def sync_file(self, node: FileNode) -> None:
         """Make bytes, size and mode of a file durable."""
-        writes = [each for each in self.pending if isinstance(each, Write) and each.node is node]
+        writes = [each for each in self.pending if isinstance(each, Write | NewSize) and each.node is node]
         if writes:
             node.saved = _with_writes(node.saved, [(each, WHOLE) for each in writes])
             node.saved_digest = b""
@@ -367,7 +381,7 @@ class Volume:
         modes: dict[int, int] = {}
         for place in sorted(kept):
             each = self.pending[place]
-            if isinstance(each, Write):
+            if isinstance(each, Write | NewSize):
                 writes.setdefault(each.node.inode, []).append((place, kept[place]))
             elif isinstance(each, NewMode):
                 modes[each.node.inode] = each.mode
@@ -384,7 +398,8 @@ class Volume:
         key = (id(node), *((id(self.pending[place]), tear) for place, tear in kept))
         if key not in self._contents:
             found = ((self.pending[place], tear) for place, tear in kept)
-            data = _with_writes(node.saved, [(each, tear) for each, tear in found if isinstance(each, Write)])
+            writes = [(each, tear) for each, tear in found if isinstance(each, Write | NewSize)]
+            data = _with_writes(node.saved, writes)
             self._contents[key] = (data, hashlib.sha256(data).digest())
         return self._contents[key]
 
@@ -405,10 +420,17 @@ def _assign(entries: dict[str, Node], name: str, value: Node | None) -> None:
         entries[name] = value
 
 
-def _with_writes(saved: bytes, writes: list[tuple[Write, Tear | None]]) -> bytes:
+def _resized(data: bytearray, size: int) -> bytearray:
+    return data[:size] + bytes(max(0, size - len(data)))
+
+
+def _with_writes(saved: bytes, writes: list[tuple[Write | NewSize, Tear | None]]) -> bytes:
     """Return ``saved`` after the writes; a gap before one reads as zeros."""
     data = bytearray(saved)
     for each, tear in writes:
+        if isinstance(each, NewSize):
+            data = _resized(data, each.size)
+            continue
         for offset, piece in tear.of(each.offset, each.data) if tear else [(each.offset, each.data)]:
             data.extend(bytes(max(0, offset - len(data))))
             data[offset : offset + len(piece)] = piece

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deltaseal._lazy import homes_in, names_from
 
 if TYPE_CHECKING:
+    from deltaseal.lab.torture.foreign import torture_applier
     from deltaseal.lab.torture.result import Ended, Finding, Part, Report
     from deltaseal.lab.torture.run import KINDS, Given, torture
     from deltaseal.lab.torture.tell import finding_lines, junit_xml, table, to_json
@@ -24,9 +25,11 @@ __all__ = [
     "table",
     "to_json",
     "torture",
+    "torture_applier",
 ]
 
 _ROOMS = {
+    "foreign": ("torture_applier",),
     "result": ("Ended", "Finding", "Part", "Report"),
     "run": ("KINDS", "Given", "torture"),
     "tell": ("finding_lines", "junit_xml", "table", "to_json"),

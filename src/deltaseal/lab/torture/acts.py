@@ -46,6 +46,7 @@ class Act:
     lost_records: bool = False  # records were lost before: the pointer may win
     broken_off: bool = False  # the end is no end of the work: what is left over is in use
     everyday: bool = False  # what the product promises of it holds through cuts of the recovery too
+    killed: bool = False  # it is worth killing the process first, then cutting the power
     told: bool = True  # once the first run has ended, it shows ``new``, durably
 
 
@@ -86,6 +87,14 @@ def acts_of(stock: Stock) -> list[Act]:
         _rebased_trees_edited(),
         _pointer_moved(),
         _record_lost(),
+        _torn_journal(),
+        _switching_slot_edited(),
+        _rollback_to_nothing(),
+        _pointer_moved_to_damage(),
+        _no_pointer_slot_edited(),
+        _no_pointer_baseline_edited(),
+        _no_pointer_nothing_good(),
+        _rebase_record_lost(),
     ]
 
 
@@ -610,8 +619,120 @@ def _record_lost() -> Act:
     return replace(
         _update("a"),
         name="records lost",
-        words="the journal lost its last records, the pointer leads to the new slot: it is proved and adopted",
+        words="the journal lost its last records, the pointer leads to the new slot: proved and adopted",
         start=lambda bench: bench.prepared("records lost", make),
         old="a",
         lost_records=True,
+    )
+
+
+def _switching_slot_edited() -> Act:
+    return replace(
+        _staged_slot_edited(),
+        name="switching, slot edited",
+        words="the new slot changes between the record of the switch and the pointer: it is made again",
+        start=lambda bench: _edited(_at("SWITCHING"), _an_image(bench, "slot-1"))(bench),
+    )
+
+
+def _rollback_to_nothing() -> Act:
+    return replace(
+        _nothing_good(),
+        name="rollback to nothing",
+        words="a health hook says no, and the baseline is damaged: the pointer stays",
+        start=lambda bench: _hooked(_edited(_at("WAITING"), _an_image(bench, "baseline")))(bench),
+        run=_updating("a"),
+        old="a",
+        new="a",
+        recovers=frozenset({*DONE, "BROKEN", "E_DAMAGED"}),
+        world=lambda world: replace(world, hook=1),
+    )
+
+
+def _pointer_moved_to_damage() -> Act:
+    return replace(
+        _nothing_good(),
+        name="pointer moved to damage",
+        words="the pointer was moved to a baseline that is damaged: no slot in use is good",
+        start=lambda bench: overlaid(
+            _edited(_on("a"), _an_image(bench, "baseline"))(bench), {f"{ROOT}/active": ("link", "baseline")}
+        ),
+        old="unknown trees in baseline",
+        new="unknown trees in baseline",
+    )
+
+
+def _without_pointer(start: Callable[[Bench], DiskState]) -> Callable[[Bench], DiskState]:
+    return lambda bench: overlaid(start(bench), {f"{ROOT}/active": None})
+
+
+def _no_pointer_slot_edited() -> Act:
+    return replace(
+        _removal("a"),
+        name="no pointer, slot edited",
+        words="the pointer is gone, and what it led to is damaged: to the baseline",
+        start=lambda bench: _without_pointer(_edited(_on("a"), _an_image(bench, "slot-1")))(bench),
+        run=lambda bench, device: device.recover(),
+        old="no pointer",
+        lost_records=True,
+    )
+
+
+def _no_pointer_baseline_edited() -> Act:
+    return replace(
+        _nothing_good(),
+        name="no pointer, baseline edited",
+        words="the pointer is gone, and the baseline it led to is damaged",
+        start=lambda bench: _without_pointer(_edited(_new, _an_image(bench, "baseline")))(bench),
+        old="no pointer",
+        new="no pointer",
+    )
+
+
+def _no_pointer_nothing_good() -> Act:
+    return replace(
+        _no_pointer_baseline_edited(),
+        name="no pointer, nothing good",
+        words="the pointer is gone, and both the slot and the baseline are damaged",
+        start=_without_pointer(_both_damaged),
+    )
+
+
+def _rebase_record_lost() -> Act:
+    """The record of the rebase is gone, the pointer leads to the next base."""
+
+    def make(bench: Bench) -> DiskState:
+        start = _with_next_base(_on("a"))(bench)
+        state = bench.stopped(start, lambda device: _rebasing(bench, device), "REBASING", pointed=True)
+        path = f"{ROOT}/journal/00000001"
+        leaf = state.leaves[path]
+        assert leaf[0] == "file"
+        lines = leaf[1].splitlines(keepends=True)
+        first = next(at for at, line in enumerate(lines) if b'"state":"REBASING"' in line)
+        return overlaid(state, {path: ("file", b"".join(lines[:first]), leaf[2])})
+
+    return replace(
+        _rebase(),
+        name="rebase, records lost",
+        words="the journal lost the record of the rebase, the pointer leads to the next base: adopted",
+        start=lambda bench: bench.prepared("rebase records lost", make),
+        old=NEXT_BASE,
+        also=frozenset(),
+        lost_records=True,
+    )
+
+
+def _torn_journal() -> Act:
+    def make(bench: Bench) -> DiskState:
+        path = f"{ROOT}/journal/00000001"
+        leaf = bench.new().leaves[path]
+        assert leaf[0] == "file"
+        return overlaid(bench.new(), {path: ("file", leaf[1] + leaf[1][:70], leaf[2])})
+
+    return replace(
+        _bad_bytes_only(),
+        name="journal torn",
+        words="the last record was cut short: a new segment is opened, while the update fails",
+        start=lambda bench: bench.prepared("journal torn", make),
+        killed=True,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,13 @@ from deltaseal.errors import DeltasealError
 from deltaseal.lab.torture.result import Ended
 from deltaseal.lab.torture.seen import ROOT, Eye, notes_of
 from deltaseal.lab.torture.stock import Stock
-from deltaseal.lab.torture.world import AFTER, World
+from deltaseal.lab.torture.world import World
 from deltaseal.storage import PowerCut, SimulatedDisk
 from deltaseal.storage.simulated import Operation
 from deltaseal.storage.volume import DiskState, Leaf
 
 if TYPE_CHECKING:
-    from deltaseal.lab.torture.acts import Act
+    pass
 
 __all__ = ["Bench", "attempt", "overlaid"]
 
@@ -102,20 +101,25 @@ class Bench:
         return disk.after_cut("visible")
 
     def stopped(
-        self, state: DiskState, verb: Callable[[Device], object], at: str, world: World | None = None
+        self, state: DiskState, verb: Callable[[Device], object], at: str, *, pointed: bool = False
     ) -> DiskState:
-        """The disk as it is found where the power goes as soon as the journal stands in a state."""
+        """The disk as it is found where the power goes as soon as the journal stands in a state.
+
+        With ``pointed`` the pointer has been moved as well.
+        """
         disk = SimulatedDisk.of(state)
 
         def before(operation: Operation) -> None:
             if operation.change is None:
                 return
-            notes = notes_of(disk.after_cut("durable").leaves)
-            if notes and notes[-1].state == at:
+            now = disk.after_cut("durable")
+            notes = notes_of(now.leaves)
+            moved = self.eye.pointer(now) != self.eye.pointer(state)
+            if notes and notes[-1].state == at and (moved or not pointed):
                 disk.cut()
 
         disk.before = before
-        ended = attempt(lambda: verb(self.device(disk, world or self.world)))
+        ended = attempt(lambda: verb(self.device(disk, self.world)))
         if ended.reason != "POWER":
             raise AssertionError(f"the device never came to {at}: {ended}")
         return disk.after_cut("durable")

@@ -1,4 +1,4 @@
-"""Bytes that were changed or cut off on the way: bundles and documents at the door, and journals on the disk."""
+"""Bytes changed or cut off on the way: bundles and documents at the door, and journals on the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,19 @@ from deltaseal.trust import UnverifiedDocument
 __all__ = ["bend_documents", "bend_journal", "bend_payloads"]
 
 _REFUSALS = frozenset(
-    {"E_SIG", "E_TYPE", "E_DIGEST", "E_LIMIT", "E_EXPIRED", "E_DELTA", "E_TREE", "E_BASE", "NOTHING", "E_NET", "E_USAGE"}
+    {
+        "E_SIG",
+        "E_TYPE",
+        "E_DIGEST",
+        "E_LIMIT",
+        "E_EXPIRED",
+        "E_DELTA",
+        "E_TREE",
+        "E_BASE",
+        "NOTHING",
+        "E_NET",
+        "E_USAGE",
+    }
 )
 Door = Callable[[bytes], bytes]
 """Takes bytes in and returns the digest of what it believed."""
@@ -78,8 +90,10 @@ def _bend_document(name: str, door: Door, data: bytes, signed: int, every: int) 
 
 
 def _boundaries(data: bytes) -> set[int]:
-    """Where fields of the envelope end (docs/spec/documents.md), as far as they can be told apart from outside:
-    each signature is as long as its algorithm's; what is in between is tried byte by byte."""
+    """Where fields of the envelope may end (docs/spec/documents.md), and places between them.
+
+    A signature is as long as its algorithm's; the fields before it are tried byte by byte anyway.
+    """
     sizes = (1, 2, 8, 64, 3_309)
     found = {0, len(data) - 1, len(data) // 2}
     for size in sizes:
@@ -103,7 +117,7 @@ def _knock(part: Part, door: Door, data: bytes, believed: bytes, way: str) -> No
 
 
 def bend_payloads(bench: Bench, *, samples: int, seed: int = 0) -> Part:
-    """Flip bytes of every region of a bundle, and cut it off at each record; a whole device must refuse it."""
+    """Flip bytes of every region of a bundle, cut it off at each record; a whole device must refuse it."""
     letter = next(iter(bench.stock.bundles))
     bundle = bench.stock.bundles[letter]
     part = Part("bent", "bundle, on a device", f"{samples} bytes of each region, and every boundary")
@@ -148,7 +162,10 @@ def _bent_bundles(
             continue  # a payload that is not fetched may be anything
         for _ in range(samples):
             at = chance.randrange(begin, end)
-            yield f"{name}, byte {at}", data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+            yield (
+                f"{name}, byte {at}",
+                data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :],
+            )
 
 
 def _cheapest_payload(regions: list[tuple[str, int, int]]) -> str:
@@ -160,7 +177,7 @@ def _cheapest_payload(regions: list[tuple[str, int, int]]) -> str:
 
 
 def bend_journal(bench: Bench, *, every: int) -> Part:
-    """Cut the journal off at each record, and flip bytes of it: the device proves itself anew, and goes on."""
+    """Cut the journal off at each record, flip bytes of it: the device proves itself anew, and goes on."""
     part = Part("bent", "journal", f"cut off at each record, and every {every}th byte of it changed")
     update = acts_of(bench.stock)[0]
     act: Act = replace(
@@ -184,5 +201,7 @@ def bend_journal(bench: Bench, *, every: int) -> Part:
             exploration.settle_found(state, f"the journal cut off after {at} of {len(data)} bytes")
         for at in range(3, len(data), every):
             bent = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
-            exploration.settle_found(overlaid(start, {path: ("file", bent, mode)}), f"byte {at} of the journal")
+            exploration.settle_found(
+                overlaid(start, {path: ("file", bent, mode)}), f"byte {at} of the journal"
+            )
     return part

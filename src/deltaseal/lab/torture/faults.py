@@ -54,7 +54,7 @@ _DEPTH = Depth((BOTH_ENDS,), (BOTH_ENDS,))
 
 
 def fail_everywhere(bench: Bench, act: Act, fault: Fault, *, reads: int = 1) -> Part:
-    """Let each operation of an act that the fault is about fail; of those that only read, each ``reads``-th."""
+    """Let each operation of an act that the fault is about fail; of reading ones each ``reads``-th."""
     part = Part("faults", f"{act.name}: {fault.name}", f"{fault.words}; {act.words}")
     # After a fault the disk has been edited for the worse by nobody: but a trial may have seen it fail.
     judged = replace(act, ends=act.ends | {"E_HELD"}, lost_records=True, told=False)

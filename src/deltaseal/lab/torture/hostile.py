@@ -2,7 +2,7 @@
 
 Each listing goes to the reader of listings. Each delta goes to a whole device, inside a bundle that is signed
 for it: so nothing but the applier itself stands in its way. It must be refused by its kind of reason, and the
-device must be what it was, outside the store too. Image deltas are bent byte by byte, under a right signature.
+device must be what it was, outside the store too. Image deltas are bent byte by byte.
 """
 
 from __future__ import annotations
@@ -117,6 +117,18 @@ class Original:
         groups = [Group(Coding.RAW, (), (0,), 2)] if more else []
         return self.with_plan([link, *more], groups, *([b"no"] if more else []))
 
+    def with_checks(self, check: bytes) -> bytes:
+        """The good delta, which promises other beginnings of digests."""
+        read = load(BytesSource(self.delta))
+        edits = [
+            replace(edit, content=Built(edit.content.size, check))
+            if isinstance(edit.content, Built)
+            else edit
+            for edit in read.plan.edits
+        ]
+        payloads = [payload.read_at(0, payload.size()) for payload in read.payloads]
+        return self.with_plan(edits, list(read.plan.groups), *payloads)
+
     def with_numbers(self, at: int, data: bytes) -> bytes:
         """The good delta with a few of its bytes replaced."""
         return self.delta[:at] + data + self.delta[at + len(data) :]
@@ -179,7 +191,9 @@ DELTAS: tuple[tuple[str, str, Callable[[Original], bytes]], ...] = (
         "H31",
         "a group that reads an old file that is none",
         lambda good: good.with_plan(
-            [_file(b"fresh")], [Group(Coding.ZSTD_OLD, (1 << 40,), (0,), 9)], _frame(b"no")[:9].ljust(9, b"\0")
+            [_file(b"fresh")],
+            [Group(Coding.ZSTD_OLD, (1 << 40,), (0,), 9)],
+            _frame(b"no")[:9].ljust(9, b"\0"),
         ),
     ),
     (
@@ -191,6 +205,7 @@ DELTAS: tuple[tuple[str, str, Callable[[Original], bytes]], ...] = (
     ("H34", "a number of over 64 bits", lambda good: good.with_numbers(84, _TOO_LONG)),
     ("H36", "a plan larger than its place", lambda good: good.with_numbers(84, b"\xff\xff\xff\x0f")),
     ("H37", "another result than promised", lambda good: good.with_numbers(48, bytes(32))),
+    ("H37", "files with other digests than promised", lambda good: good.with_checks(bytes(4))),
     ("H37", "another old tree than there is", lambda good: good.with_numbers(16, bytes(32))),
 )
 
@@ -214,7 +229,9 @@ def play_deltas(bench: Bench) -> Part:
                 part.find("believed", f"{rule}, {words}: the update ended with {ended}")
             elif label != BASELINE or bench.eye.leftovers(left):
                 part.find("mixed", f"{rule}, {words}: the device shows {label}, or has something left over")
-            elif {path: leaf for path, leaf in left.leaves.items() if not path.startswith(f"{ROOT}/")} != outside:
+            elif {
+                path: leaf for path, leaf in left.leaves.items() if not path.startswith(f"{ROOT}/")
+            } != outside:
                 part.find("outside", f"{rule}, {words}: something outside the store was written")
     return part
 
@@ -238,8 +255,10 @@ def _offer(bench: Bench, delta: bytes, disk: SimulatedDisk) -> None:
 
 
 def bend_image_delta(bench: Bench) -> Part:
-    """Give every byte of an image delta other values, with verification off: refused, or another image, no more."""
-    part = Part("hostile", "image deltas", "every byte of an image delta set to other values, digests not compared")
+    """Set every byte of an image delta to other values, verification off: refused, or another image."""
+    part = Part(
+        "hostile", "image deltas", "every byte of an image delta set to other values, digests not compared"
+    )
     with part.timed():
         for delta, old, limit in _image_deltas(bench.stock):
             limits = images.Limits(output_bytes=limit, memory_bytes=1 << 26, seconds=10)
@@ -265,7 +284,11 @@ def _image_deltas(stock: Stock) -> Iterator[tuple[bytes, bytes, int]]:
     for group, payload in zip(read.plan.groups, read.payloads, strict=True):
         if group.coding is Coding.IMAGE:
             sizes = [read.plan.built[number].size for number in group.new]
-            yield payload.read_at(0, payload.size()), b"".join(old[number] for number in group.old), sum(sizes)
+            yield (
+                payload.read_at(0, payload.size()),
+                b"".join(old[number] for number in group.old),
+                sum(sizes),
+            )
 
 
 def _old_files(stock: Stock) -> dict[int, bytes]:

@@ -14,7 +14,7 @@ _X86_64, _PROGBITS, _STRTAB, _CODE = 62, 1, 3, 6  # System V ABI: e_machine, sh_
 
 
 def write_trees(root: Path, component: str, version: int) -> Path:
-    """Write one version of a component below ``root`` and return its directory.  Version 0 is the baseline."""
+    """Write one version of a component below ``root``, return its directory.  Version 0 is the baseline."""
     top = root / f"{component}-{version}"
     for name, content in _files(component, version).items():
         path = top / name

@@ -1,10 +1,12 @@
-"""The updater as a process on a real file system, killed (SIGKILL) at random moments: a check of the simulation.
+"""The updater as a process on a real file system, killed (SIGKILL) at random moments.
 
-A killed process loses nothing that it wrote, so this says less than a power cut; but the disk is the machine's.
+A killed process loses nothing that it wrote, so this says less than a power cut; but it checks the
+simulation, since the disk is the machine's.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import select
@@ -26,7 +28,7 @@ from deltaseal.lab.torture.stock import read_tree
 from deltaseal.lab.torture.world import AFTER
 from deltaseal.storage.volume import DiskState
 
-__all__ = ["kill_often", "laid_out"]
+__all__ = ["kill_often", "laid_out", "lay_out"]
 
 
 def kill_often(bench: Bench, act: Act, *, times: int, seed: int = 0) -> Part:
@@ -51,18 +53,23 @@ def laid_out(state: DiskState) -> Iterator[Path]:
     """A real folder in which everything lies as in the state."""
     folder = Path(tempfile.mkdtemp(prefix="deltaseal-torture-"))
     try:
-        for path in sorted(state.leaves):
-            leaf, place = state.leaves[path], folder / path
-            if leaf[0] == "dir":
-                place.mkdir(leaf[1])
-            elif leaf[0] == "link":
-                place.symlink_to(leaf[1])
-            else:
-                place.write_bytes(leaf[1])
-                place.chmod(leaf[2])
+        lay_out(state, folder)
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def lay_out(state: DiskState, folder: Path) -> None:
+    """Fill an empty folder with what is in the state."""
+    for path in sorted(state.leaves):
+        leaf, place = state.leaves[path], folder / path
+        if leaf[0] == "dir":
+            place.mkdir(leaf[1])
+        elif leaf[0] == "link":
+            place.symlink_to(leaf[1])
+        else:
+            place.write_bytes(leaf[1])
+            place.chmod(leaf[2])
 
 
 def _do(bench: Bench, act: Act, folder: Path) -> None:
@@ -108,8 +115,7 @@ def _judge(bench: Bench, act: Act, part: Part, folder: Path, way: str) -> None:
     for _ in range(3):
         ended = attempt(lambda: act.run(bench, device))
         if ended.reason == "E_HELD" and act.retry is not None:
-            retry = act.retry
-            ended = attempt(lambda: retry(bench, device))
+            ended = attempt(functools.partial(act.retry, bench, device))
         if _label(bench, folder) == act.new:
             break
     part.ended[f"repeat: {ended.reason or 'done'}"] += 1

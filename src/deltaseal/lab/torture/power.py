@@ -14,6 +14,7 @@ The power is cut during recovery too (:class:`Depth`), and what that leaves is t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,8 +36,8 @@ __all__ = ["CUT_FULL", "CUT_ONCE", "Depth", "Exploration", "cut_everywhere"]
 class Depth:
     """How far a run goes: the choices at each cut of an act, then of its recovery, then of that one's.
 
-    Recoveries that go the same way (:func:`_way_of`) are cut only once: they differ in what lies in a tree that
-    they wipe.
+    Recoveries that go the same way (:func:`_way_of`) are cut only once: they differ in what lies in a tree
+    that they wipe.
     """
 
     levels: tuple[Choices, ...]  # for what a device does every day
@@ -84,6 +85,33 @@ class Exploration:
         self._take_pending(disk, 0, f"act {self._act.name!r}, at its end", set())
         self.settle_all()
 
+    def kill_then_cut(self) -> None:
+        """Kill the process before each change, start it again, and cut the power while that recovers.
+
+        What the dead one wrote is there to be seen, and not yet durable: nothing may rely on it.
+        """
+        count = self._disk(self._start)
+        attempt(lambda: self._act.run(self._bench, self._device(count, self._world)))
+        for change in range(count.changes):
+            disk = self._disk(self._start)
+            disk.cut_at(change)
+            attempt(lambda disk=disk: self._act.run(self._bench, self._device(disk, self._world)))  # type: ignore[misc]
+            disk.revive()
+            self._collect_extremes(disk, f"act {self._act.name!r}, killed before change {change}; recovery")
+            attempt(self._device(disk, self._world).recover)
+        self.settle_all()
+
+    def _collect_extremes(self, disk: SimulatedDisk, way: str) -> None:
+        """As :meth:`_collect`, all or nothing surviving; no cut of the recovery after it."""
+
+        def before(operation: Operation) -> None:
+            for choice in BOTH_ENDS.of(disk.pending, seed=0) if operation.change is not None else ():
+                self._part.states += 1
+                state = disk.after_cut(choice.kept)
+                self._take(state, f"{way}, before {operation}; survived: {choice.words}", len(self._levels))
+
+        disk.before = before
+
     def settle_all(self) -> None:
         """Recover whatever was found, and what is found by that."""
         while self._todo:
@@ -113,9 +141,13 @@ class Exploration:
         if not self._act.told:
             return
         for choice in self._levels[0].of(disk.pending, seed=0):
-            label = self._bench.eye.label(disk.after_cut(choice.kept))
+            state = disk.after_cut(choice.kept)
+            label = self._bench.eye.label(state)
             if label != self._act.new:
                 sentence = f"the act has returned, and after a power cut the device shows {label}"
+                self._find("not durable", sentence, survived=choice.words)
+            elif not self._act.broken_off and (back := self._bench.eye.unused_slots(state)):
+                sentence = f"the act has returned, and after a power cut {', '.join(back)} is back"
                 self._find("not durable", sentence, survived=choice.words)
 
     # States -----------------------------------------------------------------------------
@@ -188,6 +220,12 @@ class Exploration:
         return disk, ended
 
     def _is_old_or_new(self, state: DiskState, way: str) -> bool:
+        lost = self._bench.eye.lost(state)
+        if lost:
+            self._find("lost", f"the store has no {', '.join(lost)}", way=way)
+        unkept = self._bench.eye.promised_download(state)
+        if unkept and not self._act.lost_records:
+            self._find("not durable", f"the journal says otherwise, and {unkept}", way=way)
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
         if self._end_word(label) != "mixed":
@@ -217,9 +255,10 @@ class Exploration:
         ended = attempt(device.recover)
         if ended.reason not in self._act.recovers:
             self._find("recovery", f"a second recovery ended with {ended}", way=way)
-        elif self._trees_and_state(disk.after_cut("visible")) != self._trees_and_state(state):
-            if not self._trial_goes_on(state):
-                self._find("recovery", "a second recovery changed the device again", way=way)
+        elif not self._trial_goes_on(state) and self._trees_and_state(
+            disk.after_cut("visible")
+        ) != self._trees_and_state(state):
+            self._find("recovery", "a second recovery changed the device again", way=way)
         self._judge_verify(device, way)
 
     def _trial_goes_on(self, state: DiskState) -> bool:
@@ -242,16 +281,13 @@ class Exploration:
     def _finish(self, state: DiskState, way: str) -> None:
         """Do the act again, and again if a try was spent on what happened; it must come to its end."""
         act, disk = self._act, self._disk(state)
-        device = self._device(disk, self._later)
+        device, retry = self._device(disk, self._later), act.retry
         for _ in range(3):
             ended = attempt(lambda: act.run(self._bench, device))
-            if (
-                act.retry is not None
-                and ended.reason in ("", "NOTHING", "E_HELD")
-                and not self._is_at_its_end(disk)
-            ):
-                retry = act.retry  # three trials were cut off: it is held, and a person tries again
-                ended = attempt(lambda: retry(self._bench, device))
+            ended_well = ended.reason in ("", "NOTHING", "E_HELD")
+            if retry is not None and ended_well and not self._is_at_its_end(disk):
+                # Three trials were cut off: it is held, and a person tries again.
+                ended = attempt(functools.partial(retry, self._bench, device))
             if ended.reason not in act.ends or self._is_at_its_end(disk):
                 break
         self._note(disk.after_cut("visible"))
@@ -312,7 +348,7 @@ class Exploration:
 
 
 def _way_of(operations: Sequence[str], ended: Ended) -> tuple[str, ...]:
-    """What a recovery did to the store; what it did deep inside a tree counts as one step, reading as none."""
+    """What a recovery did to the store; all that it did deep inside a tree is one step, reading is none."""
     went = [ended.reason]
     for operation in operations:
         action, _, path = operation.partition(" ")
@@ -344,5 +380,8 @@ def cut_everywhere(bench: Bench, act: Act, depth: Depth) -> Part:
     """Put one act to the test."""
     part = Part("power", act.name, act.words)
     with part.timed():
-        Exploration(bench, act, part, depth).cut_everywhere()
+        exploration = Exploration(bench, act, part, depth)
+        exploration.cut_everywhere()
+        if act.everyday or act.killed:
+            exploration.kill_then_cut()
     return part

@@ -15,6 +15,7 @@ __all__ = ["FORMAT", "Ended", "Finding", "Part", "Report"]
 
 FORMAT = 1
 _FINDINGS_KEPT = 20  # of one part, in full; the others are counted
+_ALIKE_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ class Part:
     seconds: float = 0.0
 
     def find(self, what: str, sentence: str, **facts: Any) -> None:
-        """Note a finding."""
-        if len(self.findings) < _FINDINGS_KEPT:
+        """Note a finding; of those that say the same, the first few are kept."""
+        alike = sum((each.what, each.sentence) == (what, sentence) for each in self.findings)
+        if len(self.findings) < _FINDINGS_KEPT and alike < _ALIKE_KEPT:
             self.findings.append(Finding(what, sentence, facts))
         else:
             self.more_findings += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,13 +69,17 @@ def jobs_of(stock: Stock, *, full: bool = False, kinds: Sequence[str] = KINDS, s
             continue  # it does nothing that an update does not, only more of it
         # Of what is only read, the default run takes a part where the act is long.
         reads = 1 if full or act.name in ("update", "removal") else 5
-        jobs += [Job("faults", f"{act.name}: {fault.name}", 20, _failing(act, fault, reads)) for fault in faults.FAULTS]
+        jobs += [
+            Job("faults", f"{act.name}: {fault.name}", 20, _failing(act, fault, reads))
+            for fault in faults.FAULTS
+        ]
     short = [act for act in everyday if act.name != "rebase"]
     jobs += [Job("kill", act.name, 10, _killing(act, 100 if full else 5, seed)) for act in short]
     jobs += [
         Job("swap", f"{acts[0].name}: {target}", 8, _swapping(acts[0], target, 1 if full else 5))
         for target in swap.TARGETS
     ]
+    jobs.append(Job("swap", "apply", 3, _swapping_under_apply(1 if full else 2)))
     jobs.append(Job("bent", "documents", 40, _signed(1 if full else 8)))
     jobs.append(Job("bent", "payloads", 3, _bending(200 if full else 12, seed)))
     jobs.append(Job("bent", "journal", 6, _journal(7 if full else 97)))
@@ -99,6 +104,10 @@ def _killing(act: Act, times: int, seed: int) -> Callable[[Bench], Sequence[Part
 
 def _swapping(act: Act, target: str, every: int) -> Callable[[Bench], Sequence[Part]]:
     return lambda bench: [swap.swap_everywhere(bench, act, target, every=every)]
+
+
+def _swapping_under_apply(every: int) -> Callable[[Bench], Sequence[Part]]:
+    return lambda bench: [swap.swap_under_apply(bench, every=every)]
 
 
 def _signed(others: int) -> Callable[[Bench], Sequence[Part]]:
@@ -149,7 +158,8 @@ def rows_not_crossed(crossed: set[Crossing]) -> list[Row]:
         row
         for row in ROWS
         if not any(
-            before in row.states and event == row.event and after in row.next for before, event, after in crossed
+            before in row.states and event == row.event and after in row.next
+            for before, event, after in crossed
         )
     ]
 
@@ -157,13 +167,17 @@ def rows_not_crossed(crossed: set[Crossing]) -> list[Row]:
 def _missed(rows: Sequence[Row]) -> Iterator[Finding]:
     for row in rows:
         states = ", ".join(row.states)
-        yield Finding("row not crossed", f"no device went from {states} by {row.event}", {"event": row.event.value})
+        yield Finding(
+            "row not crossed", f"no device went from {states} by {row.event}", {"event": row.event.value}
+        )
 
 
 def _too_few(parts: Sequence[Part]) -> Iterator[Finding]:
     cuts = sum(part.cuts for part in parts if part.kind == "power")
     if cuts < LEAST_CUTS:
-        yield Finding("too few cuts", f"the power was cut at {cuts} points, {LEAST_CUTS} are the least", {"cuts": cuts})
+        yield Finding(
+            "too few cuts", f"the power was cut at {cuts} points, {LEAST_CUTS} are the least", {"cuts": cuts}
+        )
 
 
 # ---- one process or several ------------------------------------------------------------------------------
@@ -180,7 +194,8 @@ def _work(jobs: Sequence[Job], stock: Stock, processes: int, done: Done) -> dict
     with contextlib.ExitStack() as stack:
         if processes > 1:
             # Forked, so that they have the stock and the jobs, which are functions.
-            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(processes))
+            pool = multiprocessing.get_context("fork").Pool(processes, _die_by_signals)
+            stack.enter_context(pool)
             results = pool.imap_unordered(_do, order)
         else:
             results = map(_do, order)  # type: ignore[assignment]
@@ -190,6 +205,13 @@ def _work(jobs: Sequence[Job], stock: Stock, processes: int, done: Done) -> dict
                 done(part)
     _jobs, _bench = (), None
     return found
+
+
+def _die_by_signals() -> None:
+    """What the command line makes of signals is not meant for these processes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do(number: int) -> tuple[int, Sequence[Part]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,8 @@ from deltaseal.trees import Entry, Listing
 __all__ = ["ROOT", "Crossing", "Eye", "Note", "crossings", "notes_of"]
 
 ROOT = "d"  # the device's folder on the simulated disk
-_SLOT = re.compile(r"slot-[1-9][0-9]*")
+
+_ALWAYS = ("base.document", "device.json", "policy.toml", "trust.json")
 
 Crossing = tuple[str, str, str]
 """A state, an event, and the state after it, as the journal of a device tells them."""
@@ -59,14 +59,35 @@ class Eye:
         pointer = state.leaves.get(f"{self._root}/active")
         return pointer[1] if pointer and pointer[0] == "link" else ""
 
+    def lost(self, state: DiskState) -> list[str]:
+        """Files of the store that must be there, whole, at every moment, and are not."""
+        found = {name: state.leaves.get(f"{self._root}/{name}") for name in _ALWAYS}
+        return [name for name, leaf in found.items() if leaf is None or leaf[0] != "file" or not leaf[1]]
+
+    def promised_download(self, state: DiskState) -> str:
+        """What is wrong with the downloads where the last record says that they are whole, or discarded."""
+        notes = notes_of(state.leaves, root=self._root)
+        top = f"{self._root}/fetch/"
+        found = [path for path, leaf in state.leaves.items() if path.startswith(top) and leaf[0] == "file"]
+        last = notes[-1] if notes else None
+        whole = found and all(state.sha256(path).hex() == path.removeprefix(top) for path in found)
+        if last and last.event == "fetched" and not whole:
+            return "a download is not there in full"
+        if last and last.event == "bad-bytes" and last.state != "FETCHING" and found:
+            return "bytes that were discarded are back"
+        return ""
+
+    def unused_slots(self, state: DiskState) -> list[str]:
+        """Slots that the pointer does not lead to."""
+        tops = {path.split("/")[1] for path in state.leaves if path.startswith(f"{self._root}/slot-")}
+        return sorted(tops - {self.pointer(state)})
+
     def leftovers(self, state: DiskState) -> list[str]:
         """What ought not to be there once work is finished: temporary names, downloads, unused slots."""
-        used = self.pointer(state)
-        found = []
+        found = self.unused_slots(state)
         for path in state.leaves:
             parts = path.removeprefix(f"{self._root}/").split("/")
-            unused = _SLOT.fullmatch(parts[0]) and parts[0] != used and len(parts) == 1
-            if parts[-1].startswith(".new-") or unused or (parts[0] == "fetch" and len(parts) > 1):
+            if parts[-1].startswith(".new-") or (parts[0] == "fetch" and len(parts) > 1):
                 found.append("/".join(parts))
         return found
 

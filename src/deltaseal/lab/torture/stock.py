@@ -1,11 +1,11 @@
 """What there is to install: a base, its trees, bundles, and whoever signs what the test needs.
 
 The built-in scenario is the one of the product's story, small: macOS 26.3.1, build 25D2128, with the
-components ``app`` and ``os``; improvements ``a`` and ``b``, spoiled ones, and the next full base. All keys are
-made from fixed seeds: they sign nothing outside a test.
+components ``app`` and ``os``; improvements ``a`` and ``b``, spoiled ones, and the next full base. All keys
+are made from fixed seeds: they sign nothing outside a test.
 
-For somebody's own bundle and base the release signatures stay theirs and are verified as on a device; only the
-role that permits (``personaliser``) is played by a test key, since the harness issues the permission itself.
+For somebody's own bundle and base the release signatures stay theirs and are verified as on a device; only
+the role that permits (``personaliser``) is played by a test key, since the harness issues the permission.
 """
 
 from __future__ import annotations

@@ -22,13 +22,18 @@ def table(report: Report) -> list[str]:
     names = ("operations", "cuts", "states", "distinct")
     seconds = f"{sum(part.seconds for part in report.parts):.1f}"
     lines.append(_row(("in all", *(f"{total[name]:,}" for name in names), seconds, "")))
-    lines.append("")
-    lines.append(f"{report.subject}, {report.mode} run: {report.crossed} of {report.rows} rows of the state table crossed")
-    return lines
+    crossed = f"; {report.crossed} of {report.rows} rows of the state table crossed" if report.rows else ""
+    return [
+        *lines,
+        "",
+        f"{report.subject}, {report.mode} run: {'good' if report.good else 'FOUND WANTING'}{crossed}",
+    ]
 
 
 def _part(part: Part) -> str:
-    ended = ", ".join(f"{count} {how}" for how, count in sorted(part.ended.items(), key=lambda item: -item[1]))
+    ended = ", ".join(
+        f"{count} {how}" for how, count in sorted(part.ended.items(), key=lambda item: -item[1])
+    )
     mark = "" if part.good else f"  {len(part.findings) + part.more_findings} FINDINGS"
     numbers = (part.operations, part.cuts, part.states, part.distinct)
     cells = (f"{part.kind}: {part.name}", *(f"{number:,}" if number else "" for number in numbers))

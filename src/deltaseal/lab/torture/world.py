@@ -1,4 +1,4 @@
-"""What a device under torture sees of the world: a clock that stands still, no chance, processes on demand."""
+"""What a device under torture sees: a clock that stands still, no chance, processes on demand."""
 
 from __future__ import annotations
 
