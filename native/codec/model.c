@@ -272,15 +272,15 @@ void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *
                     unsigned value) {
     const unsigned limit = m->rows[row].limit;
     unsigned first = first_group(bits), second = bits - first;
-    line *lines[2][DS_MODEL_INPUTS];
-    find_lines(m, inputs, contexts, 0, row << 8, lines[0]);
-    if (second > 0)
-        find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines[1]);
-    for (unsigned i = 0; i < inputs; i++) {
-        teach_group(m, lines[0][i], value >> second, first, limit);
-        if (second > 0)
-            teach_group(m, lines[1][i], value & ((1u << second) - 1), second, limit);
-    }
+    line *lines[DS_MODEL_INPUTS];
+    find_lines(m, inputs, contexts, 0, row << 8, lines);
+    for (unsigned i = 0; i < inputs; i++)
+        teach_group(m, lines[i], value >> second, first, limit);
+    if (second == 0)
+        return;
+    find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines);
+    for (unsigned i = 0; i < inputs; i++)
+        teach_group(m, lines[i], value & ((1u << second) - 1), second, limit);
 }
 
 /* ---- life ---- */

@@ -58,9 +58,7 @@ bool ds_align_expect_word(const ds_alignment *a, ds_span old_file, uint32_t *wor
     return true;
 }
 
-void ds_align_take_word(ds_alignment *a, ds_span old_file, uint32_t word) {
-    uint32_t expected;
-    bool as_expected = ds_align_expect_word(a, old_file, &expected) && expected == word;
+void ds_align_take_word(ds_alignment *a, ds_span old_file, uint32_t word, bool as_expected) {
     a->at &= ~(ds_offset)3;
     if (!advance(a, as_expected, 4, 8 * REACH_WORDS))
         search(a, old_file, word, REACH_WORDS, 4);

@@ -22,6 +22,7 @@ void ds_align_take(ds_alignment *alignment, ds_span old_file, const uint8_t *nex
 
 /* The same for aligned words of four bytes. */
 bool ds_align_expect_word(const ds_alignment *alignment, ds_span old_file, uint32_t *word);
-void ds_align_take_word(ds_alignment *alignment, ds_span old_file, uint32_t word);
+/* The caller knows what makes words alike. */
+void ds_align_take_word(ds_alignment *alignment, ds_span old_file, uint32_t word, bool as_expected);
 
 #endif

@@ -130,7 +130,10 @@ ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t siz
     for (uint64_t i = 0; i < size; i += DS_WORD) {
         DS_TRY(literal_word(w, block, at + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL));
         uint32_t word = ds_load32(bytes + i);
-        ds_align_take_word(&w->alignment, w->old_image->file, word);
+        uint32_t expected;
+        bool as_expected = ds_align_expect_word(&w->alignment, w->old_image->file, &expected) &&
+                           without_address(expected) == without_address(word);
+        ds_align_take_word(&w->alignment, w->old_image->file, word, as_expected);
         enter_word(w, word);
     }
     return ds_model_check(w->coder->model);

@@ -35,9 +35,12 @@ typedef struct reader {
     uint64_t recent;    /* bytes that are no reference, latest lowest */
 } reader;
 
-/* Take apart what is known of the instruction. */
+/* Take apart what is known of the instruction. What is not known yet stands in for a usual one: ones are a valid map
+ * of VEX and EVEX, and the second byte behind an EVEX's first has its fixed bit. */
 static void look(reader *r) {
-    uint8_t known[DS_X86_64_READ] = {0};
+    uint8_t known[DS_X86_64_READ];
+    memset(known, 1, sizeof known);
+    known[2] = 5;
     memcpy(known, r->next - r->at, r->at);
     r->parts = ds_x86_64_take_apart(known);
 }

@@ -177,7 +177,9 @@ static ds_status take_streams(eye *e, ds_delta_info *info) {
 static ds_status take_modelled(eye *e, ds_span delta, ds_delta_info *info, ds_frames *frames) {
     uint8_t table;
     DS_TRY(take_bytes(e, &table, 1));
-    if (table == 0 || table > DS_TABLE_MAX)
+    if (table == 0)
+        return DS_E_DELTA;
+    if (table > DS_TABLE_MAX)
         return DS_E_LIMIT;
     info->table = table;
     info->header_size = (uint64_t)(e->at - delta.data);

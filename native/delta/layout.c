@@ -57,7 +57,7 @@ static ds_status check_region(const ds_region *region, uint64_t new_size) {
     return DS_OK;
 }
 
-/* Numbers of this stream know what they are and the one before. */
+/* Numbers of this stream know what they are; the second context, the same for all, what such numbers are like. */
 static ds_status code_layout(ds_coder *c, unsigned what, uint64_t *value) {
     ds_contexts contexts = {.row = DS_DECIDE_LAYOUT, .hash = {what}};
     return ds_code_number(c, DS_STREAM_LAYOUT, &contexts, value);
@@ -98,6 +98,18 @@ static ds_region region_to_send(const ds_region *actual, const ds_region *expect
     return region;
 }
 
+/* Whether all old code is in words: then all new code is; else a region goes by the old one of its number. */
+static bool all_in_words(const ds_image *image) {
+    bool any = false;
+    for (uint64_t i = 0; i < image->regions.count; i++) {
+        const ds_region *region = &image->regions.items[i];
+        if (region->class_ == DS_REGION_CODE && !region->words)
+            return false;
+        any |= region->words;
+    }
+    return any;
+}
+
 static uint64_t clean_run(region_predictor p, const ds_region *regions, uint64_t from, uint64_t count) {
     uint64_t at = from;
     for (; at < count; at++) {
@@ -114,6 +126,7 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
     region_predictor p = {.old_image = old_image};
     const ds_region *actual = new_image != NULL ? new_image->regions.items : NULL;
     uint64_t count = new_image != NULL ? new_image->regions.count : 0, clean = 0;
+    bool all_words = all_in_words(old_image);
     DS_TRY(code_difference(c, REGION_COUNT, old_image->regions.count, &count));
     if (count > DS_REGIONS_MAX)
         return DS_E_LIMIT;
@@ -135,6 +148,7 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
                 region = region_to_send(&actual[i], &expected);
             DS_TRY(code_region(c, &expected, &region));
         }
+        region.words |= all_words;
         DS_TRY(check_region(&region, new_size));
         advance(&p, i, &region);
         regions->list.items[regions->list.count++] = region;
@@ -293,15 +307,18 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
         *place = code;
         return DS_OK;
     }
-    base = (code - PLACE_FAR) % BASES;
+    base = code - PLACE_FAR;
+    if (base >= BASES)
+        return DS_E_DELTA;
     far = ds_unzigzag(far / BASES);
     ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
                                 .low = p->ends[base] & 15,
                                 .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g),
                                          ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
     DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
-    *place = PLACE_FAR + ds_zigzag(far) * BASES + base;
-    return DS_OK;
+    far = ds_zigzag(far);
+    *place = PLACE_FAR + far * BASES + base;
+    return far > (UINT64_MAX - PLACE_FAR) / BASES - 1 ? DS_E_DELTA : DS_OK;
 }
 
 static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size, ds_block *block) {

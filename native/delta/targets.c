@@ -220,6 +220,8 @@ ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_target *target) {
     if (c->writing)
         way = choose_way(t, target, &recent, &rank);
     way = code_way(t, c, target, way);
+    if (way == WAY_HINT && !target->has_hint)
+        return DS_E_DELTA;
     if (way == WAY_HINT)
         target->address = target->hint;
     else if (way == WAY_RECENT)

@@ -186,6 +186,8 @@ ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_co
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, NULL, new_size, arena, &regions));
     DS_TRY(ds_code_derivations(coder, new_size, arena, &derivations));
+    if (coder->model != NULL)
+        DS_TRY(ds_model_check(coder->model));
     DS_TRY(ds_deriver_open(&w.output.deriver, &derivations, arena));
     DS_TRY(ds_code_blocks(coder, old_image->file.size, new_size, arena, &blocks));
     if (!ds_derive_is_clear(&derivations, &blocks))

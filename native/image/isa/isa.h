@@ -30,8 +30,8 @@ typedef struct ds_x86_64_parts {
     uint8_t field_size;
 } ds_x86_64_parts;
 
-/* At least DS_X86_64_READ readable bytes. Whatever stands behind a byte has no part in where it belongs: of an
- * instruction that is known up to there the rest may be zeros. */
+/* At least DS_X86_64_READ readable bytes. What stands behind a byte has no part in what it is for, but in whether this
+ * is an instruction at all. */
 #define DS_X86_64_READ 40
 ds_x86_64_parts ds_x86_64_take_apart(const uint8_t *bytes);
 
