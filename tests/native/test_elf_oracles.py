@@ -274,6 +274,17 @@ def functions(path: Path) -> list[FDE]:
     return [entry for entry in entries if isinstance(entry, FDE)]
 
 
+def places(entry: FDE) -> list[int]:
+    """The byte before each place that the program of a frame steps to."""
+    location, found_places = entry.header["initial_location"], []
+    for instruction in entry.instructions:
+        if instruction.opcode >> 6 == 1 or instruction.opcode in (2, 3, 4):
+            distance = instruction.args[0] * entry.cie.header["code_alignment_factor"]
+            location += distance
+            found_places += [location - 1] if distance else []
+    return found_places
+
+
 @every_image
 def test_frames(path: Path) -> None:
     section = named(opened(path), ".eh_frame")
@@ -291,6 +302,9 @@ def test_frames(path: Path) -> None:
         personality = entry.cie.augmentation_dict.get("personality")
         if personality is not None:
             personalities.add(range(entry.cie.offset, entry.cie.offset + entry.cie.header["length"] + 4))
+        inside = range(entry.offset, entry.offset + entry.header["length"] + 4)
+        steps = [at for at, (kind, _) in refs.items() if at in inside and kind.startswith("STEP")]
+        assert [refs.pop(at)[1] for at in sorted(steps)] == places(entry)
     rest = sorted(target for kind, target in refs.values() if kind == "PREL32")
     assert len(rest) == len(refs)
     in_cies = sorted(target for at, (_, target) in refs.items() if any(at in cie for cie in personalities))

@@ -88,6 +88,7 @@ def acts_of(stock: Stock) -> list[Act]:
         _pointer_moved(),
         _record_lost(),
         _torn_journal(),
+        _staged_link_moved(),
         _switching_slot_edited(),
         _rollback_to_nothing(),
         _pointer_moved_to_damage(),
@@ -724,15 +725,24 @@ def _rebase_record_lost() -> Act:
 
 def _torn_journal() -> Act:
     def make(bench: Bench) -> DiskState:
-        path = f"{ROOT}/journal/00000001"
-        leaf = bench.new().leaves[path]
+        path, staged = f"{ROOT}/journal/00000001", _at("STAGED")(bench)
+        leaf = staged.leaves[path]
         assert leaf[0] == "file"
-        return overlaid(bench.new(), {path: ("file", leaf[1] + leaf[1][:70], leaf[2])})
+        return overlaid(staged, {path: ("file", leaf[1] + leaf[1][:70], leaf[2])})
 
     return replace(
-        _bad_bytes_only(),
+        _update("a"),
         name="journal torn",
-        words="the last record was cut short: a new segment is opened, while the update fails",
+        words="the last record was cut short, so that the record of the switch begins a new segment",
         start=lambda bench: bench.prepared("journal torn", make),
         killed=True,
+    )
+
+
+def _staged_link_moved() -> Act:
+    return replace(
+        _staged_slot_edited(),
+        name="staged link moved",
+        words="the link of an untouched component leads elsewhere before the switch: the slot is made again",
+        start=lambda bench: overlaid(_at("STAGED")(bench), {f"{ROOT}/slot-1/os": ("link", "../fetch")}),
     )
