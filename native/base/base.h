@@ -54,6 +54,11 @@ static inline bool ds_mul(uint64_t a, uint64_t b, uint64_t *out) {
     return true;
 }
 
+/* Bits that a number takes; 0 for 0. */
+static inline unsigned ds_bits_in(uint64_t value) {
+    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
+}
+
 static inline uint16_t ds_load16(const uint8_t *p) {
     uint16_t v;
     memcpy(&v, p, sizeof v);

@@ -17,17 +17,34 @@ static bool pass_on(void *context, const uint8_t *data, size_t size) {
     return checked->sink(checked->context, data, size);
 }
 
+static ds_status apply_streams(const ds_image *old_image, const ds_delta_info *info, const ds_frames *frames,
+                               ds_sink sink, void *context, ds_arena *arena) {
+    ds_coder coder = {0};
+    ds_status status = ds_stream_reader_open(&coder.reader, frames, arena);
+    if (status == DS_OK)
+        status = ds_walk_read(old_image, info->new_size, info->has_context, &coder, NULL, sink, context, arena);
+    ds_stream_reader_close(coder.reader);
+    return status;
+}
+
+static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_sink sink,
+                                void *context, ds_arena *arena) {
+    ds_coder coder = {0};
+    ds_targets targets;
+    /* Ranking takes memory that the model may have afterwards. */
+    DS_TRY(ds_targets_rank(&targets, old_image, arena));
+    DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, arena));
+    DS_TRY(ds_walk_read(old_image, info->new_size, false, &coder, &targets, sink, context, arena));
+    return ds_model_at_end(coder.model) ? DS_OK : DS_E_DELTA;
+}
+
 static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_sink sink,
                        void *context, ds_arena *arena) {
     ds_image old_image = {.file = old_file, .arena = arena};
-    ds_stream_reader *reader = NULL;
     if (!info->plain)
         DS_TRY(ds_image_parse(old_file, arena, &old_image));
-    ds_status status = ds_stream_reader_open(&reader, frames, arena);
-    if (status == DS_OK)
-        status = ds_walk_read(&old_image, info->new_size, info->has_context, reader, sink, context, arena);
-    ds_stream_reader_close(reader);
-    return status;
+    return info->modelled ? apply_modelled(&old_image, info, frames->body, sink, context, arena)
+                          : apply_streams(&old_image, info, frames, sink, context, arena);
 }
 
 ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,

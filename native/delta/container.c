@@ -9,7 +9,8 @@
 #define FLAG_DIGESTS 1
 #define FLAG_PLAIN 2
 #define FLAG_CONTEXT 4
-#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN | FLAG_CONTEXT)
+#define FLAG_MODELLED 8
+#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN | FLAG_CONTEXT | FLAG_MODELLED)
 #define RAW_FACTOR 16
 #define RAW_EXTRA ((uint64_t)1 << 16)
 
@@ -57,6 +58,10 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
         put_bytes(p, info->old_digest, DS_DIGEST_SIZE);
         put_bytes(p, info->new_digest, DS_DIGEST_SIZE);
     }
+    if (info->modelled) {
+        put_byte(p, info->table);
+        return;
+    }
     unsigned starts = 0;
     for (unsigned s = 0; s < DS_STREAM_COUNT; s++) {
         put_number(p, info->streams[s].raw_size);
@@ -75,7 +80,7 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     if (info->frame_count > DS_STREAM_COUNT)
         return 0;
     put_after_total(&p, info);
-    uint64_t rest_size = (uint64_t)(p.at - rest), frames = 0;
+    uint64_t rest_size = (uint64_t)(p.at - rest), frames = info->modelled ? info->modelled_size : 0;
     for (unsigned f = 0; f < info->frame_count; f++)
         if (info->frame_sizes[f] >> 62 != 0 || !ds_add(frames, info->frame_sizes[f], &frames))
             return 0;
@@ -83,8 +88,8 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     put_bytes(&p, magic, sizeof magic);
     put_byte(&p, REVISION);
     put_byte(&p, (info->has_digests ? FLAG_DIGESTS : 0) | (info->plain ? FLAG_PLAIN : 0) |
-                     (info->has_context ? FLAG_CONTEXT : 0));
-    for (unsigned i = 0; i < 3; i++)
+                     (info->has_context ? FLAG_CONTEXT : 0) | (info->modelled ? FLAG_MODELLED : 0));
+    for (unsigned i = 0; i < 3 && !info->modelled; i++)
         put_byte(&p, info->zstd_version[i]);
     /* The total length counts itself. */
     uint64_t before = (uint64_t)(p.at - header), total;
@@ -129,7 +134,7 @@ static ds_status take_number(eye *e, uint64_t *value) {
 }
 
 static ds_status take_start(eye *e, ds_delta_info *info) {
-    uint8_t start[9];
+    uint8_t start[6];
     DS_TRY(take_bytes(e, start, sizeof start));
     if (memcmp(start, magic, sizeof magic) != 0 || start[4] != REVISION || start[5] & ~FLAGS_KNOWN)
         return DS_E_DELTA;
@@ -137,8 +142,13 @@ static ds_status take_start(eye *e, ds_delta_info *info) {
     info->has_digests = start[5] & FLAG_DIGESTS;
     info->plain = start[5] & FLAG_PLAIN;
     info->has_context = start[5] & FLAG_CONTEXT;
+    info->modelled = start[5] & FLAG_MODELLED;
+    if (info->modelled)
+        return info->has_context ? DS_E_DELTA : DS_OK;
+    uint8_t version[3];
+    DS_TRY(take_bytes(e, version, sizeof version));
     for (unsigned i = 0; i < 3; i++)
-        info->zstd_version[i] = start[6 + i];
+        info->zstd_version[i] = version[i];
     return DS_OK;
 }
 
@@ -164,6 +174,20 @@ static ds_status take_streams(eye *e, ds_delta_info *info) {
     return DS_OK;
 }
 
+static ds_status take_modelled(eye *e, ds_span delta, ds_delta_info *info, ds_frames *frames) {
+    uint8_t table;
+    DS_TRY(take_bytes(e, &table, 1));
+    if (table == 0)
+        return DS_E_DELTA;
+    if (table > DS_TABLE_MAX)
+        return DS_E_LIMIT;
+    info->table = table;
+    info->header_size = (uint64_t)(e->at - delta.data);
+    info->modelled_size = (uint64_t)(e->end - e->at);
+    frames->body = (ds_span){e->at, info->modelled_size};
+    return DS_OK;
+}
+
 ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frames) {
     eye e = {delta.data, delta.data + delta.size};
     *info = (ds_delta_info){0};
@@ -178,6 +202,8 @@ ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frame
         DS_TRY(take_bytes(&e, info->old_digest, DS_DIGEST_SIZE));
         DS_TRY(take_bytes(&e, info->new_digest, DS_DIGEST_SIZE));
     }
+    if (info->modelled)
+        return take_modelled(&e, delta, info, frames);
     DS_TRY(take_streams(&e, info));
     for (unsigned f = 0; f < info->frame_count; f++) {
         uint64_t size;

@@ -7,4 +7,8 @@
 /* Checked: magic, revision, total length, table of streams against the sizes it speaks of, bounds of frames. */
 ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frames);
 
+/* The model's table: lines in thousands (4,096). */
+#define DS_TABLE_UNIT 4096u
+#define DS_TABLE_MAX 192
+
 #endif

@@ -49,7 +49,7 @@ ds_status ds_context_collect(ds_span old_file, uint64_t new_size, const ds_layou
     for (uint64_t i = 0; i <= blocks->list.count; i++) {
         const ds_block *block = i < blocks->list.count ? &blocks->list.items[i] : NULL;
         uint64_t gap = (block != NULL ? block->new_offset : new_size) - new_end;
-        if (gap > 0 && ds_layout_is_code(layout, new_end, &stop))
+        if (gap > 0 && ds_layout_code(layout, new_end, &stop) != NULL)
             mark_gap(&m, gap, old_end, block);
         if (block != NULL) {
             new_end = block->new_offset + block->length;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/pool.h"
+#include "delta/container.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -9,6 +10,9 @@ struct ds_creation {
     ds_arena *arena;
     ds_stream_writer writer;
     ds_bytes context;
+    ds_model *model;
+    ds_span modelled;
+    unsigned table;
 };
 
 #define ROUNDS_SMALL 4
@@ -40,13 +44,50 @@ static ds_status read_side(void *context, uint64_t side) {
     return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
 }
 
+static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                               ds_derivations *derivations, ds_blocks *blocks) {
+    ds_coder coder = {.writing = true, .writer = &creation->writer};
+    creation->writer.arena = creation->arena;
+    return ds_walk_write(old_image, new_image, derivations, blocks, &coder, NULL, &creation->context, creation->arena);
+}
+
+/* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
+#define LINES_A_LITERAL 16
+#define TABLE_MIN 16 /* what is taught has room too */
+
+static unsigned choose_table(const ds_blocks *blocks, uint64_t new_size) {
+    uint64_t literals = new_size;
+    for (uint64_t i = 0; i < blocks->list.count; i++)
+        literals -= blocks->list.items[i].length;
+    uint64_t wanted = (literals + blocks->list.count) * LINES_A_LITERAL;
+    uint64_t units = wanted / DS_TABLE_UNIT;
+    units = units > TABLE_MIN ? units : TABLE_MIN;
+    return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
+}
+
+static ds_status write_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                                ds_derivations *derivations, ds_blocks *blocks) {
+    ds_targets targets;
+    DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
+    creation->table = choose_table(blocks, new_image->file.size);
+    DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
+                               creation->arena));
+    ds_coder coder = {.writing = true, .model = creation->model};
+    DS_TRY(ds_walk_write(old_image, new_image, derivations, blocks, &coder, &targets, NULL, creation->arena));
+    ds_targets_close(&targets);
+    return ds_model_finish(creation->model, &creation->modelled);
+}
+
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
     images both = {.files = {old_file, new_file}, .plain = options->plain, .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     ds_derivations derivations = {0};
-    ds_match_options match = {
-        .rounds = options->rounds, .threads = options->threads, .progress = tell_round, .context = (void *)options};
+    ds_match_options match = {.coding = options->modelled ? DS_PRICES_MODEL : DS_PRICES_STREAMS,
+                              .rounds = options->rounds,
+                              .threads = options->threads,
+                              .progress = tell_round,
+                              .context = (void *)options};
     if (match.rounds == 0)
         match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
     DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
@@ -56,9 +97,8 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (!options->plain)
         DS_TRY(ds_derive_find(new_image, creation->arena, &derivations));
     DS_TRY(ds_derive_clip(&derivations, &blocks, creation->arena));
-    creation->writer.arena = creation->arena;
-    DS_TRY(ds_walk_write(old_image, new_image, &derivations, &blocks, &creation->writer, &creation->context,
-                         creation->arena));
+    DS_TRY(options->modelled ? write_modelled(creation, old_image, new_image, &derivations, &blocks)
+                             : write_streams(creation, old_image, new_image, &derivations, &blocks));
     DS_VEC_FREE(creation->arena, &derivations.list);
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(old_image);
@@ -105,6 +145,18 @@ const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size) {
     static const uint8_t empty[1];
     *size = creation->context.count;
     return *size > 0 ? creation->context.items : empty;
+}
+
+const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table) {
+    *size = creation->modelled.size;
+    *table = creation->table;
+    return creation->modelled.data;
+}
+
+uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name) {
+    bool known = creation->model != NULL && index < DS_DECISIONS;
+    *name = known ? ds_decision_rows[index].name : NULL;
+    return known ? ds_model_cost(creation->model, index) : 0;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

@@ -1,6 +1,8 @@
 /* Coding of regions and blocks; docs/spec/delta-format.md, "Layout" and "Blocks". */
 #include "delta/layout.h"
 
+#include "delta/coder.h"
+
 /* ---- regions: differences from the old regions, predicted from what stands before ---- */
 
 typedef struct region_predictor {
@@ -45,33 +47,6 @@ static void advance(region_predictor *p, uint64_t index, const ds_region *region
     }
 }
 
-/* Fields of a region as the differences that are coded, in this order. */
-#define REGION_FIELDS 4
-
-ds_status ds_regions_write(const ds_image *old_image, const ds_image *new_image, ds_stream_writer *writer) {
-    region_predictor p = {.old_image = old_image};
-    uint64_t count = new_image->regions.count;
-    DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, ds_zigzag(count - old_image->regions.count)));
-    uint64_t clean = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        ds_region region = new_image->regions.items[i], expected = predict_region(&p, i);
-        if (region.class_ == DS_REGION_NOBITS)
-            region.offset = expected.offset;
-        advance(&p, i, &region);
-        uint64_t fields[REGION_FIELDS] = {(uint64_t)(region.class_ - expected.class_), region.offset - expected.offset,
-                                          region.address - expected.address, region.size - expected.size};
-        if ((fields[0] | fields[1] | fields[2] | fields[3]) == 0) {
-            clean++;
-            continue;
-        }
-        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, clean));
-        clean = 0;
-        for (unsigned f = 0; f < REGION_FIELDS; f++)
-            DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, ds_zigzag(fields[f])));
-    }
-    return ds_write_number(writer, DS_STREAM_LAYOUT, clean);
-}
-
 static ds_status check_region(const ds_region *region, uint64_t new_size) {
     if (region->size == 0)
         return DS_E_DELTA;
@@ -82,75 +57,136 @@ static ds_status check_region(const ds_region *region, uint64_t new_size) {
     return DS_OK;
 }
 
-ds_status ds_regions_read(const ds_image *old_image, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                          ds_regions *regions) {
+/* Numbers of this stream know what they are; the second context, the same for all, what such numbers are like. */
+static ds_status code_layout(ds_coder *c, unsigned what, uint64_t *value) {
+    ds_contexts contexts = {.row = DS_DECIDE_LAYOUT, .hash = {what}};
+    return ds_code_number(c, DS_STREAM_LAYOUT, &contexts, value);
+}
+
+static ds_status code_difference(ds_coder *c, unsigned what, uint64_t expected, uint64_t *actual) {
+    uint64_t difference = ds_zigzag(*actual - expected);
+    DS_TRY(code_layout(c, what, &difference));
+    *actual = expected + ds_unzigzag(difference);
+    return DS_OK;
+}
+
+/* What a number of the layout is. */
+enum { REGION_COUNT, REGIONS_CLEAN, REGION_FIELD, DERIVATION_COUNT = REGION_FIELD + 4, DERIVATION, BLOCK_COUNT };
+
+static bool same_region(const ds_region *a, const ds_region *b) {
+    return a->class_ == b->class_ && a->offset == b->offset && a->address == b->address && a->size == b->size;
+}
+
+static ds_status code_region(ds_coder *c, const ds_region *expected, ds_region *region) {
+    uint64_t class_ = region->class_;
+    DS_TRY(code_difference(c, REGION_FIELD, expected->class_, &class_));
+    DS_TRY(code_difference(c, REGION_FIELD + 1, expected->offset, &region->offset));
+    DS_TRY(code_difference(c, REGION_FIELD + 2, expected->address, &region->address));
+    DS_TRY(code_difference(c, REGION_FIELD + 3, expected->size, &region->size));
+    if (class_ > DS_REGION_NOBITS)
+        return DS_E_DELTA;
+    region->class_ = (uint8_t)class_;
+    return DS_OK;
+}
+
+/* Writing: the region as it is sent, which knows nothing of instruction sets but what the old one knew. */
+static ds_region region_to_send(const ds_region *actual, const ds_region *expected) {
+    ds_region region = *actual;
+    region.words = expected->words;
+    if (region.class_ == DS_REGION_NOBITS)
+        region.offset = expected->offset;
+    return region;
+}
+
+/* Whether all old code is in words: then all new code is; else a region goes by the old one of its number. */
+static bool all_in_words(const ds_image *image) {
+    bool any = false;
+    for (uint64_t i = 0; i < image->regions.count; i++) {
+        const ds_region *region = &image->regions.items[i];
+        if (region->class_ == DS_REGION_CODE && !region->words)
+            return false;
+        any |= region->words;
+    }
+    return any;
+}
+
+static uint64_t clean_run(region_predictor p, const ds_region *regions, uint64_t from, uint64_t count) {
+    uint64_t at = from;
+    for (; at < count; at++) {
+        ds_region expected = predict_region(&p, at), region = region_to_send(&regions[at], &expected);
+        if (!same_region(&region, &expected))
+            break;
+        advance(&p, at, &region);
+    }
+    return at - from;
+}
+
+ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image *new_image, uint64_t new_size,
+                          ds_arena *arena, ds_regions *regions) {
     region_predictor p = {.old_image = old_image};
-    uint64_t count, clean;
-    DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));
-    count = ds_unzigzag(count) + old_image->regions.count;
+    const ds_region *actual = new_image != NULL ? new_image->regions.items : NULL;
+    uint64_t count = new_image != NULL ? new_image->regions.count : 0, clean = 0;
+    bool all_words = all_in_words(old_image);
+    DS_TRY(code_difference(c, REGION_COUNT, old_image->regions.count, &count));
     if (count > DS_REGIONS_MAX)
         return DS_E_LIMIT;
     DS_TRY(DS_VEC_RESERVE(arena, &regions->list, count + 1));
-    DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &clean));
-    for (uint64_t i = 0; i < count; i++) {
-        ds_region region = predict_region(&p, i);
+    for (uint64_t i = 0; i <= count; i++) {
         if (clean == 0) {
-            uint64_t fields[REGION_FIELDS];
-            for (unsigned f = 0; f < REGION_FIELDS; f++) {
-                DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &fields[f]));
-                fields[f] = ds_unzigzag(fields[f]);
-            }
-            if (region.class_ + fields[0] > DS_REGION_NOBITS)
+            if (actual != NULL)
+                clean = clean_run(p, actual, i, count);
+            DS_TRY(code_layout(c, REGIONS_CLEAN, &clean));
+            if (clean > count - i)
                 return DS_E_DELTA;
-            region.class_ = (uint8_t)(region.class_ + fields[0]);
-            region.offset += fields[1];
-            region.address += fields[2];
-            region.size += fields[3];
-            DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &clean));
-        } else
-            clean--;
+            clean++;
+        }
+        if (i == count)
+            break;
+        ds_region expected = predict_region(&p, i), region = expected;
+        if (--clean == 0) {
+            if (actual != NULL)
+                region = region_to_send(&actual[i], &expected);
+            DS_TRY(code_region(c, &expected, &region));
+        }
+        region.words |= all_words;
         DS_TRY(check_region(&region, new_size));
         advance(&p, i, &region);
         regions->list.items[regions->list.count++] = region;
     }
-    return clean == 0 ? DS_OK : DS_E_DELTA;
+    return DS_OK;
 }
 
 /* ---- derivations: where they stand, counted from the end of the new image ---- */
 
-ds_status ds_derivations_write(const ds_derivations *derivations, uint64_t new_size, ds_stream_writer *writer) {
-    DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, derivations->list.count));
-    for (uint64_t i = 0; i < derivations->list.count; i++) {
-        const ds_derivation *d = &derivations->list.items[i];
-        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, new_size - d->digests));
-        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->covered));
-        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->digests - d->covered - d->limit));
-        DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, d->page_bits));
-    }
+static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *d) {
+    uint64_t from_end = new_size - d->digests, covered = d->covered, between = d->digests - d->covered - d->limit;
+    uint64_t page_bits = d->page_bits;
+    DS_TRY(code_layout(c, DERIVATION, &from_end));
+    DS_TRY(code_layout(c, DERIVATION, &covered));
+    DS_TRY(code_layout(c, DERIVATION, &between));
+    DS_TRY(code_layout(c, DERIVATION, &page_bits));
+    if (from_end > new_size || covered > new_size - from_end || between > new_size - from_end - covered ||
+        page_bits > DS_DERIVED_PAGE_BITS_MAX)
+        return DS_E_DELTA;
+    *d = (ds_derivation){.digests = new_size - from_end, .covered = covered, .page_bits = (unsigned)page_bits};
+    d->limit = d->digests - covered - between;
     return DS_OK;
 }
 
-ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                              ds_derivations *derivations) {
-    uint64_t count;
-    DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));
+ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, ds_derivations *derivations) {
+    uint64_t count = derivations->list.count;
+    DS_TRY(code_layout(c, DERIVATION_COUNT, &count));
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
-    DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
+    if (!c->writing)
+        DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t from_end, covered, between, page_bits;
-        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &from_end));
-        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &covered));
-        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &between));
-        DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &page_bits));
-        if (from_end > new_size || covered > new_size - from_end || between > new_size - from_end - covered ||
-            page_bits > DS_DERIVED_PAGE_BITS_MAX)
+        DS_TRY(code_derivation(c, new_size, &derivations->list.items[i]));
+        if (c->writing)
+            continue;
+        if (!ds_derivation_fits(derivations, &derivations->list.items[i], new_size))
             return DS_E_DELTA;
-        ds_derivation d = {.digests = new_size - from_end, .covered = covered, .page_bits = (unsigned)page_bits};
-        d.limit = d.digests - covered - between;
-        if (!ds_derivation_fits(derivations, &d, new_size))
-            return DS_E_DELTA;
-        derivations->list.items[derivations->list.count++] = d;
+        derivations->list.count++;
     }
     return DS_OK;
 }
@@ -166,6 +202,7 @@ ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_ar
 #define PLACE_DIAGONALS 2 /* the code of diagonal 1 */
 #define PLACE_ENDS (PLACE_DIAGONALS + DIAGONALS - 1)
 #define PLACE_FAR (PLACE_ENDS + ENDS - 1)
+#define BASES 4
 
 typedef struct places {
     uint64_t diagonals[DIAGONALS]; /* old offset - new offset, latest first */
@@ -203,7 +240,12 @@ static uint64_t place_code(const places *p, const ds_block *block) {
         return PLACE_DIAGONALS + diagonal - 1;
     if (end < ENDS)
         return PLACE_ENDS + end - 1;
-    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[0]);
+    unsigned base = 0;
+    for (unsigned i = 1; i < BASES; i++)
+        if (ds_bits_in(ds_zigzag(block->old_offset - p->ends[i])) + 1 <
+            ds_bits_in(ds_zigzag(block->old_offset - p->ends[base])))
+            base = i;
+    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[base]) * BASES + base;
 }
 
 static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) {
@@ -215,28 +257,77 @@ static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) 
         return new_offset + p->diagonals[code - PLACE_DIAGONALS + 1];
     if (code < PLACE_FAR)
         return p->ends[code - PLACE_ENDS + 1];
-    return p->ends[0] + ds_unzigzag(code - PLACE_FAR);
+    return p->ends[(code - PLACE_FAR) % BASES] + ds_unzigzag((code - PLACE_FAR) / BASES);
 }
 
-ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer) {
-    places p = {0};
-    DS_TRY(ds_write_number(writer, DS_STREAM_LAYOUT, blocks->list.count));
-    for (uint64_t i = 0; i < blocks->list.count; i++) {
-        const ds_block *block = &blocks->list.items[i];
-        DS_TRY(ds_write_number(writer, DS_STREAM_GAPS, block->new_offset - p.new_end));
-        DS_TRY(ds_write_number(writer, DS_STREAM_PLACES, place_code(&p, block)));
-        DS_TRY(ds_write_number(writer, DS_STREAM_LENGTHS, block->length - 1));
-        settle_place(&p, block);
+/* What the model knows of a block: how the last two went. */
+typedef struct history {
+    unsigned place[3], gap[2], length[2]; /* latest first; numbers by their logarithm */
+} history;
+
+static void remember(history *h, uint64_t gap, uint64_t place, uint64_t length) {
+    h->place[2] = h->place[1];
+    h->place[1] = h->place[0];
+    h->place[0] = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
+    h->gap[1] = h->gap[0];
+    h->gap[0] = ds_bits_in(gap);
+    h->length[1] = h->length[0];
+    h->length[0] = ds_bits_in(length);
+}
+
+static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
+    ds_contexts contexts = {.row = DS_DECIDE_GAP,
+                            .hash = {0, h->place[0], ds_mix(h->gap[0], h->gap[1]), ds_mix(h->length[0], h->place[0]),
+                                     ds_mix(ds_mix(h->gap[0], h->place[0]), h->length[0])}};
+    return ds_code_number(c, DS_STREAM_GAPS, &contexts, gap);
+}
+
+static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64_t place, uint64_t *length) {
+    unsigned g = ds_bits_in(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
+    ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
+                            .hash = {0, p, ds_mix(h->length[0], h->length[1]), ds_mix(h->length[0], p),
+                                     ds_mix(ds_mix(g, p), h->place[0]), ds_mix(g, h->length[0])}};
+    return ds_code_number(c, DS_STREAM_LENGTHS, &contexts, length);
+}
+
+#define PLACE_BITS 5
+
+static ds_status code_place(ds_coder *c, const places *p, const history *h, uint64_t gap, uint64_t *place) {
+    if (c->model == NULL)
+        return ds_code_number(c, DS_STREAM_PLACES, NULL, place);
+    unsigned g = ds_bits_in(gap);
+    ds_contexts contexts = {.row = DS_DECIDE_PLACE,
+                            .hash = {0, g, ds_mix(h->place[0], h->place[1]), ds_mix(h->place[0], g),
+                                     ds_mix(ds_mix(h->place[0], h->place[1]), h->place[2]),
+                                     ds_mix(ds_mix(h->length[0], h->place[0]), g)}};
+    uint64_t far = *place >= PLACE_FAR ? *place - PLACE_FAR : 0;
+    unsigned base = far % BASES;
+    unsigned code = ds_code_symbol(c, &contexts, PLACE_BITS, *place < PLACE_FAR ? (unsigned)*place : PLACE_FAR + base);
+    if (code < PLACE_FAR) {
+        *place = code;
+        return DS_OK;
     }
-    return DS_OK;
+    base = code - PLACE_FAR;
+    if (base >= BASES)
+        return DS_E_DELTA;
+    far = ds_unzigzag(far / BASES);
+    ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
+                                .low = p->ends[base] & 15,
+                                .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g),
+                                         ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
+    DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
+    far = ds_zigzag(far);
+    *place = PLACE_FAR + far * BASES + base;
+    return far > (UINT64_MAX - PLACE_FAR) / BASES - 1 ? DS_E_DELTA : DS_OK;
 }
 
-static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_stream_reader *reader,
-                            ds_block *block) {
-    uint64_t gap, place, length;
-    DS_TRY(ds_read_number(reader, DS_STREAM_GAPS, &gap));
-    DS_TRY(ds_read_number(reader, DS_STREAM_PLACES, &place));
-    DS_TRY(ds_read_number(reader, DS_STREAM_LENGTHS, &length));
+static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size, ds_block *block) {
+    uint64_t gap = block->new_offset - p->new_end, place = c->writing ? place_code(p, block) : 0;
+    uint64_t length = block->length - 1;
+    DS_TRY(code_gap(c, h, &gap));
+    DS_TRY(code_place(c, p, h, gap, &place));
+    DS_TRY(code_length(c, h, gap, place, &length));
+    remember(h, gap, place, length);
     if (!ds_add(p->new_end, gap, &block->new_offset) || !ds_add(length, 1, &block->length) ||
         !ds_within(block->new_offset, block->length, new_size))
         return DS_E_DELTA;
@@ -247,18 +338,27 @@ static ds_status read_block(places *p, uint64_t old_size, uint64_t new_size, ds_
     return DS_OK;
 }
 
-ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                         ds_blocks *blocks) {
+/* A reader allocates as blocks come: each takes something of what it reads. */
+#define BLOCKS_AHEAD 4096
+
+ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks) {
     places p = {0};
-    uint64_t count;
-    DS_TRY(ds_read_number(reader, DS_STREAM_LAYOUT, &count));
-    /* Each block takes a byte of every stream that names it, and makes a byte at least. */
-    if (count > ds_stream_left(reader, DS_STREAM_LENGTHS) || count > new_size)
+    history h = {0};
+    uint64_t count = blocks->list.count;
+    DS_TRY(code_layout(c, BLOCK_COUNT, &count));
+    if (count > new_size)
         return DS_E_DELTA;
-    DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, count + 1));
+    if (!c->writing)
+        DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
     for (uint64_t i = 0; i < count; i++) {
-        DS_TRY(read_block(&p, old_size, new_size, reader, &blocks->list.items[i]));
-        blocks->list.count++;
+        if (i == blocks->list.capacity)
+            DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, i + BLOCKS_AHEAD));
+        if (i % BLOCKS_AHEAD == 0 && c->model != NULL)
+            DS_TRY(ds_model_check(c->model));
+        if (!c->writing)
+            blocks->list.items[i] = (ds_block){.length = 1};
+        DS_TRY(code_block(c, &p, &h, old_size, new_size, &blocks->list.items[i]));
+        blocks->list.count = c->writing ? count : i + 1;
     }
     return DS_OK;
 }

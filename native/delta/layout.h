@@ -2,7 +2,7 @@
 #ifndef DS_DELTA_LAYOUT_H
 #define DS_DELTA_LAYOUT_H
 
-#include "codec/streams.h"
+#include "delta/coder.h"
 #include "image/image.h"
 #include "predict/blocks.h"
 #include "predict/derive.h"
@@ -11,18 +11,15 @@ typedef struct ds_regions {
     DS_VEC(ds_region) list;
 } ds_regions;
 
-ds_status ds_regions_write(const ds_image *old_image, const ds_image *new_image, ds_stream_writer *writer);
-ds_status ds_regions_read(const ds_image *old_image, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                          ds_regions *regions);
+/* Each of these writes what it is given, or reads it: new_image is NULL, the list empty. */
 
-ds_status ds_derivations_write(const ds_derivations *derivations, uint64_t new_size, ds_stream_writer *writer);
+/* Regions as sent: of a region's instruction set only what the old region of its number knew.
+ * Checked: inside the new image, addresses that do not wrap, at most DS_REGIONS_MAX. */
+ds_status ds_code_regions(ds_coder *coder, const ds_image *old_image, const ds_image *new_image, uint64_t new_size,
+                          ds_arena *arena, ds_regions *regions);
 /* Checked: each fits behind those before it. */
-ds_status ds_derivations_read(uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                              ds_derivations *derivations);
-
-ds_status ds_blocks_write(const ds_blocks *blocks, ds_stream_writer *writer);
-/* Checked: ascending, disjoint, inside old and new, at most as many as bytes. */
-ds_status ds_blocks_read(uint64_t old_size, uint64_t new_size, ds_stream_reader *reader, ds_arena *arena,
-                         ds_blocks *blocks);
+ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
+/* Checked: ascending, disjoint, inside old and new. */
+ds_status ds_code_blocks(ds_coder *coder, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks);
 
 #endif

@@ -9,18 +9,20 @@
 #ifndef DS_WALK_H
 #define DS_WALK_H
 
-#include "codec/streams.h"
+#include "delta/coder.h"
 #include "delta/context.h"
+#include "delta/targets.h"
 #include "image/image.h"
 #include "predict/derive.h"
-#include "predict/predict.h"
 
-/* Write the decisions that turn old into new, given the blocks; and the context of its code literals. */
-ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, const ds_derivations *derivations,
-                        const ds_blocks *blocks, ds_stream_writer *writer, ds_bytes *context_bytes, ds_arena *arena);
+/* `targets`, ranked, where the coder has a model; else NULL. */
+
+/* Write the decisions that turn old into new, given the blocks; and the context of its code literals, unless NULL. */
+ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
+                        ds_blocks *blocks, ds_coder *coder, ds_targets *targets, ds_bytes *context, ds_arena *arena);
 
 /* Read them, and hand the new image to the sink. `has_context`: code literals stand behind their context. */
-ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_stream_reader *reader,
-                       ds_sink sink, void *context, ds_arena *arena);
+ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_coder *coder,
+                       ds_targets *targets, ds_sink sink, void *context, ds_arena *arena);
 
 #endif

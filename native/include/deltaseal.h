@@ -71,8 +71,11 @@ typedef struct ds_delta_info {
     unsigned revision;
     unsigned zstd_version[3]; /* that made it */
     bool has_digests;
-    bool plain;       /* the old image is read as plain bytes */
-    bool has_context; /* the frame of code literals was compressed behind the old bytes round them */
+    bool plain;             /* the old image is read as plain bytes */
+    bool modelled;          /* one coded string instead of streams; `frame_count` is 0 */
+    uint64_t modelled_size; /* of that string */
+    unsigned table;         /* of the model, in units of 256 KiB */
+    bool has_context;       /* the frame of code literals was compressed behind the old bytes round them */
     uint64_t total_size, old_size, new_size;
     uint8_t old_digest[DS_DIGEST_SIZE], new_digest[DS_DIGEST_SIZE];
     uint64_t header_size;
@@ -100,6 +103,7 @@ typedef struct ds_create_options {
     unsigned threads;      /* at least 1; any count gives the same bytes */
     unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
     bool plain;            /* look at the images as plain bytes, whatever they are */
+    bool modelled;         /* code with the adaptive model: the fewest bytes, slow on both sides */
     /* Called now and then from the calling thread; `done` of 1000. False cancels. May be NULL. */
     bool (*progress)(void *context, unsigned done);
     void *context;
@@ -120,6 +124,10 @@ const char *ds_stream_name(unsigned index);
  * caller makes it a frame of its own and says so in the header. */
 #define DS_CONTEXT_STREAM 4
 const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size);
+/* What the model made of it: the body of a modelled delta. */
+const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table);
+/* What each kind of the model's decisions cost, in 1/4096 bit; *name is NULL behind the last one. */
+uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name);
 uint64_t ds_create_peak_memory(const ds_creation *creation);
 
 /* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */

@@ -26,7 +26,6 @@
 #define BIT 64
 #define PRICE_EQUAL 1
 #define PRICE_INTO_LITERAL (3 * BIT)
-#define PRICE_CHANGE (15 * BIT)
 #define PRICE_DISTANCE 70 /* 1.1 bits for each doubling of the distance */
 #define PRICE_FAR (16 * BIT)
 
@@ -44,14 +43,54 @@ enum {
     BYTE_CLASSES
 };
 
-static const uint16_t price_miss[BYTE_CLASSES] = {
-    [DATA_BYTE] = 9 * BIT,          [CODE_BYTE] = 9 * BIT,      [WORD_BYTE] = 7 * BIT,
-    [WORD_REF_BYTE] = 14 * BIT / 4, [REF1_BYTE] = 14 * BIT,     [REF2_BYTE] = 14 * BIT / 2,
-    [REF3_BYTE] = 14 * BIT / 3,     [REF4_BYTE] = 12 * BIT / 4, [REF8_BYTE] = 14 * BIT / 8};
-static const uint16_t price_literal[BYTE_CLASSES] = {
-    [DATA_BYTE] = 7 * BIT,          [CODE_BYTE] = 32 * BIT / 10, [WORD_BYTE] = 27 * BIT / 10,
-    [WORD_REF_BYTE] = 10 * BIT / 4, [REF1_BYTE] = 5 * BIT,       [REF2_BYTE] = 10 * BIT / 2,
-    [REF3_BYTE] = 10 * BIT / 3,     [REF4_BYTE] = 10 * BIT / 4,  [REF8_BYTE] = 10 * BIT / 8};
+/* What the two codings pay. The model makes literals of code cheap, since it knows the code round them, and blocks
+ * dearer against them. */
+typedef struct price_list {
+    uint16_t change;
+    uint16_t miss[BYTE_CLASSES];
+    uint16_t literal[BYTE_CLASSES];
+} price_list;
+
+static const price_list price_lists[] = {
+    [DS_PRICES_STREAMS] = {.change = 15 * BIT,
+                           .miss = {[DATA_BYTE] = 9 * BIT,
+                                    [CODE_BYTE] = 9 * BIT,
+                                    [WORD_BYTE] = 7 * BIT,
+                                    [WORD_REF_BYTE] = 14 * BIT / 4,
+                                    [REF1_BYTE] = 14 * BIT,
+                                    [REF2_BYTE] = 14 * BIT / 2,
+                                    [REF3_BYTE] = 14 * BIT / 3,
+                                    [REF4_BYTE] = 12 * BIT / 4,
+                                    [REF8_BYTE] = 14 * BIT / 8},
+                           .literal = {[DATA_BYTE] = 7 * BIT,
+                                       [CODE_BYTE] = 32 * BIT / 10,
+                                       [WORD_BYTE] = 27 * BIT / 10,
+                                       [WORD_REF_BYTE] = 10 * BIT / 4,
+                                       [REF1_BYTE] = 5 * BIT,
+                                       [REF2_BYTE] = 10 * BIT / 2,
+                                       [REF3_BYTE] = 10 * BIT / 3,
+                                       [REF4_BYTE] = 10 * BIT / 4,
+                                       [REF8_BYTE] = 10 * BIT / 8}},
+    [DS_PRICES_MODEL] = {.change = 17 * BIT,
+                         .miss = {[DATA_BYTE] = 9 * BIT,
+                                  [CODE_BYTE] = 9 * BIT,
+                                  [WORD_BYTE] = 7 * BIT,
+                                  [WORD_REF_BYTE] = 14 * BIT / 4,
+                                  [REF1_BYTE] = 14 * BIT,
+                                  [REF2_BYTE] = 14 * BIT / 2,
+                                  [REF3_BYTE] = 14 * BIT / 3,
+                                  [REF4_BYTE] = 14 * BIT / 4,
+                                  [REF8_BYTE] = 14 * BIT / 8},
+                         .literal = {[DATA_BYTE] = 7 * BIT,
+                                     [CODE_BYTE] = 25 * BIT / 10,
+                                     [WORD_BYTE] = 27 * BIT / 10,
+                                     [WORD_REF_BYTE] = 10 * BIT / 4,
+                                     [REF1_BYTE] = 5 * BIT,
+                                     [REF2_BYTE] = 10 * BIT / 2,
+                                     [REF3_BYTE] = 10 * BIT / 3,
+                                     [REF4_BYTE] = 10 * BIT / 4,
+                                     [REF8_BYTE] = 10 * BIT / 8}},
+};
 
 #define NO_NODE UINT32_MAX
 #define LITERAL INT64_MIN
@@ -82,6 +121,7 @@ typedef struct states {
 typedef struct chooser {
     const ds_side *old_side, *new_side;
     const uint8_t *classes;
+    const price_list *prices;
     ds_range range;
     states live;
     unsigned best;
@@ -94,9 +134,9 @@ typedef struct chooser {
     ds_arena *arena;
 } chooser;
 
-ds_status ds_prices_open(uint8_t **prices, const ds_image *new_image, ds_arena *arena) {
+ds_status ds_prices_open(ds_prices *prices, ds_price_coding coding, const ds_image *new_image, ds_arena *arena) {
     uint8_t *classes = ds_arena_alloc(arena, new_image->file.size + 1);
-    *prices = classes;
+    *prices = (ds_prices){classes, coding};
     if (classes == NULL)
         return DS_E_MEMORY;
     for (uint64_t i = 0; i < new_image->regions.count; i++) {
@@ -200,12 +240,12 @@ static int64_t home_of(const chooser *c, unsigned i, uint64_t at) {
     return s->diagonal[i] != LITERAL && at - s->entry[i] >= HOME_LENGTH ? s->diagonal[i] : s->home[i];
 }
 
-static uint64_t price_of_change(int64_t home, int64_t from, int64_t to) {
+static uint64_t price_of_change(const price_list *prices, int64_t home, int64_t from, int64_t to) {
     uint64_t distance = magnitude(to - home);
     if (from != LITERAL && magnitude(to - from) < distance)
         distance = magnitude(to - from);
     unsigned doublings = 64u - (unsigned)__builtin_clzll(distance | 1) - 1;
-    return PRICE_CHANGE + doublings * PRICE_DISTANCE + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
+    return prices->change + doublings * PRICE_DISTANCE + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
 }
 
 /* Prices of leaving the best state; they hold until another is best, or it becomes its own home. */
@@ -215,7 +255,7 @@ static void set_prices(chooser *c, uint64_t at) {
     c->home_from = from == LITERAL || home == from ? UINT32_MAX : s->entry[c->best] + HOME_LENGTH;
     s->price[0] = PRICE_INTO_LITERAL;
     for (unsigned i = 1; i < s->count; i++)
-        s->price[i] = price_of_change(home, from, s->diagonal[i]);
+        s->price[i] = price_of_change(c->prices, home, from, s->diagonal[i]);
 }
 
 static void choose_best(chooser *c, uint64_t at) {
@@ -348,9 +388,9 @@ static void pay(chooser *c, uint64_t at) {
     states *s = &c->live;
     uint8_t byte = c->new_side->bytes[at];
     unsigned class_ = c->classes[at];
-    uint64_t miss = price_miss[class_];
+    uint64_t miss = c->prices->miss[class_];
     c->credit -= s->count < c->credit ? s->count : c->credit;
-    s->cost[0] += price_literal[class_];
+    s->cost[0] += c->prices->literal[class_];
     uint64_t least = s->cost[0];
     unsigned best = 0;
     for (unsigned i = 1; i < s->count; i++) {
@@ -384,7 +424,7 @@ static ds_status run_quietly(chooser *c, uint64_t at, uint64_t stop) {
             uint64_t run = lonely_run(c, at, stop);
             if (run > 0) {
                 c->live.cost[1] += run * PRICE_EQUAL;
-                c->live.cost[0] += run * price_literal[CODE_BYTE];
+                c->live.cost[0] += run * c->prices->literal[CODE_BYTE];
                 at += run;
                 set_prices(c, at);
                 continue;
@@ -428,10 +468,11 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
 }
 
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           const uint8_t *prices, ds_range range, ds_arena *arena) {
+                           const ds_prices *prices, ds_range range, ds_arena *arena) {
     chooser c = {.old_side = old_side,
                  .new_side = new_side,
-                 .classes = prices,
+                 .classes = prices->classes,
+                 .prices = &price_lists[prices->coding],
                  .range = range,
                  .live = {.count = 1},
                  .credit = CREDIT_MAX,

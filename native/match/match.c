@@ -9,7 +9,7 @@
 typedef struct matcher {
     ds_side old_side, new_side;
     ds_index index;
-    uint8_t *prices;
+    ds_prices prices;
     ds_range ranges[RANGES_MAX];
     ds_seeds seeds[RANGES_MAX];
     ds_blocks found[RANGES_MAX];
@@ -52,7 +52,7 @@ static ds_status label_side(void *context, uint64_t side) {
 static ds_status match_range(void *context, uint64_t i) {
     matcher *m = context;
     DS_TRY(ds_seeds_find(&m->seeds[i], &m->index, &m->old_side, &m->new_side, m->ranges[i], m->arena));
-    return ds_blocks_choose(&m->found[i], &m->seeds[i], &m->old_side, &m->new_side, m->prices, m->ranges[i], m->arena);
+    return ds_blocks_choose(&m->found[i], &m->seeds[i], &m->old_side, &m->new_side, &m->prices, m->ranges[i], m->arena);
 }
 
 /* One list; a block that goes on behind a border is one block. */
@@ -88,7 +88,7 @@ static void close_matcher(matcher *m) {
         DS_VEC_FREE(m->arena, &m->seeds[i].list);
         DS_VEC_FREE(m->arena, &m->found[i].list);
     }
-    ds_arena_free(m->arena, m->prices);
+    ds_arena_free(m->arena, m->prices.classes);
     ds_index_free(&m->index, m->arena);
     ds_side_close(&m->old_side, m->arena);
     ds_side_close(&m->new_side, m->arena);
@@ -100,7 +100,7 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
     *blocks = (ds_blocks){0};
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
-    DS_TRY(ds_prices_open(&m.prices, new_image, arena));
+    DS_TRY(ds_prices_open(&m.prices, options->coding, new_image, arena));
     cut_ranges(&m);
     /* Without references every round would say the same. */
     unsigned rounds = old_image->refs.count == 0 || new_image->refs.count == 0 ? 1 : options->rounds;

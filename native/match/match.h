@@ -15,7 +15,11 @@
 /* False cancels. */
 typedef bool (*ds_match_progress)(void *context, unsigned round, unsigned rounds);
 
+/* Which coding the blocks are chosen for. */
+typedef enum ds_price_coding { DS_PRICES_STREAMS, DS_PRICES_MODEL } ds_price_coding;
+
 typedef struct ds_match_options {
+    ds_price_coding coding;
     unsigned rounds;
     unsigned threads;
     ds_match_progress progress;
@@ -74,12 +78,17 @@ typedef struct ds_range {
     uint64_t from, to;
 } ds_range;
 
+/* What each byte of the new image is, as far as its price goes; `classes` is freed by the caller. */
+typedef struct ds_prices {
+    uint8_t *classes;
+    ds_price_coding coding;
+} ds_prices;
+
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
                         ds_range range, ds_arena *arena);
 /* The blocks of a range; `prices` from ds_prices_open. */
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           const uint8_t *prices, ds_range range, ds_arena *arena);
-/* What each byte of the new image is, as far as its price goes; freed by the caller. */
-ds_status ds_prices_open(uint8_t **prices, const ds_image *new_image, ds_arena *arena);
+                           const ds_prices *prices, ds_range range, ds_arena *arena);
+ds_status ds_prices_open(ds_prices *prices, ds_price_coding coding, const ds_image *new_image, ds_arena *arena);
 
 #endif

@@ -87,17 +87,17 @@ bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *of
     return address - region->address < region->size;
 }
 
-bool ds_layout_is_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
+const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
     uint64_t before = regions_before(layout, offset);
     *stop = before < layout->loaded.count ? layout->loaded.items[before].offset : UINT64_MAX;
     if (before == 0)
-        return false;
+        return NULL;
     const ds_region *region = &layout->loaded.items[before - 1];
     if (offset - region->offset >= region->size)
-        return false;
+        return NULL;
     if (region->offset + region->size < *stop)
         *stop = region->offset + region->size;
-    return region->class_ == DS_REGION_CODE;
+    return region->class_ == DS_REGION_CODE ? region : NULL;
 }
 
 /* ---- stretches: the longest block over each old byte ---- */

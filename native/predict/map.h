@@ -26,8 +26,8 @@ void ds_layout_free(ds_layout *layout, ds_arena *arena);
 ds_address ds_layout_address(const ds_layout *layout, ds_offset offset);
 /* The byte at an address: in the last region that begins at or before it. False where that does not hold it. */
 bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset);
-/* Whether the byte at `offset` is executable; *stop is the next offset where that may change. */
-bool ds_layout_is_code(const ds_layout *layout, ds_offset offset, ds_offset *stop);
+/* The executable region that holds the byte at `offset`, or NULL; *stop is the next offset where that may change. */
+const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop);
 
 /* A stretch of old bytes that move together. */
 typedef struct ds_stretch {

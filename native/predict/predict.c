@@ -88,20 +88,41 @@ static bool moves_with(const ds_predictor *predictor, uint64_t block, ds_offset 
     return true;
 }
 
-static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target,
-                                 uint64_t block) {
-    ds_offset offset;
-    ds_address moved;
-    if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset) &&
-        (moves_with(predictor, block, offset, &moved) || moves_with(predictor, block - 1, offset, &moved) ||
-         moves_with(predictor, block + 1, offset, &moved)))
-        return moved;
+static ds_address predict_far(const ds_predictor *predictor, ds_address old_target, ds_rule *rule) {
     if (predictor->lesson_count > 0 && old_target != 0) {
         const ds_lesson *lesson = lesson_place(predictor->lessons, predictor->lesson_bits, old_target);
-        if (lesson != NULL && lesson->old_target == old_target)
+        if (lesson != NULL && lesson->old_target == old_target) {
+            *rule = DS_RULE_LESSON;
             return lesson->new_target;
+        }
     }
+    *rule = DS_RULE_MAP;
     return ds_map_address(predictor->map, old_target);
+}
+
+static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target, uint64_t block,
+                                 ds_rule *rule) {
+    ds_offset offset;
+    ds_address moved;
+    if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset)) {
+        *rule = DS_RULE_SAME_BLOCK;
+        if (moves_with(predictor, block, offset, &moved))
+            return moved;
+        *rule = DS_RULE_NEXT_BLOCK;
+        if (moves_with(predictor, block - 1, offset, &moved) || moves_with(predictor, block + 1, offset, &moved))
+            return moved;
+    }
+    return predict_far(predictor, old_target, rule);
+}
+
+ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target) {
+    ds_rule rule;
+    return predict_far(predictor, old_target, &rule);
+}
+
+ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block) {
+    ds_rule rule;
+    return predict_target(predictor, DS_REF_REL32, old_target, block, &rule);
 }
 
 /* The copy of the old byte at `address` in a block near the new byte at `anchor`, and less than `reach` bytes behind
@@ -135,7 +156,7 @@ static uint64_t keep_distance(const ds_prediction *p, uint64_t distance) {
 static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
     const ds_map *map = predictor->map;
     p->base = p->old_base == predictor->last_old ? predictor->last_new
-                                                 : predict_target(predictor, p->kind, p->old_base, block);
+                                                 : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
     if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
         p->target = p->base + keep_distance(p, ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
 }
@@ -156,7 +177,8 @@ static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
 
 ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block) {
     const ds_block *b = &predictor->blocks[block];
-    ds_prediction p = {.kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target};
+    ds_prediction p = {
+        .kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target, .rule = DS_RULE_MAP};
     p.place = ds_layout_address(predictor->map->layout, b->new_offset + (ref->offset - b->old_offset));
     if (ds_ref_is_based(p.kind))
         p.old_base = ds_ref_base(predictor->old_image, ref);
@@ -174,8 +196,8 @@ ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint6
         return p;
     }
     if (ds_ref_is_based(p.kind))
-        p.base = predict_target(predictor, p.kind, p.old_base, block);
-    p.target = predict_target(predictor, p.kind, ref->target, block);
+        p.base = predict_target(predictor, p.kind, p.old_base, block, &p.rule);
+    p.target = predict_target(predictor, p.kind, ref->target, block, &p.rule);
     if (p.kind == DS_REF_PAGE24)
         p.base = p.place - predictor->page_place <= PAGE_STEP ? predictor->page_base : p.target;
     return p;

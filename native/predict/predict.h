@@ -52,6 +52,8 @@ typedef struct ds_predictor {
     ds_arena *arena;
 } ds_predictor;
 
+typedef enum ds_rule { DS_RULE_SAME_BLOCK, DS_RULE_NEXT_BLOCK, DS_RULE_LESSON, DS_RULE_MAP } ds_rule;
+
 /* A reference of a copied block, ready to be put: everything but the target itself. */
 typedef struct ds_prediction {
     ds_ref_kind kind;
@@ -60,6 +62,7 @@ typedef struct ds_prediction {
     ds_address base;  /* mapped, for based kinds */
     ds_address old_base, old_target;
     ds_address target;
+    ds_rule rule; /* that gave the target */
 } ds_prediction;
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
@@ -67,6 +70,10 @@ ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, 
 void ds_predictor_close(ds_predictor *predictor);
 
 ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block);
+/* Where an old target is to be found that nothing near refers to: rules 2 and 3. */
+ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target);
+/* Where an old target is to be found, seen from the gap before `block`: rules 1 to 3. */
+ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block);
 /* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */
 ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
                              bool corrected);

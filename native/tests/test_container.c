@@ -6,6 +6,7 @@
 
 #define TWO32 (UINT64_C(1) << 32)
 #define TWO63 (UINT64_C(1) << 63)
+#define TWO60 ((uint64_t)1 << 60)
 
 static const uint64_t edges[] = {0,         1,         127,   128,       TWO32 - 1,      TWO32,
                                  TWO32 + 1, TWO63 - 1, TWO63, TWO63 + 1, UINT64_MAX - 1, UINT64_MAX};
@@ -157,30 +158,36 @@ static bool same_blocks(const ds_blocks *a, const ds_blocks *b) {
     return true;
 }
 
-/* Blocks far apart, in images of nearly 2^63 bytes. */
+static ds_status read_blocks(ds_stream_reader *reader, uint64_t old_size, uint64_t new_size, ds_arena *arena,
+                             ds_blocks *blocks) {
+    return ds_code_blocks(&(ds_coder){.reader = reader}, old_size, new_size, arena, blocks);
+}
+
+/* Blocks far apart, in images of nearly 2^60 bytes. */
 static void test_blocks_beyond_4_gib(ds_arena *arena) {
     ds_block items[] = {
         {0, TWO32 - 1, 1},
-        {TWO32 - 1, TWO63 - 2, 1},
+        {TWO32 - 1, TWO60 - 2, 1},
         {TWO32, 0, TWO32},
         {3 * TWO32, TWO32 + 7, 5 * TWO32},
-        {TWO63 - TWO32, 6 * TWO32 + 7, TWO32 - 1},
-        {TWO63 - 1, 0, 1},
+        {TWO60 - TWO32, 6 * TWO32 + 7, TWO32 - 1},
+        {TWO60 - 1, 0, 1},
     };
     ds_blocks blocks = {.list = {items, DS_COUNT(items), DS_COUNT(items)}}, read = {0};
     ds_stream_writer writer = {.arena = arena};
-    CHECK(ds_blocks_write(&blocks, &writer) == DS_OK);
+    ds_coder to = {.writing = true, .writer = &writer};
+    CHECK(ds_code_blocks(&to, TWO60, TWO60, arena, &blocks) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
-    CHECK(ds_blocks_read(TWO63, TWO63, reader, arena, &read) == DS_OK && same_blocks(&blocks, &read));
+    CHECK(read_blocks(reader, TWO60, TWO60, arena, &read) == DS_OK && same_blocks(&blocks, &read));
     CHECK(ds_stream_reader_finish(reader) == DS_OK);
     ds_stream_reader_close(reader);
     static const struct {
         uint64_t old_size, new_size;
-    } too_small[] = {{TWO63, TWO63 - 1}, {TWO63 - 2, TWO63}, {TWO32, TWO63}, {TWO63, TWO32}, {0, 0}, {TWO63, 5}};
+    } too_small[] = {{TWO60, TWO60 - 1}, {TWO60 - 2, TWO60}, {TWO32, TWO60}, {TWO60, TWO32}, {0, 0}, {TWO60, 5}};
     for (size_t i = 0; i < DS_COUNT(too_small); i++) {
         ds_blocks none = {0};
         reader = reopen(&writer, arena);
-        CHECK(ds_blocks_read(too_small[i].old_size, too_small[i].new_size, reader, arena, &none) == DS_E_DELTA);
+        CHECK(read_blocks(reader, too_small[i].old_size, too_small[i].new_size, arena, &none) == DS_E_DELTA);
         ds_stream_reader_close(reader);
     }
 }
@@ -195,7 +202,7 @@ static ds_status read_one(uint64_t gap, uint64_t length, uint64_t place, uint64_
     CHECK(ds_write_number(&writer, DS_STREAM_LENGTHS, length) == DS_OK);
     CHECK(ds_write_number(&writer, DS_STREAM_PLACES, place) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
-    ds_status status = ds_blocks_read(old_size, new_size, reader, arena, &blocks);
+    ds_status status = read_blocks(reader, old_size, new_size, arena, &blocks);
     ds_stream_reader_close(reader);
     return status;
 }
@@ -224,11 +231,13 @@ static void test_regions_beyond_4_gib(ds_arena *arena) {
     ds_image old_image = {.regions = {old_items, DS_COUNT(old_items), DS_COUNT(old_items)}};
     ds_image new_image = {.regions = {new_items, DS_COUNT(new_items), DS_COUNT(new_items)}};
     ds_stream_writer writer = {.arena = arena};
-    CHECK(ds_regions_write(&old_image, &new_image, &writer) == DS_OK);
+    ds_coder to = {.writing = true, .writer = &writer};
+    ds_regions sent = {0};
+    CHECK(ds_code_regions(&to, &old_image, &new_image, 8 * TWO32, arena, &sent) == DS_OK);
     for (uint64_t new_size = 8 * TWO32 - 1; new_size <= 8 * TWO32; new_size++) {
         ds_regions regions = {0};
         ds_stream_reader *reader = reopen(&writer, arena);
-        ds_status status = ds_regions_read(&old_image, new_size, reader, arena, &regions);
+        ds_status status = ds_code_regions(&(ds_coder){.reader = reader}, &old_image, NULL, new_size, arena, &regions);
         CHECK(status == (new_size == 8 * TWO32 ? DS_OK : DS_E_DELTA));
         for (uint64_t i = 0; status == DS_OK && i < DS_COUNT(new_items); i++) {
             const ds_region *a = &regions.list.items[i], *b = &new_items[i];
@@ -246,7 +255,7 @@ static ds_status read_derivation(const uint64_t words[4], uint64_t new_size, ds_
     for (unsigned i = 0; i < 4; i++)
         CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, words[i]) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
-    ds_status status = ds_derivations_read(new_size, reader, arena, &derivations);
+    ds_status status = ds_code_derivations(&(ds_coder){.reader = reader}, new_size, arena, &derivations);
     if (status == DS_OK) {
         const ds_derivation *d = &derivations.list.items[0];
         CHECK(d->covered + d->limit <= d->digests && d->digests + ds_derivation_size(d) <= new_size);

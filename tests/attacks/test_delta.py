@@ -42,7 +42,7 @@ from deltaseal.errors import DeltaError, DigestError, LimitError
 
 OLD = b"The quick brown fox jumps over the lazy dog. " * 20
 NEW = OLD[:300] + b"literals" + OLD[200:500]
-GOOD = plain(OLD, len(NEW), [Block(0, 300, 0), Block(8, 300, FAR + 2 * 100 - 1)], data=b"literals")
+GOOD = plain(OLD, len(NEW), [Block(0, 300, 0), Block(8, 300, FAR + 4 * (2 * 100 - 1))], data=b"literals")
 HUGE = 2**63 - 1
 NOTHING = bytes(4)  # the stream layout of an image of literals: no regions, no derivations, no blocks
 LIMITS = images.Limits(output_bytes=1 << 20, memory_bytes=1 << 26, seconds=10)
@@ -242,13 +242,13 @@ def test_H31_copy_outside_the_old_image() -> None:
     end = len(OLD)
     refused(
         plain(OLD[:9], 10, [Block(0, 10, 0)]),
-        plain(OLD, 10, [Block(0, 10, FAR + 2 * (end - 9))]),
-        plain(OLD, 10, [Block(0, 10, FAR + 2 * end)]),
-        plain(OLD, 10, [Block(0, 10, FAR + 1)]),
-        plain(OLD, 10, [Block(0, 10, FAR + 2 * HUGE)]),
+        plain(OLD, 10, [Block(0, 10, FAR + 4 * 2 * (end - 9))]),
+        plain(OLD, 10, [Block(0, 10, FAR + 4 * 2 * end)]),
+        plain(OLD, 10, [Block(0, 10, FAR + 4)]),
+        plain(OLD, 10, [Block(0, 10, FAR + 4 * 2 * (HUGE // 4))]),
         plain(b"", 1, [Block(0, 1, 0)]),
     )
-    assert in_process(OLD, bytes(plain(OLD, 10, [Block(0, 10, FAR + 2 * (end - 10))]))) == OLD[-10:]
+    assert in_process(OLD, bytes(plain(OLD, 10, [Block(0, 10, FAR + 4 * 2 * (end - 10))]))) == OLD[-10:]
 
 
 def test_H32_write_outside_the_new_image() -> None:

@@ -393,7 +393,7 @@ def read_blocks(streams: Streams, derivations: list[Derivation], old_size: int, 
         elif place <= 23:
             old = ends[place - 8]
         else:
-            old = ends[0] + zigzag(place - 24)
+            old = ends[(place - 24) % 4] + zigzag((place - 24) // 4)
         old &= MASK
         damaged(old + length > old_size, "block outside the old image")
         to_front(diagonals, old - new, old - new)

@@ -12,7 +12,7 @@ LAYOUT, GAPS, LENGTHS, PLACES, CODE, DATA, RESIDUAL_GAPS, RESIDUALS, REFERENCE_G
     10
 )
 STREAMS = 10
-FAR = 24  # places from here on are distances
+FAR = 24  # places from here on are distances: 4 * zigzag + number of the end they count from
 
 
 def number(value: int) -> bytes:

@@ -25,7 +25,7 @@
 
 /* Most bytes that decode() may look at: 15 of prefixes, then opcode, ModR/M, SIB, displacement and
  * immediate before the length is judged. */
-#define READ_AHEAD 40u
+#define READ_AHEAD ((unsigned)DS_X86_64_READ)
 
 #define OPCODE_LEA 0x8d
 #define OPCODE_MOVSXD 0x63
@@ -40,6 +40,7 @@ typedef struct instruction {
     uint8_t opcode;     /* of the first map, else 0 */
     uint8_t rex;
     uint8_t modrm; /* where ModR/M stands */
+    uint8_t opcode_end;
 } instruction;
 
 typedef struct prefixes {
@@ -196,6 +197,7 @@ static inline instruction decode(const uint8_t *first) {
         return bad;
     out.rex = (uint8_t)p.rex;
     q++;
+    out.opcode_end = (uint8_t)(q - first);
 
     if (form & HAS_MODRM) {
         unsigned shape = modrm_map[*q];
@@ -220,6 +222,43 @@ static inline instruction decode(const uint8_t *first) {
         return bad;
     out.length = (uint8_t)(q - first);
     return out;
+}
+
+/* Bytes of ModR/M and SIB. */
+static unsigned address_bytes(unsigned modrm) {
+    return modrm < 0xc0 && (modrm & 7) == 4 ? 2 : 1;
+}
+
+static unsigned displacement_bytes(const uint8_t *modrm) {
+    switch (*modrm >> 6) {
+    case 0:
+        return (*modrm & 7) == 5 || ((*modrm & 7) == 4 && (modrm[1] & 7) == 5) ? 4 : 0;
+    case 1:
+        return 1;
+    case 2:
+        return 4;
+    default:
+        return 0;
+    }
+}
+
+ds_x86_64_parts ds_x86_64_take_apart(const uint8_t *bytes) {
+    instruction in = decode(bytes);
+    ds_x86_64_parts parts = {.length = in.length, .modrm = in.modrm, .field = in.field, .field_size = in.field_size};
+    unsigned end = in.length;
+    if (in.length == 0)
+        return parts;
+    if (in.modrm != 0) {
+        unsigned displacement = in.modrm + address_bytes(bytes[in.modrm]), size = displacement_bytes(bytes + in.modrm);
+        if (size > 0 && in.field != displacement)
+            parts.displacement = (uint8_t)displacement;
+        if (displacement + size < end)
+            parts.immediate = (uint8_t)(displacement + size);
+    } else if (in.opcode_end < end)
+        parts.immediate = in.opcode_end;
+    if (parts.immediate != 0 && parts.immediate == in.field)
+        parts.immediate = 0;
+    return parts;
 }
 
 typedef struct ahead_list {

@@ -89,6 +89,14 @@ def ds_python_progress(context: Any, done: int) -> bool:
 # ---- create ----
 
 
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """A delta's body coded by the model, and the size of the table it needs (units of 256 KiB)."""
+
+    body: bytes
+    table: int
+
+
 class Creation:
     """Typed raw streams of one delta, handed out as copies: they outlive this object."""
 
@@ -107,6 +115,22 @@ class Creation:
         data = lib.ds_context_at(self._pointer, size)
         return bytes(ffi.buffer(data, size[0]))
 
+    def modelled(self) -> Modelled:
+        """What the model made: the body of a modelled delta."""
+        size, table = ffi.new("uint64_t *"), ffi.new("unsigned *")
+        data = lib.ds_modelled_at(self._pointer, size, table)
+        return Modelled(bytes(ffi.buffer(data, size[0])), table[0])
+
+    def modelled_costs(self) -> dict[str, float]:
+        """Bytes, nearly, that each kind of the model's decisions took."""
+        costs: dict[str, float] = {}
+        name = ffi.new("char const **")
+        while True:
+            cost = lib.ds_modelled_cost(self._pointer, len(costs), name)
+            if name[0] == ffi.NULL:
+                return costs
+            costs[ffi.string(name[0]).decode("ascii")] = cost / 4096 / 8
+
     @property
     def peak_memory(self) -> int:
         """Bytes the core held at its peak, beside the two images."""
@@ -121,9 +145,10 @@ def create(
     threads: int = 1,
     rounds: int = 0,
     plain: bool = False,
+    modelled: bool = False,
     progress: Callable[[int], bool] | None = None,
 ) -> Creation:
-    """Compute the streams of a delta. ``progress`` gets 0 to 1000; False cancels.
+    """Compute the streams of a delta, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
 
     Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
     """
@@ -133,7 +158,7 @@ def create(
     options.memory_bytes = memory_bytes
     options.threads = threads
     options.rounds = rounds
-    options.plain = plain
+    options.plain, options.modelled = plain, modelled
     options.progress = lib.ds_python_progress if call is not None else ffi.NULL
     options.context = handle
     out = ffi.new("ds_creation **")
@@ -182,16 +207,18 @@ def applier_path() -> Path:
 class DeltaHeader:
     """What the header of a delta says (docs/spec/delta-format.md, "Container"); sizes in bytes."""
 
-    zstd_version: tuple[int, int, int]
+    zstd_version: tuple[int, int, int]  # zeros without streams
     old_size: int
     new_size: int
     digests: tuple[bytes, bytes] | None
     plain: bool
-    has_context: bool
-    raw_sizes: tuple[int, ...]
-    frame_of: tuple[int, ...]
-    frame_sizes: tuple[int, ...]
-    frame_raw: tuple[bool, ...]
+    has_context: bool = False
+    raw_sizes: tuple[int, ...] = ()
+    frame_of: tuple[int, ...] = ()
+    frame_sizes: tuple[int, ...] = ()
+    frame_raw: tuple[bool, ...] = ()
+    modelled_size: int | None = None  # of the one coded string that stands in place of streams
+    table: int = 0  # of the model, in units of 256 KiB
     revision: int = 0
     header_size: int = 0
     total_size: int = 0
@@ -203,6 +230,8 @@ def write_header(header: DeltaHeader) -> bytes:
     info.zstd_version = list(header.zstd_version)
     info.old_size, info.new_size = header.old_size, header.new_size
     info.plain, info.has_context = header.plain, header.has_context
+    info.modelled, info.table = header.modelled_size is not None, header.table
+    info.modelled_size = header.modelled_size or 0
     if header.digests is not None:
         info.has_digests = True
         info.old_digest, info.new_digest = header.digests
@@ -223,7 +252,7 @@ def read_header(delta: Buffer) -> DeltaHeader:
     """The header of a whole delta. Raises CoreError: DELTA where it is not one."""
     info = ffi.new("ds_delta_info *")
     _check(lib.ds_inspect(ffi.from_buffer("uint8_t[]", delta), len(delta), info))
-    streams, frames = range(STREAM_COUNT), range(info.frame_count)
+    streams, frames = range(0 if info.modelled else STREAM_COUNT), range(info.frame_count)
     return DeltaHeader(
         zstd_version=tuple(info.zstd_version),
         old_size=info.old_size,
@@ -235,6 +264,8 @@ def read_header(delta: Buffer) -> DeltaHeader:
         frame_of=tuple(info.streams[i].frame for i in streams),
         frame_sizes=tuple(info.frame_sizes[i] for i in frames),
         frame_raw=tuple(info.frame_raw[i] for i in frames),
+        modelled_size=info.modelled_size if info.modelled else None,
+        table=info.table,
         revision=info.revision,
         header_size=info.header_size,
         total_size=info.total_size,

@@ -87,10 +87,19 @@ def _image_delta(claims: Claims) -> Iterator[str]:
     for side in ("old", "new"):
         digest = claims[f"{side}_sha256"]
         yield f"{side}       {claims[f'{side}_size']:,} bytes" + (f", SHA-256 {digest}" if digest else "")
-    yield f"format    revision {claims['revision']}, zstd {claims['zstd_version']}"
+    yield f"format    revision {claims['revision']}, {_coding(claims)}"
+
+
+def _coding(claims: Claims) -> str:
+    if claims["coding"] == "model":
+        return f"coded by the model, with a table of {claims['table'] / 4:g} MiB"
+    return f"streams by zstd {claims['zstd_version']}"
 
 
 def _streams(claims: Claims) -> Iterator[str]:
+    if claims["coding"] == "model":
+        yield f"streams   none: the model codes all in one, {claims['modelled_size']:,} bytes"
+        return
     frames = claims["frames"]
     yield f"streams   {'name':<24} {'bytes':>12}   frame"
     for stream in claims["streams"]:

@@ -136,7 +136,7 @@ def making_options(command: Decorated) -> Decorated:
     )
     effort = click.option(
         "--effort",
-        type=click.Choice(["fast", "default"]),
+        type=click.Choice(["fast", "default", "best"]),
         default="default",
         show_default=True,
         help="How hard to look for a smaller delta.",

@@ -10,12 +10,24 @@ from pathlib import Path
 
 from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
-from deltaseal.images.frames import write_container
+from deltaseal.images.frames import write_modelled, write_streams
 
 Buffer = bytes | bytearray | memoryview
 
-# Rounds of matching; 0 lets the core choose by size.
-EFFORTS: dict[str, int] = {"fast": 1, "default": 0}
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """A place on the curve of bytes against processor time of both sides."""
+
+    rounds: int  # of matching; 0 lets the core choose by size
+    modelled: bool  # coded by the adaptive model: a quarter fewer bytes, several times the time to apply
+
+
+EFFORTS: dict[str, Effort] = {
+    "fast": Effort(rounds=1, modelled=False),
+    "default": Effort(rounds=0, modelled=False),
+    "best": Effort(rounds=0, modelled=True),
+}
 
 _MEMORY_FLOOR = 96 << 20
 _MEMORY_FACTOR = 16
@@ -26,11 +38,12 @@ _MENDED_MANY = 1 << 15  # raw bytes of corrections that make a larger one worth 
 # Streams of what was predicted wrong, and of what was not predicted at all.
 _MENDED = ("residuals", "reference fixes")
 _LITERALS = ("code", "data")
+_MENDED_DECISIONS = ("reference fix", "target distance", "byte", "word field")
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A delta, with the raw bytes of its corrections and of its literals."""
+    """A delta, with the bytes of its corrections and of its literals, as they are before zstd or by the model."""
 
     delta: bytes
     mended: int
@@ -46,6 +59,41 @@ def _raw_size(streams: Sequence[bytes], names: Collection[str]) -> int:
     return sum(len(s) for s, name in zip(streams, _core.STREAM_NAMES, strict=True) if name in names)
 
 
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """What the header of a delta says whatever its coding."""
+
+    old_size: int
+    new_size: int
+    digests: tuple[bytes, bytes] | None
+    plain: bool
+
+    def streams(self, creation: _core.Creation, threads: int) -> _Attempt:
+        streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
+        delta = write_streams(
+            streams,
+            context=creation.context(),
+            threads=threads,
+            old_size=self.old_size,
+            new_size=self.new_size,
+            digests=self.digests,
+            plain=self.plain,
+        )
+        return _Attempt(delta, _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS))
+
+    def modelled(self, creation: _core.Creation) -> _Attempt:
+        delta = write_modelled(
+            creation.modelled(),
+            old_size=self.old_size,
+            new_size=self.new_size,
+            digests=self.digests,
+            plain=self.plain,
+        )
+        costs = creation.modelled_costs()
+        mended = sum(costs[name] for name in _MENDED_DECISIONS)
+        return _Attempt(delta, int(mended), int(sum(costs.values()) - mended))
+
+
 def memory_ceiling(old_size: int, new_size: int) -> int:
     """Bytes that making a delta may take, beside the two images."""
     return _MEMORY_FLOOR + _MEMORY_FACTOR * max(old_size, new_size)
@@ -55,7 +103,7 @@ def _create(
     old: Buffer,
     new: Buffer,
     *,
-    rounds: int,
+    effort: Effort,
     threads: int,
     max_memory: int,
     plain: bool,
@@ -63,7 +111,14 @@ def _create(
 ) -> _core.Creation:
     try:
         return _core.create(
-            old, new, memory_bytes=max_memory, threads=threads, rounds=rounds, plain=plain, progress=progress
+            old,
+            new,
+            memory_bytes=max_memory,
+            threads=threads,
+            rounds=effort.rounds,
+            modelled=effort.modelled,
+            plain=plain,
+            progress=progress,
         )
     except _core.CoreError as error:
         if error.status is _core.Status.MEMORY:
@@ -135,23 +190,16 @@ def diff_bytes(
         creation = _create(
             old,
             new,
-            rounds=EFFORTS[effort],
+            effort=EFFORTS[effort],
             threads=threads,
             max_memory=ceiling,
             plain=plain,
             progress=progress,
         )
-        streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
-        delta = write_container(
-            streams,
-            context=creation.context(),
-            threads=threads,
-            old_size=len(old),
-            new_size=len(new),
-            digests=pair,
-            plain=plain,
-        )
-        return _Attempt(delta, _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS))
+        container = _Container(len(old), len(new), pair, plain)
+        if EFFORTS[effort].modelled:
+            return container.modelled(creation)
+        return container.streams(creation, threads)
 
     made = attempt(False)
     delta = made.delta

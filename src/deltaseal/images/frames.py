@@ -1,4 +1,4 @@
-"""The container's writer: typed raw streams into zstd frames behind a header.
+"""The container's writer: typed raw streams into zstd frames behind a header, or the model's one string.
 
 Layout: docs/spec/delta-format.md. Which streams share a frame is chosen by size: like
 streams of a small delta help each other and save a frame header each; large ones stand
@@ -149,7 +149,7 @@ def choose_frames(
     return (behind, True) if _cost(behind) < _cost(without) else (without, False)
 
 
-def write_container(
+def write_streams(
     streams: Sequence[bytes],
     *,
     context: bytes,
@@ -159,7 +159,7 @@ def write_container(
     digests: tuple[bytes, bytes] | None,
     plain: bool,
 ) -> bytes:
-    """A whole delta: header, then frames."""
+    """A whole delta of typed streams: header, then frames."""
     frames, has_context = choose_frames(streams, context, threads=threads)
     frame_of = [index for index, frame in enumerate(frames) for _ in frame.streams]
     header = _core.DeltaHeader(
@@ -175,3 +175,19 @@ def write_container(
         frame_raw=tuple(f.raw for f in frames),
     )
     return _core.write_header(header) + b"".join(f.stored for f in frames)
+
+
+def write_modelled(
+    modelled: _core.Modelled, *, old_size: int, new_size: int, digests: tuple[bytes, bytes] | None, plain: bool
+) -> bytes:
+    """A whole delta of the model: header, then its one coded string."""
+    header = _core.DeltaHeader(
+        zstd_version=(0, 0, 0),
+        old_size=old_size,
+        new_size=new_size,
+        digests=digests,
+        plain=plain,
+        modelled_size=len(modelled.body),
+        table=modelled.table,
+    )
+    return _core.write_header(header) + modelled.body

@@ -44,6 +44,9 @@ class ImageDeltaInfo:
             "old_sha256": digests[0].hex() or None,
             "new_sha256": digests[1].hex() or None,
             "plain": h.plain,
+            "coding": "streams" if h.modelled_size is None else "model",
+            "modelled_size": h.modelled_size,
+            "table": h.table,
             "context": h.has_context,
             "streams": [{"name": s.name, "raw_size": s.raw_size, "frame": s.frame} for s in self.streams],
             "frames": [
@@ -63,5 +66,5 @@ def inspect(delta: Buffer) -> ImageDeltaInfo:
         header = _core.read_header(delta)
     except _core.CoreError as error:
         raise DeltaError("this is not an image delta of this revision, or it is damaged") from error
-    streams = zip(_core.STREAM_NAMES, header.raw_sizes, header.frame_of, strict=True)
+    streams = zip(_core.STREAM_NAMES, header.raw_sizes, header.frame_of, strict=False)
     return ImageDeltaInfo(header, tuple(StreamInfo(*s) for s in streams))

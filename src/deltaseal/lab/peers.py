@@ -87,6 +87,7 @@ def _zstd(name: str, *level: str) -> Tool:
 _XDELTA3 = "-9 -S djw -B 536870912 -W 16777216 -I 0"
 _HDIFFZ = "-m-1 -SD -c-lzma2-9"
 
+
 def peers(*, hdiffz: str = "hdiffz") -> tuple[Tool, ...]:
     """Every tool that deltaseal is measured beside; ``hdiffz`` is the program HDiffPatch builds, if any."""
     return (

@@ -146,7 +146,7 @@ class UnverifiedDocument:
                 expected=VERSION,
                 found=version,
             )
-        name = take.counted(1, "type", MAX_TYPE)
+        name = take.counted(1, "type", 255)  # one too long is malformed, like any other bad name
         _check_type(name)
         body = take.counted(4, "body", MAX_BODY)
         count = take.number(1, "number of signatures")

@@ -1,0 +1,369 @@
+/* The adaptive model; see model.h. */
+#include "codec/model.h"
+
+#include "codec/range.h"
+
+#define LINE_COUNTERS 16 /* [0] holds the check word, [1..15] the nodes of a half byte */
+#define FLAG_BITS 20     /* counters of flags have a table of their own */
+#define COUNT_BITS 10
+#define COUNT_MASK ((1u << COUNT_BITS) - 1)
+#define HALF_P (1u << 31)
+
+#define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
+
+/* Weights in 1/65536. One times STRETCH_MAX fits 31 bits. */
+#define WEIGHT_ONE 65536
+#define WEIGHT_MAX (10 * WEIGHT_ONE)
+
+/* How quickly mixers learn: a weight moves by input * error * rate >> RATE_SHIFT, the rate in 1/1024 falling from
+ * RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
+#define RATE_SHIFT 13
+#define RATE_MORE 3072
+#define RATE_HALF 64 /* uses after which half of RATE_MORE is left */
+#define RATE_LEAST 384
+#define FINAL_SHIFT 15
+#define FINAL_START 22000 /* a little more than a third */
+
+typedef struct line {
+    uint32_t counters[LINE_COUNTERS];
+} line;
+
+/* Mixers of one kind of decision. A set is a weight for each input, and how often it was used. */
+enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
+
+typedef struct row_state {
+    int32_t *sets[MIXERS]; /* by the caller's choice and the bit's place; by trusted inputs; by the bits so far */
+    int32_t final[DS_MODEL_BITS][MIXERS];
+    uint64_t cost;
+} row_state;
+
+struct ds_model {
+    const ds_model_row *rows;
+    row_state *states;
+    unsigned row_count;
+    ds_range_encoder encoder;
+    ds_range_decoder decoder;
+    bool reading;
+    line *lines;
+    uint32_t line_count;
+    uint32_t *flags;
+    uint32_t rates[COUNT_MASK + 1];
+    uint16_t squash[2 * STRETCH_MAX + 1];
+    int16_t stretch[65536];
+    uint16_t price[4097]; /* of a bit by its probability >> 4, in 1/4096 bit; for reports only */
+    ds_arena *arena;
+};
+
+/* ---- logistic tables: integers throughout ---- */
+
+/* e^(1/256) in 2^-40: 1.00391388933834757... */
+#define EXP_STEP UINT64_C(1103814994613)
+
+/* -log2 by squaring, in 1/4096. */
+static void build_prices(ds_model *m) {
+    m->price[0] = UINT16_MAX;
+    for (unsigned i = 1; i <= 4096; i++) {
+        unsigned whole = 31 - (unsigned)__builtin_clz(i), fraction = 0;
+        uint64_t x = (uint64_t)i << (31 - whole); /* 1 to 2, in 1/2^31 */
+        for (unsigned bit = 0; bit < 12; bit++) {
+            x = x * x >> 31;
+            fraction = fraction << 1 | (x >= UINT64_C(1) << 32);
+            x >>= x >= UINT64_C(1) << 32;
+        }
+        m->price[i] = (uint16_t)((12 << 12) - (whole << 12 | fraction));
+    }
+}
+
+static void build_tables(ds_model *m) {
+    /* squash(x) = 65536 / (1 + e^-x), by repeated multiplication in 2^-40 fixed point. */
+    uint64_t e = UINT64_C(1) << 40;
+    for (int x = 0; x <= STRETCH_MAX; x++) {
+        /* p = 65536 * e^x / (1 + e^x) */
+        unsigned __int128 numerator = (unsigned __int128)e << 16;
+        uint64_t p = (uint64_t)(numerator / (e + (UINT64_C(1) << 40)));
+        p = p > 65535 ? 65535 : p;
+        m->squash[STRETCH_MAX + x] = (uint16_t)p;
+        m->squash[STRETCH_MAX - x] = (uint16_t)(65536 - p);
+        e = (uint64_t)(((unsigned __int128)e * EXP_STEP) >> 40);
+    }
+    int x = -STRETCH_MAX;
+    for (unsigned p = 0; p < 65536; p++) {
+        while (x < STRETCH_MAX && m->squash[STRETCH_MAX + x] < p)
+            x++;
+        m->stretch[p] = (int16_t)x;
+    }
+    build_prices(m);
+    for (unsigned n = 0; n <= COUNT_MASK; n++)
+        m->rates[n] = 131072 / (2 * n + 3); /* 65536 / (n + 1.5) */
+}
+
+static inline uint32_t squash(const ds_model *m, int x) {
+    x = x > STRETCH_MAX ? STRETCH_MAX : x < -STRETCH_MAX ? -STRETCH_MAX : x;
+    return m->squash[x + STRETCH_MAX];
+}
+
+/* ---- counters: 22 bits of probability, 10 of count; stored so that zeroed memory means 1/2, never seen ---- */
+
+static inline uint32_t counter_p16(uint32_t counter) {
+    return (counter ^ HALF_P) >> 16;
+}
+
+static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit, uint32_t limit) {
+    uint32_t c = *counter ^ HALF_P, n = c & COUNT_MASK, p = c >> COUNT_BITS;
+    uint32_t target = bit ? (1u << 22) - 1 : 0;
+    int64_t delta = ((int64_t)target - (int64_t)p) * m->rates[n] >> 16;
+    p = (uint32_t)((int64_t)p + delta);
+    *counter = (p << COUNT_BITS | (n < limit ? n + 1 : n)) ^ HALF_P;
+}
+
+/* ---- one bit ---- */
+
+#define TRUSTED 2 /* a counter seen so often has a say */
+
+/* Where a bit stands in its decision. */
+typedef struct bit_place {
+    unsigned row, select;
+    unsigned index; /* bits before it */
+    unsigned node;  /* a one, and the bits before it */
+} bit_place;
+
+static inline int clip(int value, int limit) {
+    return value > limit ? limit : value < -limit ? -limit : value;
+}
+
+static inline int mix(const int *inputs, unsigned count, const int32_t *weights) {
+    int32_t sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += inputs[i] * weights[i] >> 8;
+    return clip(sum >> 8, STRETCH_MAX);
+}
+
+/* `error`: what the bit was, less its probability, in 1/65536. */
+static inline void learn_set(const int *inputs, unsigned count, int32_t *weights, int error) {
+    int32_t *uses = &weights[count];
+    error = error * (RATE_LEAST + RATE_MORE * RATE_HALF / (RATE_HALF + *uses)) >> 10;
+    *uses += *uses < UINT16_MAX;
+    for (unsigned i = 0; i < count; i++)
+        weights[i] = clip(weights[i] + ((inputs[i] * error + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT), WEIGHT_MAX);
+}
+
+static inline uint32_t mix_final(const ds_model *m, const int *outputs, const int32_t *weights) {
+    int64_t sum = 0;
+    for (unsigned i = 0; i < MIXERS; i++)
+        sum += (int64_t)outputs[i] * weights[i];
+    return squash(m, (int)(sum >> 16));
+}
+
+static inline void learn_final(const int *outputs, int32_t *weights, int error) {
+    for (unsigned i = 0; i < MIXERS; i++)
+        weights[i] = clip(weights[i] + ((outputs[i] * error + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT), WEIGHT_MAX);
+}
+
+static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
+    const ds_model_row *row = &m->rows[place->row];
+    row_state *state = &m->states[place->row];
+    unsigned count = row->inputs, trusted = 0;
+    int inputs[DS_MODEL_INPUTS], outputs[MIXERS];
+    for (unsigned i = 0; i < count; i++) {
+        inputs[i] = m->stretch[counter_p16(*counters[i])];
+        trusted += (*counters[i] & COUNT_MASK) >= TRUSTED;
+    }
+    int32_t *sets[MIXERS] = {[BY_SELECT] =
+                                 state->sets[BY_SELECT] + (place->select * DS_MODEL_BITS + place->index) * (count + 1),
+                             [BY_TRUST] = state->sets[BY_TRUST] + trusted * (count + 1),
+                             [BY_NODE] = state->sets[BY_NODE] + place->node * (count + 1)};
+    for (unsigned i = 0; i < MIXERS; i++)
+        outputs[i] = mix(inputs, count, sets[i]);
+    uint32_t p = mix_final(m, outputs, state->final[place->index]);
+    if (m->reading)
+        bit = ds_range_decode(&m->decoder, p);
+    else
+        ds_range_encode(&m->encoder, p, bit);
+    state->cost += m->price[(bit ? p : 65536 - p) >> 4];
+    int actual = bit ? 65535 : 0;
+    learn_final(outputs, state->final[place->index], actual - (int)p);
+    for (unsigned i = 0; i < MIXERS; i++)
+        learn_set(inputs, count, sets[i], actual - (int)squash(m, outputs[i]));
+    for (unsigned i = 0; i < count; i++)
+        counter_learn(m, counters[i], bit, row->limit);
+    return bit;
+}
+
+#define DS_MODEL_NODES (1u << DS_MODEL_BITS)
+
+/* ---- finding counters ---- */
+
+static inline uint32_t spread(uint32_t hash, uint32_t salt) {
+    uint64_t h = (uint64_t)(hash ^ salt * 0x632be5abu) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(h >> 32);
+}
+
+static inline line *line_of(const ds_model *m, uint32_t hash) {
+    return &m->lines[(uint64_t)hash * m->line_count >> 32];
+}
+
+/* The line of a context: one of two neighbours whose check word agrees; else the one less used is taken over. */
+static line *find_line(ds_model *m, uint32_t hash) {
+    uint32_t check = hash * 0x2c1b3c6du | 1;
+    line *first = line_of(m, hash), *second = &m->lines[(first - m->lines) ^ 1];
+    if (first->counters[0] == check)
+        return first;
+    if (second->counters[0] == check)
+        return second;
+    line *victim = (first->counters[1] & COUNT_MASK) <= (second->counters[1] & COUNT_MASK) ? first : second;
+    memset(victim, 0, sizeof *victim);
+    victim->counters[0] = check;
+    return victim;
+}
+
+/* The lines of all contexts; looked for together, so that memory answers together. */
+static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset, uint32_t salt,
+                       line *lines[]) {
+    uint32_t hashes[DS_MODEL_INPUTS];
+    for (unsigned i = 0; i < inputs; i++) {
+        hashes[i] = spread(contexts[i] + offset, salt | i);
+        const line *first = line_of(m, hashes[i]);
+        __builtin_prefetch(first, 1);
+        __builtin_prefetch(&m->lines[(first - m->lines) ^ 1], 1);
+    }
+    for (unsigned i = 0; i < inputs; i++)
+        lines[i] = find_line(m, hashes[i]);
+}
+
+bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
+    uint32_t *counters[DS_MODEL_INPUTS];
+    for (unsigned i = 0; i < m->rows[row].inputs; i++)
+        counters[i] = &m->flags[spread(contexts[i], row << 8 | i) >> (32 - FLAG_BITS)];
+    return code_bit(m, &(bit_place){.row = row, .select = select, .node = 1}, counters, bit);
+}
+
+static inline unsigned first_group(unsigned bits) {
+    return bits > 4 ? bits - 4 : bits;
+}
+
+unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, unsigned bits,
+                         unsigned value) {
+    const unsigned inputs = m->rows[row].inputs;
+    line *lines[DS_MODEL_INPUTS];
+    uint32_t *counters[DS_MODEL_INPUTS];
+    unsigned coded = 0, done = 0, salt = row << 8;
+    while (done < bits) {
+        unsigned group = done == 0 ? first_group(bits) : bits - done, node = 1;
+        find_lines(m, inputs, contexts, done == 0 ? 0 : (coded + 1) * 0x3c6ef372u, salt, lines);
+        for (unsigned k = 0; k < group; k++, done++) {
+            for (unsigned i = 0; i < inputs; i++)
+                counters[i] = &lines[i]->counters[node];
+            bit_place place = {row, select, done, 1u << done | coded};
+            bool bit = code_bit(m, &place, counters, value >> (bits - 1 - done) & 1);
+            node = node << 1 | bit;
+            coded = coded << 1 | bit;
+        }
+    }
+    return coded;
+}
+
+static void teach_group(const ds_model *m, line *l, unsigned value, unsigned bits, uint32_t limit) {
+    unsigned node = 1;
+    for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
+        counter_learn(m, &l->counters[node], value >> k & 1, limit);
+}
+
+void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
+                    unsigned value) {
+    const unsigned limit = m->rows[row].limit;
+    unsigned first = first_group(bits), second = bits - first;
+    line *lines[DS_MODEL_INPUTS];
+    find_lines(m, inputs, contexts, 0, row << 8, lines);
+    for (unsigned i = 0; i < inputs; i++)
+        teach_group(m, lines[i], value >> second, first, limit);
+    if (second == 0)
+        return;
+    find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines);
+    for (unsigned i = 0; i < inputs; i++)
+        teach_group(m, lines[i], value & ((1u << second) - 1), second, limit);
+}
+
+/* ---- life ---- */
+
+static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *arena) {
+    uint64_t counts[MIXERS] = {[BY_SELECT] = (uint64_t)row->selects * DS_MODEL_BITS,
+                               [BY_TRUST] = row->inputs + 1u,
+                               [BY_NODE] = DS_MODEL_NODES};
+    unsigned inputs = row->inputs;
+    int32_t start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10;
+    for (unsigned i = 0; i < MIXERS; i++) {
+        state->sets[i] = ds_arena_alloc(arena, counts[i] * (inputs + 1) * sizeof *state->sets[i]);
+        if (state->sets[i] == NULL)
+            return DS_E_MEMORY;
+        for (uint64_t set = 0; set < counts[i]; set++)
+            for (unsigned w = 0; w < inputs; w++)
+                state->sets[i][set * (inputs + 1) + w] = start;
+    }
+    for (unsigned bit = 0; bit < DS_MODEL_BITS; bit++)
+        for (unsigned i = 0; i < MIXERS; i++)
+            state->final[bit][i] = FINAL_START;
+    return DS_OK;
+}
+
+static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned row_count, uint32_t lines,
+                            ds_arena *arena) {
+    ds_model *m = ds_arena_alloc(arena, sizeof *m);
+    *out = m;
+    if (m == NULL)
+        return DS_E_MEMORY;
+    *m = (ds_model){.rows = rows, .row_count = row_count, .arena = arena};
+    m->line_count = lines;
+    m->lines = ds_arena_alloc(arena, sizeof *m->lines * lines);
+    m->flags = ds_arena_alloc(arena, sizeof *m->flags << FLAG_BITS);
+    m->states = ds_arena_alloc(arena, row_count * sizeof *m->states);
+    if (m->lines == NULL || m->flags == NULL || m->states == NULL)
+        return DS_E_MEMORY;
+    for (unsigned r = 0; r < row_count; r++)
+        DS_TRY(open_row(&m->states[r], &rows[r], arena));
+    build_tables(m);
+    return DS_OK;
+}
+
+ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
+                              ds_arena *arena) {
+    DS_TRY(open_model(model, rows, row_count, lines, arena));
+    ds_range_encoder_open(&(*model)->encoder, arena);
+    return DS_OK;
+}
+
+ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
+                             ds_span coded, ds_arena *arena) {
+    DS_TRY(open_model(model, rows, row_count, lines, arena));
+    (*model)->reading = true;
+    ds_range_decoder_open(&(*model)->decoder, coded);
+    return DS_OK;
+}
+
+void ds_model_close(ds_model *m) {
+    if (m == NULL)
+        return;
+    for (unsigned r = 0; r < m->row_count; r++) {
+        for (unsigned i = 0; i < MIXERS; i++)
+            ds_arena_free(m->arena, m->states[r].sets[i]);
+    }
+    ds_arena_free(m->arena, m->states);
+    ds_arena_free(m->arena, m->flags);
+    ds_arena_free(m->arena, m->lines);
+    ds_arena_free(m->arena, m);
+}
+
+ds_status ds_model_finish(ds_model *m, ds_span *coded) {
+    return ds_range_encoder_finish(&m->encoder, coded);
+}
+
+ds_status ds_model_check(const ds_model *m) {
+    return m->reading ? ds_range_decoder_check(&m->decoder) : m->encoder.status;
+}
+
+bool ds_model_at_end(const ds_model *m) {
+    return m->decoder.at == m->decoder.end;
+}
+
+uint64_t ds_model_cost(const ds_model *m, unsigned row) {
+    return m->states[row].cost;
+}

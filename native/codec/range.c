@@ -1,0 +1,54 @@
+/* The range coder's slow parts: bytes, carries, the end. */
+#include "codec/range.h"
+
+#define LOW_MASK ((uint64_t)0xffffffff)
+
+void ds_range_encoder_open(ds_range_encoder *encoder, ds_arena *arena) {
+    *encoder = (ds_range_encoder){.range = UINT32_MAX, .arena = arena};
+}
+
+/* A carry runs back through the bytes that stand: at most one ever does, as a carry leaves a byte below 255. */
+static void carry(ds_range_encoder *e) {
+    uint64_t at = e->out.count;
+    while (at > 0 && ++e->out.items[at - 1] == 0)
+        at--;
+}
+
+/* Move the top byte of low out. */
+void ds_range_put_byte(ds_range_encoder *e) {
+    if (e->status == DS_OK)
+        e->status = DS_VEC_RESERVE(e->arena, &e->out, e->out.count + 1);
+    if (e->status != DS_OK)
+        return;
+    if (e->low > LOW_MASK)
+        carry(e);
+    e->low &= LOW_MASK;
+    e->out.items[e->out.count++] = (uint8_t)(e->low >> 24);
+    e->low = e->low << 8 & LOW_MASK;
+}
+
+/* The number in [low, low + range) with the most zeros at its end; zeros are not stored. */
+ds_status ds_range_encoder_finish(ds_range_encoder *e, ds_span *coded) {
+    uint64_t last = e->low + e->range - 1, value = last;
+    for (unsigned bits = 32; bits > 0; bits--) {
+        uint64_t rounded = last >> bits << bits;
+        if (rounded >= e->low) {
+            value = rounded;
+            break;
+        }
+    }
+    e->low = value;
+    for (unsigned i = 0; i < 4; i++)
+        ds_range_put_byte(e);
+    DS_TRY(e->status);
+    for (unsigned i = 0; i < DS_RANGE_PAST_END && e->out.count > 0 && e->out.items[e->out.count - 1] == 0; i++)
+        e->out.count--;
+    *coded = (ds_span){e->out.items, e->out.count};
+    return DS_OK;
+}
+
+void ds_range_decoder_open(ds_range_decoder *d, ds_span coded) {
+    *d = (ds_range_decoder){.range = UINT32_MAX, .at = coded.data, .end = coded.data + coded.size};
+    for (unsigned i = 0; i < 4; i++)
+        ds_range_take_byte(d);
+}

@@ -1,0 +1,29 @@
+/* Code as the model sees it, by instruction set: what is known of an instruction where its next part is coded. Private
+ * to this room. `new_bytes` is NULL when reading.
+ */
+#ifndef DS_CODE_H
+#define DS_CODE_H
+
+#include "delta/steps.h"
+
+#define DS_WORD 4 /* bytes of an AArch64 instruction */
+
+/* New code [at, at + size) that no block covers; `block` is the number of the one behind it. */
+ds_status ds_code_x86_64(ds_walk *walk, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
+                         const uint8_t *new_bytes);
+ds_status ds_code_aarch64(ds_walk *walk, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
+                          const uint8_t *new_bytes);
+
+/* Copied bytes of which at least one differs from what is predicted; for AArch64 whole words. Data goes with x86-64:
+ * bytes of no instruction. */
+void ds_recode_x86_64(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+                      const uint8_t *new_bytes, uint64_t size);
+void ds_recode_aarch64(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+                       const uint8_t *new_bytes, uint64_t size);
+
+/* Note where the last instruction starts that this block copies: the code behind it goes on from there. */
+void ds_x86_64_follow(ds_walk *walk, const ds_block *block);
+/* Show the model the old code round the gap before `block`, which the new code in it resembles. */
+void ds_x86_64_teach(ds_walk *walk, uint64_t block);
+
+#endif

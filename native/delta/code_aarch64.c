@@ -1,0 +1,199 @@
+/* AArch64 code by the model: words in fields, the operation first (Arm ARM DDI 0487, chapter C4). */
+#include "delta/code.h"
+
+/* The word in pieces, in the order in which they are coded: operation, two registers, the rest. */
+typedef struct field {
+    uint8_t low, bits;
+} field;
+static const field fields[] = {{24, 8}, {0, 5}, {5, 5}, {10, 6}, {16, 8}};
+#define FIELDS 5
+
+static uint32_t field_of(uint32_t word, unsigned f) {
+    return word >> fields[f].low & ((1u << fields[f].bits) - 1);
+}
+
+/* Bits of the fields before f. */
+static uint32_t known_bits(unsigned f) {
+    static const uint32_t known[FIELDS] = {0, 0xff000000, 0xff00001f, 0xff0003ff, 0xff00ffff};
+    return known[f];
+}
+
+/* A word whose address is in it: bits that are no address, and its kind. */
+typedef struct shape {
+    uint32_t mask, value; /* of the operation */
+    uint32_t kept;
+    uint8_t kind;
+    uint8_t fields; /* coded before the target */
+} shape;
+
+static const shape shapes[] = {
+    {0x7c000000, 0x14000000, 0xfc000000, DS_REF_B26, 1},   {0xff000000, 0x54000000, 0xff00001f, DS_REF_IMM19, 2},
+    {0x7e000000, 0x34000000, 0xff00001f, DS_REF_IMM19, 2}, {0x7e000000, 0x36000000, 0xfff8001f, DS_REF_IMM14, 2},
+    {0x3b000000, 0x18000000, 0xff00001f, DS_REF_IMM19, 2}, {0x9f000000, 0x90000000, 0x9f00001f, DS_REF_ADRP, 2},
+    {0x9f000000, 0x10000000, 0x9f00001f, DS_REF_ADR, 2},
+};
+
+static const shape *shape_of(uint32_t word) {
+    for (unsigned i = 0; i < DS_COUNT(shapes); i++)
+        if ((word & shapes[i].mask) == shapes[i].value)
+            return &shapes[i];
+    return NULL;
+}
+
+static uint32_t without_address(uint32_t word) {
+    const shape *s = shape_of(word);
+    return s != NULL ? word & s->kept : word;
+}
+
+/* ---- words that no block covers ---- */
+
+static void enter_word(ds_walk *w, uint32_t word) {
+    word = without_address(word);
+    w->words[1] = w->words[0];
+    w->words[0] = word;
+    w->last_of[word >> 24] = word;
+}
+
+static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint32_t expected, ds_contexts *c) {
+    uint32_t op = so_far >> 24, p1 = w->words[0], p2 = w->words[1];
+    uint32_t last = w->last_of[op], agree = (expected & known_bits(f)) == so_far;
+    unsigned run = w->alignment.run < 3 ? w->alignment.run : 3;
+    c->row = DS_DECIDE_WORD;
+    c->select = f;
+    uint32_t *h = c->hash;
+    h[0] = ds_mix(so_far, f);
+    h[1] = ds_mix(so_far + f, p1);
+    h[2] = ds_mix(ds_mix(so_far + f, p1), p2);
+    h[3] = ds_mix(ds_mix(so_far, f), p1 >> 24);
+    h[4] = ds_mix(ds_mix(op << 8 | f, p1 >> 24), p2 >> 24);
+    h[5] = ds_mix(ds_mix(expected, f), agree << 2 | run);
+    h[6] = ds_mix(op << 8 | f, field_of(p1, f));
+    h[7] = f == 0 ? ds_mix(1, p1 & 0xff00001f) : ds_mix(ds_mix(op << 8 | f, last), agree);
+    h[8] = ds_mix(ds_mix(op << 8 | f, p1 & 31), p2 & 31);
+    h[9] = ds_mix(field_of(expected, f), (f << 8 | op) + agree);
+}
+
+/* Writing: what the word refers to. An ADRP's whole target is known to the parser of the new image. */
+static ds_address target_of(const ds_walk *w, const shape *s, ds_offset at, const uint8_t *new_word, ds_address place) {
+    const ds_ref *ref;
+    if (s->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, at, &ref) && ds_ref_kind_of(ref) == DS_REF_ADRP)
+        return ref->target;
+    return ds_ref_solve(s->kind, new_word, place, 0, 0, 0);
+}
+
+static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32_t so_far, ds_offset at, uint8_t *bytes,
+                              const uint8_t *new_bytes) {
+    const ds_ref *ref;
+    ds_target target = {.place = ds_layout_address(w->layout, at),
+                        .known = ds_mix(so_far, s->kind),
+                        .class_ = s->kind == DS_REF_ADRP ? DS_TARGET_DATA : DS_TARGET_CODE};
+    if (ds_walk_find_reference(w->old_image, w->alignment.at & ~(ds_offset)3, &ref) && ds_ref_kind_of(ref) == s->kind) {
+        target.has_hint = true;
+        target.hint = ds_predict_beside(&w->predictor, ref->target, block);
+    }
+    if (new_bytes != NULL)
+        target.address = target_of(w, s, at, new_bytes, target.place);
+    DS_TRY(ds_code_target(w->targets, w->coder, &target));
+    ds_store32(bytes, so_far);
+    ds_ref_put(s->kind, bytes, target.place, 0, 0, target.address);
+    return DS_OK;
+}
+
+static ds_status literal_word(ds_walk *w, uint64_t block, ds_offset at, uint8_t *bytes, const uint8_t *new_bytes) {
+    uint32_t word = new_bytes != NULL ? without_address(ds_load32(new_bytes)) : 0, so_far = 0, expected = 0;
+    const shape *s = NULL;
+    ds_align_expect_word(&w->alignment, w->old_image->file, &expected);
+    expected = without_address(expected);
+    for (unsigned f = 0; f < FIELDS; f++) {
+        ds_contexts contexts;
+        literal_contexts(w, f, so_far, expected, &contexts);
+        so_far |= ds_code_symbol(w->coder, &contexts, fields[f].bits, field_of(word, f)) << fields[f].low;
+        if (f == 0)
+            s = shape_of(so_far);
+        if (s != NULL && f + 1 == s->fields) {
+            if (s->kind == DS_REF_IMM14) {
+                literal_contexts(w, 4, so_far, expected, &contexts);
+                so_far |= ds_code_symbol(w->coder, &contexts, 5, word >> 19 & 31) << 19;
+            }
+            DS_TRY(code_address(w, block, s, so_far & s->kept, at, bytes, new_bytes));
+            return DS_OK;
+        }
+    }
+    ds_store32(bytes, so_far);
+    return DS_OK;
+}
+
+ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
+                          const uint8_t *new_bytes) {
+    w->words[0] = without_address(ds_load32(bytes - 4));
+    w->words[1] = without_address(ds_load32(bytes - 8));
+    for (uint64_t i = 0; i < size; i += DS_WORD) {
+        DS_TRY(literal_word(w, block, at + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL));
+        uint32_t word = ds_load32(bytes + i);
+        uint32_t expected;
+        bool as_expected = ds_align_expect_word(&w->alignment, w->old_image->file, &expected) &&
+                           without_address(expected) == without_address(word);
+        ds_align_take_word(&w->alignment, w->old_image->file, word, as_expected);
+        enter_word(w, word);
+    }
+    return ds_model_check(w->coder->model);
+}
+
+/* ---- copied words that differ ---- */
+
+typedef struct near_words {
+    uint32_t before; /* the new word before */
+    uint32_t flags;  /* latest words, a bit each: did they differ */
+    const ds_block *block;
+} near_words;
+
+static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uint32_t old, bool must, bool differs) {
+    unsigned length = ds_bits_in(n->block->length), from = ds_bits_in(in_block),
+             to = ds_bits_in(n->block->length - in_block);
+    uint32_t form = without_address(old), ends = (from < 4 ? from : 4) << 4 | (to < 4 ? to : 4);
+    ds_contexts contexts = {.row = DS_DECIDE_WORD_DIFFERS,
+                            .hash = {old >> 24, ds_mix(old >> 24, n->flags & 0xff), ds_mix(1, form),
+                                     ds_mix(length << 8 | ends, n->flags & 3),
+                                     ds_mix(ds_mix(form, n->before), n->flags & 1), ds_mix(form >> 24, n->before >> 24),
+                                     ds_mix(w->substituted[old & 31] << 8 | w->substituted[old >> 5 & 31],
+                                            (old & 31) << 5 | (old >> 5 & 31))}};
+    return must || ds_code_flag(w->coder, &contexts, differs);
+}
+
+static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint32_t word) {
+    uint32_t so_far = 0, changed = 0;
+    for (unsigned f = 0; f < FIELDS; f++) {
+        uint32_t was = field_of(old, f), op = so_far >> 24, kind = op << 8 | f;
+        uint32_t guess = f == 1 || f == 2 ? w->substituted[was] : (was + w->last_change[f]) & 0xff;
+        ds_contexts contexts = {
+            .row = DS_DECIDE_WORD_FIELD,
+            .select = f,
+            .hash = {ds_mix(f << 16 | was, changed), ds_mix(ds_mix(so_far, f), old), ds_mix(ds_mix(f, old), 7),
+                     ds_mix(kind << 8 | guess, was), ds_mix(ds_mix(so_far, f), n->before), ds_mix(so_far, f),
+                     ds_mix(ds_mix(kind, was), changed), ds_mix(ds_mix(kind, n->before & 31), was)}};
+        uint32_t value = ds_code_symbol(w->coder, &contexts, fields[f].bits, field_of(word, f));
+        so_far |= value << fields[f].low;
+        changed = changed << 1 | (value != was);
+        if (f == 1 || f == 2)
+            w->substituted[was] = (uint8_t)value;
+        else if (value != was)
+            w->last_change[f] = (uint8_t)(value - was);
+    }
+    return so_far;
+}
+
+void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+                       const uint8_t *new_bytes, uint64_t size) {
+    near_words n = {.before = ds_load32(bytes - 4), .block = block};
+    bool any = false;
+    for (uint64_t i = 0; i < size; i += DS_WORD) {
+        uint32_t old = ds_load32(bytes + i), word = new_bytes != NULL ? ds_load32(new_bytes + i) : 0;
+        bool differs =
+            code_differs(w, &n, old_offset + i - block->old_offset, old, !any && i + DS_WORD == size, word != old);
+        n.flags = n.flags << 1 | differs;
+        any |= differs;
+        if (differs)
+            ds_store32(bytes + i, code_changed(w, &n, old, word));
+        n.before = ds_load32(bytes + i);
+    }
+}

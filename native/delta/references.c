@@ -1,0 +1,128 @@
+/* References of copied blocks: predicted, put, and corrected where the new image says otherwise. */
+#include "delta/steps.h"
+
+static bool same_bits(ds_ref_kind kind, const uint8_t *a, const uint8_t *b) {
+    uint64_t mask = ds_ref_mask(kind);
+    for (unsigned i = 0; i < ds_ref_length(kind); i++)
+        if ((a[i] ^ b[i]) & mask >> 8 * i & 0xff)
+            return false;
+    return true;
+}
+
+static bool makes(const ds_prediction *p, const uint8_t *field, const uint8_t *new_field, ds_address target) {
+    uint8_t trial[8];
+    memcpy(trial, field, ds_ref_length(p->kind));
+    ds_ref_put(p->kind, trial, p->place, p->aux, p->base, target);
+    return same_bits(p->kind, trial, new_field);
+}
+
+/* Writing: the target that makes the field what it is in the new image. False where no target does; then the field
+ * stays as predicted and residuals mend it. Where a field tells less than its target, the parser of the new image may
+ * know more: the page of an ADRP is not all that its partners need. */
+static bool find_fix(const ds_walk *w, const ds_prediction *p, ds_offset new_offset, const uint8_t *field,
+                     const uint8_t *new_field, ds_address *actual) {
+    const ds_ref *ref;
+    if (p->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, new_offset, &ref) &&
+        ds_ref_kind_of(ref) == p->kind && makes(p, field, new_field, ref->target)) {
+        *actual = ref->target;
+        return true;
+    }
+    *actual = ds_ref_solve(p->kind, new_field, p->place, p->aux, p->base, p->target);
+    return makes(p, field, new_field, *actual);
+}
+
+static void contexts_of_wrong(const ds_walk *w, const ds_prediction *p, const ds_ref *ref, const ds_block *block,
+                              ds_contexts *contexts) {
+    unsigned before = ds_bits_in(ref->offset - block->old_offset);
+    unsigned after = ds_bits_in(block->old_offset + block->length - ref->offset), length = ds_bits_in(block->length);
+    uint32_t kind = p->kind * 4 + p->rule, target = (uint32_t)(p->old_target * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+    *contexts =
+        (ds_contexts){.row = DS_DECIDE_REF_WRONG,
+                      .select = p->rule,
+                      .hash = {kind, ds_mix(kind, w->wrong_history & 0xff), ds_mix(kind, target), ds_mix(kind, length),
+                               ds_mix(kind, before << 8 | after), ds_mix(w->wrong_history & 7, target),
+                               ds_mix(p->rule, ds_mix(length, w->wrong_history & 0xf))}};
+}
+
+/* Kinds whose wrong targets are often known places, far from the predicted one. */
+static bool is_named(ds_ref_kind kind) {
+    switch (kind) {
+    case DS_REF_REL32:
+    case DS_REF_B26:
+    case DS_REF_ADRP:
+    case DS_REF_ABS64:
+    case DS_REF_CHAIN36:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* Where the predicted target lies: in a block or a gap, and how far from its ends. */
+static uint32_t surroundings(const ds_walk *w, ds_address target) {
+    const ds_block *blocks = w->blocks->list.items;
+    ds_offset offset;
+    if (!ds_layout_offset(w->layout, target, &offset))
+        return 1;
+    uint64_t at = ds_blocks_find(blocks, w->blocks->list.count, offset);
+    ds_offset from = at == UINT64_MAX ? 0 : blocks[at].new_offset,
+              end = at == UINT64_MAX ? 0 : from + blocks[at].length;
+    bool inside = offset < end;
+    if (!inside) {
+        from = end;
+        end = at + 1 < w->blocks->list.count ? blocks[at + 1].new_offset : UINT64_MAX;
+    }
+    return ds_mix((uint32_t)least(offset - from, 24) << 8 | (uint32_t)least(end - offset, 24), 2 + inside);
+}
+
+/* By the model: a known place, or one near the predicted. */
+static ds_status name_fix(ds_walk *w, const ds_prediction *p, ds_address *actual) {
+    const ds_region *region = ds_image_region(w->old_image, p->old_target);
+    bool code = region != NULL && region->class_ == DS_REGION_CODE;
+    ds_target target = {.place = p->target,
+                        .class_ = code ? DS_TARGET_CODE : DS_TARGET_DATA,
+                        .known = (uint32_t)p->kind << 4 | p->rule,
+                        .around = surroundings(w, p->target),
+                        .address = *actual};
+    DS_TRY(ds_code_target(w->targets, w->coder, &target));
+    *actual = target.address;
+    return DS_OK;
+}
+
+static ds_status code_fix(ds_walk *w, const ds_prediction *p, ds_address *actual) {
+    uint64_t fix = *actual - p->target;
+    uint32_t around = w->coder->model != NULL ? surroundings(w, p->target) : 0;
+    ds_contexts contexts = {.row = DS_DECIDE_REF_FIX,
+                            .low = p->target & 15,
+                            .hash = {p->kind, ds_mix(p->kind, p->rule), ds_mix(p->kind, w->wrong_history & 3),
+                                     ds_mix(p->rule, w->last_fix), around}};
+    DS_TRY(ds_code_signed(w->coder, DS_STREAM_REF_FIXES, &contexts, &fix));
+    w->last_fix = (uint32_t)fix;
+    *actual = p->target + fix;
+    return DS_OK;
+}
+
+ds_status ds_walk_reference(ds_walk *w, const ds_ref *ref, uint64_t block, uint8_t *field, const uint8_t *new_field) {
+    const ds_block *b = &w->blocks->list.items[block];
+    ds_prediction p = ds_predict(&w->predictor, ref, block);
+    ds_contexts contexts;
+    ds_ref_put(p.kind, field, p.place, p.aux, p.base, p.target);
+    ds_address actual = p.target;
+    bool right = true;
+    if (new_field != NULL && !same_bits(p.kind, field, new_field))
+        right = !find_fix(w, &p, b->new_offset + (ref->offset - b->old_offset), field, new_field, &actual);
+    if (w->coder->model != NULL)
+        contexts_of_wrong(w, &p, ref, b, &contexts);
+    DS_TRY(ds_code_clean(w->coder, DS_STREAM_REF_GAPS, &contexts, &right));
+    w->wrong_history = w->wrong_history << 1 | !right;
+    if (right)
+        return ds_predictor_learn(&w->predictor, &p, p.target, false);
+    bool named = w->coder->model != NULL && is_named(p.kind);
+    DS_TRY(named ? name_fix(w, &p, &actual) : code_fix(w, &p, &actual));
+    ds_ref_put(p.kind, field, p.place, p.aux, p.base, actual);
+    return ds_predictor_learn(&w->predictor, &p, actual, true);
+}

@@ -1,0 +1,65 @@
+/* The steps of the walk, and what they share: where the new image grows, what is known so far. Private to this room. */
+#ifndef DS_STEPS_H
+#define DS_STEPS_H
+
+#include "delta/alignment.h"
+#include "delta/coder.h"
+#include "delta/targets.h"
+#include "predict/derive.h"
+#include "predict/predict.h"
+
+#define DS_CHUNK ((uint64_t)32 << 10) /* copied bytes looked at together */
+#define DS_HISTORY 64                 /* bytes before the ones being made that can still be read */
+
+#define DS_PAGE_TAUGHT 64 /* old bytes that the model is shown together, once */
+
+/* The new image as far as it is made. When writing, what is predicted of it. */
+typedef struct ds_output {
+    uint8_t *buffer;
+    uint64_t filled;
+    ds_sink sink; /* reading */
+    void *context;
+    ds_deriver *deriver; /* reading */
+} ds_output;
+
+typedef struct ds_walk {
+    ds_coder *coder;
+    const ds_image *old_image;
+    const ds_image *new_image; /* writing: the image to describe */
+    const uint8_t *new_bytes;  /* its bytes */
+    const ds_layout *layout;
+    const ds_derivations *derivations;
+    ds_blocks *blocks;
+    ds_predictor predictor;
+    ds_output output;
+    ds_targets *targets;   /* model only, as all that follows */
+    ds_offset instruction; /* new offset where the latest known instruction starts */
+    ds_alignment alignment;
+    uint8_t *taught;        /* pages of old code that the model was shown, a bit each */
+    uint64_t teach_budget;  /* old bytes that it may still be shown */
+    uint32_t unit_history;  /* latest units, a bit each: did they differ */
+    uint32_t wrong_history; /* latest references, a bit each: were they wrong */
+    uint32_t last_fix;
+    uint32_t words[2];       /* AArch64: latest literal words, latest first */
+    uint32_t last_of[256];   /* latest of each operation */
+    uint8_t substituted[32]; /* register that took the place of each */
+    uint8_t last_change[8];  /* of each field */
+    ds_arena *arena;
+} ds_walk;
+
+/* Room for the next `size` bytes of the new image, at most DS_CHUNK; DS_HISTORY earlier ones stand before it. */
+ds_status ds_walk_make_room(ds_walk *walk, uint64_t size, uint8_t **bytes);
+
+/* The reference of an image at exactly this offset. */
+bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref);
+
+/* The bytes [at, end) that no block covers; `block` is the number of the one behind them. */
+ds_status ds_walk_literal(ds_walk *walk, uint64_t block, ds_offset at, ds_offset end);
+/* A reference of a copied block: `field` holds the old bytes, and then the predicted or corrected ones.
+ * `new_field` is NULL when reading. */
+ds_status ds_walk_reference(ds_walk *walk, const ds_ref *ref, uint64_t block, uint8_t *field, const uint8_t *new_field);
+/* Copied bytes that differ from what is predicted. `new_bytes` is NULL when reading. */
+ds_status ds_walk_residuals(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+                            const uint8_t *new_bytes, uint64_t size);
+
+#endif

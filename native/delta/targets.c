@@ -1,0 +1,233 @@
+/* Naming targets; see targets.h. */
+#include "delta/targets.h"
+
+/* Ways to name a target. */
+enum { WAY_HINT, WAY_RECENT, WAY_RANK, WAY_DISTANCE };
+#define WAY_BITS 2
+#define RECENT_BITS 5
+#define NEAR 4096 /* a distance below this says less than a rank */
+
+/* ---- ranks ---- */
+
+typedef struct counted {
+    ds_address target;
+    uint64_t key; /* sorted by this, ascending, equal ones in their order */
+} counted;
+
+/* Bottom-up merging: stable, and as quick for any input. `spare` is as long as `items`; *items may come back as it. */
+static void sort(counted **items, counted **spare, uint64_t count) {
+    for (uint64_t run = 1; run < count; run *= 2) {
+        counted *from = *items, *to = *spare;
+        for (uint64_t start = 0; start < count; start += 2 * run) {
+            uint64_t middle = start + run < count ? start + run : count;
+            uint64_t end = start + 2 * run < count ? start + 2 * run : count;
+            uint64_t a = start, b = middle;
+            for (uint64_t at = start; at < end; at++)
+                to[at] = b == end || (a < middle && from[a].key <= from[b].key) ? from[a++] : from[b++];
+        }
+        *items = to;
+        *spare = from;
+    }
+}
+
+static bool is_ranked(ds_ref_kind kind) {
+    return kind == DS_REF_REL32 || kind == DS_REF_B26 || kind == DS_REF_ADRP;
+}
+
+static bool is_code(const ds_image *image, ds_address address) {
+    const ds_region *region = ds_image_region(image, address);
+    return region != NULL && region->class_ == DS_REGION_CODE;
+}
+
+static uint64_t collect(const ds_image *image, ds_target_class class_, counted *items) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < image->refs.count; i++) {
+        const ds_ref *ref = &image->refs.items[i];
+        if (!is_ranked(ds_ref_kind_of(ref)) || is_code(image, ref->target) != (class_ == DS_TARGET_CODE))
+            continue;
+        if (items != NULL)
+            items[count] = (counted){ref->target, ref->target};
+        count++;
+    }
+    return count;
+}
+
+/* One entry for each target, with the number of its references as a falling key. */
+static uint64_t count_equal(counted *items, uint64_t count) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < count; i++)
+        if (kept > 0 && items[kept - 1].target == items[i].target)
+            items[kept - 1].key--;
+        else
+            items[kept++] = (counted){items[i].target, UINT64_MAX};
+    return kept;
+}
+
+static ds_status rank(ds_target_list *list, const ds_image *image, ds_target_class class_, ds_arena *arena) {
+    uint64_t count = collect(image, class_, NULL);
+    counted *items = ds_arena_alloc(arena, (count + 1) * sizeof *items);
+    counted *spare = ds_arena_alloc(arena, (count + 1) * sizeof *spare);
+    if (items == NULL || spare == NULL)
+        return DS_E_MEMORY;
+    collect(image, class_, items);
+    sort(&items, &spare, count);
+    count = count_equal(items, count);
+    sort(&items, &spare, count);
+    DS_TRY(DS_VEC_RESERVE(arena, &list->list, count + 1));
+    for (uint64_t i = 0; i < count; i++)
+        list->list.items[i] = items[i].target;
+    list->list.count = count;
+    ds_arena_free(arena, items);
+    ds_arena_free(arena, spare);
+    return DS_OK;
+}
+
+ds_status ds_targets_rank(ds_targets *targets, const ds_image *old_image, ds_arena *arena) {
+    *targets = (ds_targets){.arena = arena};
+    for (ds_target_class class_ = 0; class_ < DS_TARGET_CLASSES; class_++)
+        DS_TRY(rank(&targets->ranked[class_], old_image, class_, arena));
+    return DS_OK;
+}
+
+/* ---- ranks of new addresses ---- */
+
+static uint64_t hash_of(ds_address address, unsigned bits) {
+    return address * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits);
+}
+
+/* Targets that the map leads to one address may stand far from where they should: looked for no farther than this. */
+#define PROBES 64
+
+static ds_status index_list(ds_target_list *list, const ds_predictor *predictor, ds_arena *arena) {
+    list->index_bits = 4;
+    while (UINT64_C(1) << list->index_bits < 2 * list->list.count)
+        list->index_bits++;
+    list->index = ds_arena_alloc(arena, sizeof *list->index << list->index_bits);
+    if (list->index == NULL)
+        return DS_E_MEMORY;
+    uint64_t mask = (UINT64_C(1) << list->index_bits) - 1;
+    for (uint64_t i = 0; i < list->list.count; i++) {
+        uint64_t at = hash_of(ds_map_address(predictor->map, list->list.items[i]), list->index_bits);
+        for (unsigned probe = 0; probe < PROBES; probe++, at = (at + 1) & mask)
+            if (list->index[at] == 0) {
+                list->index[at] = (uint32_t)i + 1;
+                break;
+            }
+    }
+    return DS_OK;
+}
+
+ds_status ds_targets_begin(ds_targets *targets, const ds_predictor *predictor, bool writing) {
+    targets->predictor = predictor;
+    for (ds_target_class class_ = 0; writing && class_ < DS_TARGET_CLASSES; class_++)
+        DS_TRY(index_list(&targets->ranked[class_], predictor, targets->arena));
+    return DS_OK;
+}
+
+void ds_targets_close(ds_targets *targets) {
+    for (ds_target_class class_ = 0; class_ < DS_TARGET_CLASSES; class_++) {
+        DS_VEC_FREE(targets->arena, &targets->ranked[class_].list);
+        ds_arena_free(targets->arena, targets->ranked[class_].index);
+    }
+}
+
+static ds_address address_of(const ds_targets *t, ds_target_class class_, uint64_t rank) {
+    return ds_predict_far(t->predictor, t->ranked[class_].list.items[rank]);
+}
+
+/* The lowest rank that leads to the address now: what was learned since the index was made counts. */
+static bool find_rank(const ds_targets *t, ds_target_class class_, ds_address address, uint64_t *rank) {
+    const ds_target_list *list = &t->ranked[class_];
+    uint64_t mask = (UINT64_C(1) << list->index_bits) - 1, at = hash_of(address, list->index_bits);
+    for (unsigned probe = 0; probe < PROBES && list->index[at] != 0; probe++, at = (at + 1) & mask) {
+        *rank = list->index[at] - 1;
+        if (address_of(t, class_, *rank) == address)
+            return true;
+    }
+    return false;
+}
+
+/* ---- naming ---- */
+
+static unsigned find_recent(const ds_targets *t, ds_address address) {
+    unsigned i = 0;
+    while (i < DS_TARGETS_RECENT && t->recent[i] != address)
+        i++;
+    return i;
+}
+
+static void remember(ds_targets *t, ds_address address) {
+    unsigned i = find_recent(t, address);
+    memmove(t->recent + 1, t->recent, (i < DS_TARGETS_RECENT ? i : DS_TARGETS_RECENT - 1) * sizeof *t->recent);
+    t->recent[0] = address;
+}
+
+/* Writing: the way that says least. Its number, where it has one, in *recent or *rank. */
+static unsigned choose_way(const ds_targets *t, const ds_target *target, unsigned *recent, uint64_t *rank) {
+    *recent = find_recent(t, target->address);
+    if (target->has_hint && target->hint == target->address)
+        return WAY_HINT;
+    if (*recent < DS_TARGETS_RECENT)
+        return WAY_RECENT;
+    if (target->address - target->place + NEAR < 2 * NEAR)
+        return WAY_DISTANCE;
+    return find_rank(t, target->class_, target->address, rank) ? WAY_RANK : WAY_DISTANCE;
+}
+
+static unsigned code_way(ds_targets *t, ds_coder *c, const ds_target *target, unsigned way) {
+    uint32_t known = target->known, hint = target->has_hint;
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_WAY,
+                            .select = hint,
+                            .hash = {hint, ds_mix(1, known), ds_mix(known, hint), ds_mix(t->last_ways, hint),
+                                     ds_mix(ds_mix(known, t->last_ways & 15), hint)}};
+    way = ds_code_symbol(c, &contexts, WAY_BITS, way);
+    t->last_ways = t->last_ways << 2 | way;
+    return way;
+}
+
+static void code_recent(ds_targets *t, ds_coder *c, ds_target *target, unsigned recent) {
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_RECENT,
+                            .hash = {target->class_, ds_mix(1, target->known), ds_mix(2, t->last_ways & 0xff)}};
+    target->address = t->recent[ds_code_symbol(c, &contexts, RECENT_BITS, recent)];
+}
+
+static ds_status code_rank(ds_targets *t, ds_coder *c, ds_target *target, uint64_t rank) {
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_RANK,
+                            .hash = {target->class_, ds_mix(target->known, target->class_)}};
+    DS_TRY(ds_code_number(c, DS_STREAM_REF_FIXES, &contexts, &rank));
+    if (rank >= t->ranked[target->class_].list.count)
+        return DS_E_DELTA;
+    target->address = address_of(t, target->class_, rank);
+    return DS_OK;
+}
+
+static ds_status code_distance(ds_targets *t, ds_coder *c, ds_target *target) {
+    uint64_t distance = target->address - target->place;
+    uint32_t class_ = target->class_, known = target->known, around = target->around;
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_DISTANCE,
+                            .low = target->place & 15,
+                            .hash = {class_, ds_mix(1, known), ds_mix(known, t->last_ways & 15),
+                                     ds_mix(class_ + 2, t->last_distance), ds_mix(around, 5), ds_mix(around, known)}};
+    DS_TRY(ds_code_signed(c, DS_STREAM_REF_FIXES, &contexts, &distance));
+    t->last_distance = (uint32_t)distance;
+    target->address = target->place + distance;
+    return DS_OK;
+}
+
+ds_status ds_code_target(ds_targets *t, ds_coder *c, ds_target *target) {
+    unsigned way = WAY_HINT, recent = 0;
+    uint64_t rank = 0;
+    if (c->writing)
+        way = choose_way(t, target, &recent, &rank);
+    way = code_way(t, c, target, way);
+    if (way == WAY_HINT && !target->has_hint)
+        return DS_E_DELTA;
+    if (way == WAY_HINT)
+        target->address = target->hint;
+    else if (way == WAY_RECENT)
+        code_recent(t, c, target, recent);
+    else
+        DS_TRY(way == WAY_RANK ? code_rank(t, c, target, rank) : code_distance(t, c, target));
+    remember(t, target->address);
+    return DS_OK;
+}

@@ -1,0 +1,123 @@
+/* The range coder and the adaptive model: what is written is read, whatever it is; damage ends. */
+#include "codec/model.h"
+#include "codec/range.h"
+#include "tests/check.h"
+
+#define SYMBOLS 20000
+#define LINES 4096
+
+static const ds_model_row rows[] = {{"flag", 3, 2, 1023}, {"byte", 4, 1, 255}, {"alone", 1, 1, 255}};
+
+static uint32_t next_random(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static void test_range_of_any_probability(ds_arena *arena) {
+    static const uint32_t probabilities[] = {1, 2, 255, 32768, 65280, 65534, 65535};
+    ds_range_encoder encoder;
+    ds_range_decoder decoder;
+    ds_span coded;
+    uint32_t state = 1;
+    ds_range_encoder_open(&encoder, arena);
+    for (unsigned i = 0; i < SYMBOLS; i++)
+        ds_range_encode(&encoder, probabilities[i % DS_COUNT(probabilities)], next_random(&state) & 1);
+    CHECK(ds_range_encoder_finish(&encoder, &coded) == DS_OK);
+    state = 1;
+    ds_range_decoder_open(&decoder, coded);
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < SYMBOLS; i++)
+        wrong += ds_range_decode(&decoder, probabilities[i % DS_COUNT(probabilities)]) != (next_random(&state) & 1);
+    CHECK(wrong == 0);
+    CHECK(ds_range_decoder_check(&decoder) == DS_OK && decoder.at == decoder.end);
+    DS_VEC_FREE(arena, &encoder.out);
+}
+
+/* Bits that were certain leave nothing but what says so. */
+static void test_a_sure_thing_costs_nothing(ds_arena *arena) {
+    ds_range_encoder encoder;
+    ds_span coded;
+    ds_range_encoder_open(&encoder, arena);
+    for (unsigned i = 0; i < SYMBOLS; i++)
+        ds_range_encode(&encoder, 65535, true);
+    CHECK(ds_range_encoder_finish(&encoder, &coded) == DS_OK && coded.size <= 1);
+    DS_VEC_FREE(arena, &encoder.out);
+}
+
+static void test_reading_past_the_end_is_damage(void) {
+    static const uint8_t bytes[] = {1, 2, 3};
+    ds_range_decoder decoder;
+    ds_range_decoder_open(&decoder, (ds_span){bytes, sizeof bytes});
+    CHECK(ds_range_decoder_check(&decoder) == DS_OK);
+    for (unsigned i = 0; i < 64; i++)
+        ds_range_decode(&decoder, 32768);
+    CHECK(ds_range_decoder_check(&decoder) == DS_E_DELTA);
+}
+
+/* A source with some order: a byte depends on the one before. */
+static void code_all(ds_model *model, const uint8_t *bytes, uint8_t *out, unsigned count) {
+    uint8_t before = 0, second = 0;
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t value = bytes != NULL ? bytes[i] : 0;
+        uint32_t known[] = {0, before, ds_mix(before, second), i & 3};
+        bool small = ds_model_flag(model, 0, i & 1, known, value < 16);
+        uint8_t coded = small ? (uint8_t)ds_model_symbol(model, 2, 0, known, 4, value)
+                              : (uint8_t)ds_model_symbol(model, 1, 0, known, 8, value);
+        if (i % 7 == 0)
+            ds_model_teach(model, 1, 2, known, 8, coded);
+        if (out != NULL)
+            out[i] = coded;
+        second = before;
+        before = coded;
+    }
+}
+
+static void test_round_trip(ds_arena *arena, unsigned kind) {
+    static uint8_t bytes[SYMBOLS], read[SYMBOLS];
+    uint32_t state = 7;
+    for (unsigned i = 0; i < SYMBOLS; i++)
+        bytes[i] = kind == 0 ? 0 : kind == 1 ? (uint8_t)(i * 3) : (uint8_t)next_random(&state);
+    ds_model *model;
+    ds_span coded;
+    CHECK(ds_model_open_write(&model, rows, DS_COUNT(rows), LINES, arena) == DS_OK);
+    code_all(model, bytes, NULL, SYMBOLS);
+    CHECK(ds_model_finish(model, &coded) == DS_OK);
+    uint64_t cost = ds_model_cost(model, 0) + ds_model_cost(model, 1) + ds_model_cost(model, 2);
+    CHECK(cost / 8 / 4096 + 16 > coded.size && cost / 8 / 4096 < coded.size + coded.size / 50 + 16);
+    if (kind == 0)
+        CHECK(coded.size < 20);
+    if (kind == 2)
+        CHECK(coded.size < SYMBOLS + SYMBOLS / 4);
+    ds_model *reader;
+    CHECK(ds_model_open_read(&reader, rows, DS_COUNT(rows), LINES, coded, arena) == DS_OK);
+    code_all(reader, NULL, read, SYMBOLS);
+    CHECK(memcmp(bytes, read, SYMBOLS) == 0 && ds_model_check(reader) == DS_OK && ds_model_at_end(reader));
+    ds_model_close(reader);
+    /* Half of it is not all of it. */
+    CHECK(ds_model_open_read(&reader, rows, DS_COUNT(rows), LINES, (ds_span){coded.data, coded.size / 2}, arena) ==
+          DS_OK);
+    code_all(reader, NULL, read, SYMBOLS);
+    if (kind == 2)
+        CHECK(ds_model_check(reader) == DS_E_DELTA);
+    ds_model_close(reader);
+    ds_model_close(model);
+}
+
+static void test_memory_is_asked_for(void) {
+    ds_arena *arena = ds_arena_open(1 << 16);
+    ds_model *model;
+    CHECK(ds_model_open_write(&model, rows, DS_COUNT(rows), LINES, arena) == DS_E_MEMORY);
+    ds_arena_close(arena);
+}
+
+int main(void) {
+    ds_arena *arena = ds_arena_open((uint64_t)1 << 28);
+    test_range_of_any_probability(arena);
+    test_a_sure_thing_costs_nothing(arena);
+    test_reading_past_the_end_is_damage();
+    for (unsigned kind = 0; kind < 3; kind++)
+        test_round_trip(arena, kind);
+    test_memory_is_asked_for();
+    ds_arena_close(arena);
+    return checks_done();
+}
