@@ -88,8 +88,8 @@ def test_nothing_asked_shows_the_help_and_is_wrong_usage(arguments: list[str]) -
         (["--nothing"], "deltaseal: E_USAGE: No such option '--nothing' (hint: `deltaseal --help`)\n"),
         (
             ["diff", "a", "b", "-o", "c", "--effort", "huge"],
-            "deltaseal: E_USAGE: Invalid value for '--effort': 'huge' is not one of 'fast', 'default' "
-            "(hint: `deltaseal diff --help`)\n",
+            "deltaseal: E_USAGE: Invalid value for '--effort': 'huge' is not one of 'fast', 'default', "
+            "'best' (hint: `deltaseal diff --help`)\n",
         ),
     ],
 )

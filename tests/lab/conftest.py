@@ -18,7 +18,7 @@ from pathlib import Path
 {before}
 if sys.argv[1] == "--version":
     sys.exit()
-verb, first, second, _, out = sys.argv[1:]
+verb, first, second, _, out, *_ = sys.argv[1:]
 data = Path(second).read_bytes()
 if verb == "diff":
     {diff}

@@ -148,7 +148,7 @@ def create(
     modelled: bool = False,
     progress: Callable[[int], bool] | None = None,
 ) -> Creation:
-    """Compute the streams of a delta, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
+    """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
 
     Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
     """

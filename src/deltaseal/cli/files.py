@@ -92,8 +92,8 @@ def _image_delta(claims: Claims) -> Iterator[str]:
 
 def _coding(claims: Claims) -> str:
     if claims["coding"] == "model":
-        return f"coded by the model, with a table of {claims['table'] / 4:g} MiB"
-    return f"streams by zstd {claims['zstd_version']}"
+        return f"model with a table of {claims['table'] / 4:g} MiB"
+    return f"zstd {claims['zstd_version']}"
 
 
 def _streams(claims: Claims) -> Iterator[str]:

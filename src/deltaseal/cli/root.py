@@ -19,7 +19,10 @@ _COMMANDS = {
     "bundle": ("deltaseal.cli.bundle:bundle", "Build and sign bundles."),
     "manifest": ("deltaseal.cli.manifest:manifest", "Make bases, device manifests and catalogues."),
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
-    "torture": ("deltaseal.cli.torture:torture", "Prove that no cut, fault or hostile byte leaves a wrong image."),
+    "torture": (
+        "deltaseal.cli.torture:torture",
+        "Prove that no cut, fault or hostile byte leaves a wrong image.",
+    ),
     "completion": ("deltaseal.cli.completion:completion", "Print the completion script for a shell."),
 }
 

@@ -43,7 +43,7 @@ _MENDED_DECISIONS = ("reference fix", "target distance", "byte", "word field")
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A delta, with the bytes of its corrections and of its literals, as they are before zstd or by the model."""
+    """A delta, with the bytes of its corrections and of its literals: raw, or as the model coded them."""
 
     delta: bytes
     mended: int

@@ -178,7 +178,12 @@ def write_streams(
 
 
 def write_modelled(
-    modelled: _core.Modelled, *, old_size: int, new_size: int, digests: tuple[bytes, bytes] | None, plain: bool
+    modelled: _core.Modelled,
+    *,
+    old_size: int,
+    new_size: int,
+    digests: tuple[bytes, bytes] | None,
+    plain: bool,
 ) -> bytes:
     """A whole delta of the model: header, then its one coded string."""
     header = _core.DeltaHeader(

@@ -17,6 +17,9 @@ from deltaseal.lab.record import Record
 
 _STDERR = 2
 
+EFFORTS = ("fast", "default", "best")
+TABLES = Path("benchmarks/results")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; a refusal is one line on standard error."""
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _bench(options: argparse.Namespace) -> None:
     every = load_pairs(options.lists / "pairs.toml", options.corpus)
     pairs = _fetched(select(every, options.names), options)
-    tools = [ours(options.tool), *_asked(options.peers)]
+    tools = [ours(options.tool, effort=options.effort), *_asked(options.peers)]
     records = bench.run(
         pairs,
         tools,
@@ -46,8 +49,11 @@ def _bench(options: argparse.Namespace) -> None:
     rows = [sizes.row(record, recorded) for record in records if record.tool == tools[0].name and record.good]
     _print_tables(records, rows)
     _write_records(records, options)
-    changes = sizes.update(options.sizes, rows, order=[pair.name for pair in every])
-    print("\n".join(map(str, changes)) or f"{options.sizes}: no change")
+    table = options.sizes or TABLES / (
+        "sizes.csv" if options.effort == "default" else f"sizes-{options.effort}.csv"
+    )
+    changes = sizes.update(table, rows, order=[pair.name for pair in every])
+    print("\n".join(map(str, changes)) or f"{table}: no change")
     _judge(records, rows, changes, options)
 
 
@@ -136,16 +142,22 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, default=1, metavar="N", help="times that each tool runs on a pair, in turns")
     add("--max-mb", type=float, default=float("inf"), metavar="MB", help="leave out larger new images")
     add("--timeout", type=float, metavar="S", help="seconds that one call may take")
+    add("--effort", default="default", choices=EFFORTS, help="of ours; each has a table of its own")
     add("--tool", type=Path, default=Path(sys.executable).with_name("deltaseal"), help="what is measured")
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
     corpus = Path(os.environ.get("DELTASEAL_CORPUS") or "~/.cache/deltaseal/corpus").expanduser()
-    lists, table = Path("benchmarks/corpus"), Path("benchmarks/results/sizes.csv")
+    lists = Path("benchmarks/corpus")
     add = parser.add_argument
     add("--corpus", type=Path, default=corpus, metavar="DIR", help="where the pairs lie")
     add("--lists", type=Path, default=lists, metavar="DIR", help="folder of pairs.toml, peers.csv and fetch")
-    add("--sizes", type=Path, default=table, metavar="FILE", help="the table of sizes that is kept")
+    add(
+        "--sizes",
+        type=Path,
+        metavar="FILE",
+        help=f"the table of sizes that is kept; else that of the effort, in {TABLES}",
+    )
     add("--scratch", type=Path, metavar="DIR", help="folder for temporary files")
     add("--json", type=Path, metavar="FILE", help="write every record as JSON")
     add("--csv", type=Path, metavar="FILE", help="write every record in the columns of peers.csv")

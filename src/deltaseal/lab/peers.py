@@ -47,13 +47,13 @@ class Tool:
         return [word.format(python=sys.executable, **places) for word in call]
 
 
-def ours(command: Path) -> Tool:
+def ours(command: Path, *, effort: str = "default") -> Tool:
     """The installed command ``deltaseal`` as a tool."""
     program = str(command)
     return Tool(
         name="deltaseal",
-        settings="default",
-        create=(program, "diff", "{old}", "{new}", "-o", "{delta}"),
+        settings=effort,
+        create=(program, "diff", "{old}", "{new}", "-o", "{delta}", "--effort", effort),
         apply=(program, "apply", "{old}", "{delta}", "-o", "{new}"),
         start=(program, "--version"),
         takes_trees=True,
