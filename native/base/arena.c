@@ -2,6 +2,7 @@
  * frees everything. Threads may share one. See base.h. */
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/base.h"
 
@@ -79,6 +80,21 @@ static void release(ds_arena *arena, uint64_t size) {
     pthread_mutex_unlock(&arena->lock);
 }
 
+#define LARGE ((uint64_t)4 << 20)
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
+/* Large tables are read at random: with large pages the processor finds its way in them. Advice only. */
+static void advise(void *block, uint64_t size) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t from = ((uintptr_t)block + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    uintptr_t to = ((uintptr_t)block + (uintptr_t)size) & ~(HUGE_PAGE - 1);
+    if (size >= LARGE && from < to)
+        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)block, (void)size;
+#endif
+}
+
 void *ds_arena_alloc(ds_arena *arena, uint64_t size) {
     if (!admit(arena, size))
         return NULL;
@@ -87,6 +103,7 @@ void *ds_arena_alloc(ds_arena *arena, uint64_t size) {
         release(arena, size);
         return NULL;
     }
+    advise(block, size);
     block->link.size = size;
     link_block(arena, block);
     return block + 1;

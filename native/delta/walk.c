@@ -95,7 +95,7 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
 
 #define SEARCH_FACTOR 64 /* old bytes looked at for each new one, at most */
 
-#define TEACH_FACTOR 4
+#define TEACH_FACTOR 2
 #define TEACH_MIN ((uint64_t)64 << 10)
 #define TEACH_MAX ((uint64_t)1 << 20)
 
