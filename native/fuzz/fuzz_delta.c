@@ -1,7 +1,7 @@
 /* Any bytes as a delta: ds_apply must end with a status, inside its limits, and give what it promised.
  *
  * The old image is the one of some fixed ones that has the size which the delta states: no bytes, words, small
- * images of both formats. The total length is set right, since no fuzzer would guess it. The seeds carry no
+ * images of both formats, compressed streams. The total length is set right, since no fuzzer would guess it. The seeds carry no
  * digests, so that only the decoder stands in the way; `./dev golden` makes them.
  */
 #include <stdio.h>
@@ -15,7 +15,8 @@
 #define NUMBER_MAX 10
 #define WORDS 4096
 
-static const char *const image_names[] = {"lazy.so", "arm64.so", "classic.dylib"};
+static const char *const image_names[] = {"image/lazy.so", "image/arm64.so", "image/classic.dylib",
+                                          "deflate/wrapped.zlib"};
 #define IMAGES DS_COUNT(image_names)
 
 /* Old images, read once: words at the front, no bytes behind. */
@@ -26,7 +27,7 @@ static ds_span olds[IMAGES + 2];
 static ds_span read_image(const char *name, uint8_t **bytes) {
     char path[1024];
     const char *here = __FILE__, *end = strrchr(here, '/');
-    snprintf(path, sizeof path, "%.*s/seeds/image/%s", (int)(end - here), here, name);
+    snprintf(path, sizeof path, "%.*s/seeds/%s", (int)(end - here), here, name);
     FILE *file = fopen(path, "rb");
     if (file == NULL || fseek(file, 0, SEEK_END) != 0)
         abort();

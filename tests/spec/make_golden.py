@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -84,6 +85,13 @@ def make_images() -> None:
     )
 
 
+def packed_next(old: bytes, *, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """What became of two bytes of the first stream, in a file with other bytes in front."""
+    content = zlib.decompressobj().decompress(old[1:]).replace(b"a", b"o", 2)
+    encoder = zlib.compressobj(9, zlib.DEFLATED, 15, 8, strategy)
+    return b"in front" + encoder.compress(content) + encoder.flush()
+
+
 def make_seeds() -> None:
     """Deltas of the fuzz target's old images, raw and as they are compressed, and a few that are refused."""
     folder, sources = ROOT / "native/fuzz/seeds/delta", ROOT / "native/fuzz/seeds/image"
@@ -91,7 +99,10 @@ def make_seeds() -> None:
     lazy, arm64, classic = (
         (sources / name).read_bytes() for name in ("lazy.so", "arm64.so", "classic.dylib")
     )
+    packed = (ROOT / "native/fuzz/seeds/deflate/wrapped.zlib").read_bytes()
     pairs = {
+        "packed": (packed, packed_next(packed)),
+        "packed-told": (packed, packed_next(packed, strategy=zlib.Z_FIXED)),
         "words": (words, words[1000:2000] + b"literals" + words[:900].replace(b"\7", b"\x08")),
         "words-equal": (words, words),
         "lazy": (lazy, lazy[:700] + bytes(16) + lazy[700:2000].replace(b"\x48", b"\x49")),
