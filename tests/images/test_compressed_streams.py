@@ -16,6 +16,7 @@ from spec import delta_reader
 from support.compressed import lines, png
 
 from deltaseal import images
+from deltaseal.errors import DeltasealError
 
 TEXT = lines(12_000)
 EDITED = TEXT[:3000] + b"one line that was not there before\n" + TEXT[3000:9000] + TEXT[9100:]
@@ -28,8 +29,8 @@ def apply(old: bytes, delta: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def delta_of(old: bytes, new: bytes) -> bytes:
-    delta = images.diff_bytes(old, new, digests=False)
+def delta_of(old: bytes, new: bytes, effort: str = "default") -> bytes:
+    delta = images.diff_bytes(old, new, effort=effort, digests=False)
     assert apply(old, delta) == new
     return delta
 
@@ -62,9 +63,30 @@ WRAPPERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def in_noise(wrapper: str) -> tuple[bytes, bytes]:
+    old, new = (NOISE + WRAPPERS[wrapper](content) + NOISE[:700] for content in (TEXT, EDITED))
+    return old, new
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_model_codes_it_in_less(wrapper: str) -> None:
+    old, new = in_noise(wrapper)
+    assert len(delta_of(old, new, "best")) < len(delta_of(old, new))
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_damaged_modelled_delta_is_refused(cut: int) -> None:
+    old, new = in_noise("zlib")
+    delta = bytearray(images.diff_bytes(old, new, effort="best"))
+    delta[-cut] ^= 0x40
+    with pytest.raises(DeltasealError) as caught:
+        apply(old, bytes(delta))
+    assert caught.value.reason in {"E_DELTA", "E_LIMIT", "E_DIGEST"}
+
+
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_changed_stream_costs_what_changed_in_it(wrapper: str) -> None:
-    old, new = (NOISE + WRAPPERS[wrapper](content) + NOISE[:700] for content in (TEXT, EDITED))
+    old, new = in_noise(wrapper)
     delta = delta_of(old, new)
     assert delta_reader.decode(old, delta) == new
     assert len(delta) < 300
@@ -144,3 +166,4 @@ def test_any_edit_of_any_stream(
     old = NOISE[:cut] + zlib_of(content, level=level, memory=memory) + NOISE[cut:200]
     new = NOISE[cut:90] + zlib_of(bytes(changed), level=level, memory=memory) + NOISE[:100]
     delta_of(old, new)
+    delta_of(old, new, "best")

@@ -28,6 +28,7 @@ from deltaseal import _core, images
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 2048
+MODELLED = ("packed", "packed-told", "lazy", "arm64")  # seeds in the second coding too
 PAIRS = ("plain", "x86-64", "aarch64", "mach-o")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 AARCH64 = ("clang", "--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
@@ -125,6 +126,9 @@ def make_seeds() -> None:
             (folder / f"good-{name}").write_bytes(bytes(joined))
         if len(delta) < SEED_MAX and delta != bytes(joined):
             (folder / f"good-{name}-zstd").write_bytes(delta)
+        if name in MODELLED:
+            modelled = images.diff_bytes(old, new, effort="best", digests=False)
+            (folder / f"good-{name}-modelled").write_bytes(modelled)
     good = plain_delta(words, 20, [Block(0, 5, 0), Block(5, 10, 24)], data=b"12345")
     (folder / "good-by-hand").write_bytes(bytes(good))
     (folder / "bad-length").write_bytes(bytes(plain_delta(words, 20, [Block(0, 21, 0)])))
