@@ -45,22 +45,6 @@ static ds_status read_side(void *context, uint64_t side) {
     return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
 }
 
-/* Matching sees an image and its tail as one; the copy is freed by the caller. */
-static ds_status join_tail(const ds_image *image, ds_arena *arena, ds_image *joined) {
-    *joined = *image;
-    if (image->tail.size == 0)
-        return DS_OK;
-    uint8_t *bytes = ds_arena_alloc(arena, ds_image_size(image));
-    if (bytes == NULL)
-        return DS_E_MEMORY;
-    if (image->file.size > 0)
-        memcpy(bytes, image->file.data, image->file.size);
-    memcpy(bytes + image->file.size, image->tail.data, image->tail.size);
-    joined->file = (ds_span){bytes, ds_image_size(image)};
-    joined->tail = (ds_span){NULL, 0};
-    return DS_OK;
-}
-
 /* What is computed in the new image, and what that needs of both. */
 typedef struct computed {
     ds_derivations derivations;
@@ -70,15 +54,8 @@ typedef struct computed {
 /* Blocks between two images with their tails, clear of what is computed. */
 static ds_status match(const ds_image *old_image, const ds_image *new_image, const computed *made,
                        const ds_match_options *options, ds_arena *arena, ds_blocks *blocks) {
-    ds_image joined[2];
     const ds_packed_side *packed = &made->packed.new_side;
-    DS_TRY(join_tail(old_image, arena, &joined[0]));
-    DS_TRY(join_tail(new_image, arena, &joined[1]));
-    DS_TRY(ds_match(&joined[0], &joined[1], options, arena, blocks));
-    if (old_image->tail.size > 0)
-        ds_arena_free(arena, (void *)joined[0].file.data);
-    if (new_image->tail.size > 0)
-        ds_arena_free(arena, (void *)joined[1].file.data);
+    DS_TRY(ds_match(old_image, new_image, options, arena, blocks));
     DS_TRY(ds_derive_clip(&made->derivations, blocks, arena));
     return packed->streams.count == 0
                ? DS_OK
@@ -123,14 +100,36 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     return ds_model_finish(creation->model, &creation->modelled);
 }
 
+/* Matching takes so many bytes for one of the old, and of the new image, with their tails; and some beside. */
+#define MATCH_OLD 8
+#define MATCH_NEW 4
+#define MATCH_BESIDE ((uint64_t)16 << 20)
+
+/* Whether there is memory to match the tails too; a rule, so that any number of threads lists the same. */
+static bool has_memory(const ds_packed_both *packed, uint64_t old_size, uint64_t new_size, uint64_t memory) {
+    uint64_t old_bytes = old_size + packed->old_side.tail.count, new_bytes = new_size + packed->new_side.tail.count;
+    return MATCH_OLD * old_bytes + MATCH_NEW * new_bytes + MATCH_BESIDE <= memory;
+}
+
+/* Compressed streams that are worth it; none where they take more memory than there is. */
+static ds_status find_packed(const ds_image *old_image, const ds_image *new_image, const ds_create_options *options,
+                             ds_arena *arena, computed *made) {
+    ds_packed_both *packed = &made->packed;
+    ds_status status = ds_packed_find(old_image->file, new_image->file, options->threads, arena, packed);
+    if (status != DS_OK && status != DS_E_MEMORY)
+        return status;
+    if (status == DS_E_MEMORY || !ds_packed_is_apart(&packed->new_side, &made->derivations) ||
+        !has_memory(packed, old_image->file.size, new_image->file.size, options->memory_bytes))
+        ds_packed_free(packed, arena);
+    return DS_OK;
+}
+
 static ds_status find_computed(ds_image *old_image, ds_image *new_image, const ds_create_options *options,
                                ds_arena *arena, computed *made) {
     ds_packed_both *packed = &made->packed;
     if (!options->plain)
         DS_TRY(ds_derive_find(new_image, arena, &made->derivations));
-    DS_TRY(ds_packed_find(old_image->file, new_image->file, options->threads, arena, packed));
-    if (!ds_packed_is_apart(&packed->new_side, &made->derivations))
-        ds_packed_free(packed, arena);
+    DS_TRY(find_packed(old_image, new_image, options, arena, made));
     old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
     new_image->tail = (ds_span){packed->new_side.tail.items, packed->new_side.tail.count};
     return DS_OK;
