@@ -165,7 +165,7 @@ def test_memory_of_applying_is_bounded_by_a_constant() -> None:
     """64 MB of new bytes from 32 MB of old ones, with 4 MiB."""
     old = random.Random(1).randbytes(1 << 20) * 32
     delta = bytes(
-        plain(old, 2 * len(old), [Block(0, len(old), 0), Block(0, len(old), 24 + 2 * len(old) - 1)])
+        plain(old, 2 * len(old), [Block(0, len(old), 0), Block(0, len(old), 24 + 4 * (2 * len(old) - 1))])
     )
     applied = images.apply(old, delta, lambda _: None, limits=images.Limits(memory_bytes=4 << 20))
     assert applied.sha256 == hashlib.sha256(old + old).digest()
