@@ -87,7 +87,8 @@ static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32
     ds_target target = {.place = ds_layout_address(w->layout, at),
                         .known = ds_mix(so_far, s->kind),
                         .class_ = s->kind == DS_REF_ADRP ? DS_TARGET_DATA : DS_TARGET_CODE};
-    if (ds_walk_find_reference(w->old_image, w->alignment.at & ~(ds_offset)3, &ref) && ds_ref_kind_of(ref) == s->kind) {
+    if (ds_walk_find_reference(w->old_image, w->alignment.first + (w->alignment.at & ~(ds_offset)3), &ref) &&
+        ds_ref_kind_of(ref) == s->kind) {
         target.has_hint = true;
         target.hint = ds_predict_beside(&w->predictor, ref->target, block);
     }
@@ -102,7 +103,7 @@ static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32
 static ds_status literal_word(ds_walk *w, uint64_t block, ds_offset at, uint8_t *bytes, const uint8_t *new_bytes) {
     uint32_t word = new_bytes != NULL ? without_address(ds_load32(new_bytes)) : 0, so_far = 0, expected = 0;
     const shape *s = NULL;
-    ds_align_expect_word(&w->alignment, w->old_image->file, &expected);
+    ds_align_expect_word(&w->alignment, &expected);
     expected = without_address(expected);
     for (unsigned f = 0; f < FIELDS; f++) {
         ds_contexts contexts;
@@ -131,9 +132,9 @@ ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t siz
         DS_TRY(literal_word(w, block, at + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL));
         uint32_t word = ds_load32(bytes + i);
         uint32_t expected;
-        bool as_expected = ds_align_expect_word(&w->alignment, w->old_image->file, &expected) &&
-                           without_address(expected) == without_address(word);
-        ds_align_take_word(&w->alignment, w->old_image->file, word, as_expected);
+        bool as_expected =
+            ds_align_expect_word(&w->alignment, &expected) && without_address(expected) == without_address(word);
+        ds_align_take_word(&w->alignment, word, as_expected);
         enter_word(w, word);
     }
     return ds_model_check(w->coder->model);

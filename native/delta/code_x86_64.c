@@ -20,10 +20,6 @@ static unsigned role_of(const ds_x86_64_parts *p, unsigned at) {
     return p->modrm != 0 && at == p->modrm ? MODRM : OPCODE;
 }
 
-static bool is_start(const ds_image *image, ds_offset offset) {
-    return image->starts != NULL && image->starts[offset >> 3] >> (offset & 7) & 1;
-}
-
 /* ---- new code ---- */
 
 /* Code as it comes: instructions up to the byte before the next. */
@@ -110,7 +106,8 @@ static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, const read
     ds_target target = {.place = ds_layout_address(w->layout, at),
                         .known = ds_hash_bytes(field - r->at, r->at),
                         .class_ = r->parts.modrm != 0 ? DS_TARGET_DATA : DS_TARGET_CODE};
-    if (ds_walk_find_reference(w->old_image, w->alignment.at, &ref) && ds_ref_kind_of(ref) == DS_REF_REL32) {
+    if (ds_walk_find_reference(w->old_image, w->alignment.first + w->alignment.at, &ref) &&
+        ds_ref_kind_of(ref) == DS_REF_REL32) {
         target.has_hint = true;
         target.hint = ds_predict_beside(&w->predictor, ref->target, block);
     }
@@ -125,12 +122,12 @@ static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, const read
 static void code_byte(ds_walk *w, const reader *r, uint8_t *byte, const uint8_t *new_byte) {
     ds_contexts contexts;
     uint8_t expected = 0;
-    unsigned trust = ds_align_expect(&w->alignment, w->old_image->file, &expected);
+    unsigned trust = ds_align_expect(&w->alignment, &expected);
     contexts_of(r, &contexts);
     contexts.hash[9] = ds_mix(trust, expected);
     contexts.hash[10] = ds_mix(contexts.hash[0], trust > 0 ? expected : 256);
     *byte = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_byte != NULL ? *new_byte : 0);
-    ds_align_take(&w->alignment, w->old_image->file, byte + 1);
+    ds_align_take(&w->alignment, byte + 1);
 }
 
 ds_status ds_code_x86_64(ds_walk *w, uint64_t block, ds_offset at, uint64_t size, uint8_t *bytes,
@@ -154,7 +151,7 @@ ds_status ds_code_x86_64(ds_walk *w, uint64_t block, ds_offset at, uint64_t size
 
 void ds_x86_64_follow(ds_walk *w, const ds_block *block) {
     for (unsigned back = 1; back <= LONGEST && back <= block->length; back++)
-        if (is_start(w->old_image, block->old_offset + block->length - back)) {
+        if (ds_image_is_start(w->old_image, block->old_offset + block->length - back)) {
             w->instruction = block->new_offset + block->length - back;
             return;
         }
@@ -168,7 +165,7 @@ void ds_x86_64_follow(ds_walk *w, const ds_block *block) {
 static void teach_run(ds_walk *w, ds_offset at, ds_offset end) {
     const ds_image *old_image = w->old_image;
     at = at < LONGEST + 1 ? LONGEST + 1 : at;
-    while (at < end && !is_start(old_image, at))
+    while (at < end && !ds_image_is_start(old_image, at))
         at++;
     reader r;
     if (at >= end)
@@ -212,9 +209,9 @@ void ds_x86_64_teach(ds_walk *w, uint64_t block) {
     const ds_block *blocks = w->blocks->list.items;
     if (w->old_image->starts == NULL)
         return;
-    if (block > 0)
+    if (block > w->first_block)
         teach_round(w, blocks[block - 1].old_offset + blocks[block - 1].length);
-    if (block < w->blocks->list.count)
+    if (block < w->last_block)
         teach_round(w, blocks[block].old_offset);
 }
 
@@ -244,7 +241,7 @@ static void enter(const ds_image *image, ds_offset offset, site *s) {
 static void find_site(const ds_image *image, ds_offset offset, site *s) {
     *s = (site){0};
     for (unsigned back = 0; back < LONGEST && back <= offset; back++)
-        if (is_start(image, offset - back)) {
+        if (ds_image_is_start(image, offset - back)) {
             enter(image, offset - back, s);
             s->at = back;
             if (back >= s->parts.length)
@@ -275,7 +272,7 @@ static bool code_flag(ds_walk *w, const stretch *s, unsigned role, uint32_t kind
                       ds_offset old_offset, bool differs) {
     uint64_t from = old_offset - s->block->old_offset, length = s->block->length;
     uint32_t modrm = s->site.parts.modrm != 0 ? s->site.bytes[s->site.parts.modrm] : 0;
-    bool moved = old != w->old_image->file.data[old_offset], near = from < 4 || length - from < 4;
+    bool moved = old != *ds_image_bytes(w->old_image, old_offset), near = from < 4 || length - from < 4;
     ds_contexts contexts = {
         .row = DS_DECIDE_BYTE_DIFFERS,
         .select = role,
@@ -325,7 +322,7 @@ void ds_recode_x86_64(ds_walk *w, const ds_block *block, ds_offset old_offset, u
     bool any = false;
     find_site(w->old_image, old_offset, &s.site);
     for (uint64_t i = 0; i < size; i++) {
-        if (i > 0 && is_start(w->old_image, old_offset + i))
+        if (i > 0 && ds_image_is_start(w->old_image, old_offset + i))
             enter(w->old_image, old_offset + i, &s.site);
         any |= recode_byte(w, &s, old_offset + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL,
                            !any && i + 1 == size);

@@ -3,6 +3,7 @@
 
 #include "base/pool.h"
 #include "delta/container.h"
+#include "delta/packed_layout.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -44,19 +45,39 @@ static ds_status read_side(void *context, uint64_t side) {
     return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
 }
 
+/* What is computed in the new image, and what that needs of both. */
+typedef struct computed {
+    ds_derivations derivations;
+    ds_packed_both packed;
+} computed;
+
+/* Blocks between two images with their tails, clear of what is computed. */
+static ds_status match(const ds_image *old_image, const ds_image *new_image, const computed *made,
+                       const ds_match_options *options, ds_arena *arena, ds_blocks *blocks) {
+    const ds_packed_side *packed = &made->packed.new_side;
+    DS_TRY(ds_match(old_image, new_image, options, arena, blocks));
+    DS_TRY(ds_derive_clip(&made->derivations, blocks, arena));
+    return packed->streams.count == 0
+               ? DS_OK
+               : ds_packed_clip(packed, old_image->file.size, new_image->file.size, blocks, arena);
+}
+
 static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
-                               ds_derivations *derivations, ds_blocks *blocks) {
+                               computed *made, ds_blocks *blocks) {
     ds_coder coder = {.writing = true, .writer = &creation->writer};
     creation->writer.arena = creation->arena;
-    return ds_walk_write(old_image, new_image, derivations, blocks, &coder, NULL, &creation->context, creation->arena);
+    return ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
+                         &creation->context, creation->arena);
 }
 
 /* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
 #define LINES_A_LITERAL 16
 #define TABLE_MIN 16 /* what is taught has room too */
 
-static unsigned choose_table(const ds_blocks *blocks, uint64_t new_size) {
+static unsigned choose_table(const ds_packed_side *packed, const ds_blocks *blocks, uint64_t new_size) {
     uint64_t literals = new_size;
+    for (uint64_t i = 0; i < packed->streams.count; i++)
+        literals -= packed->streams.items[i].size;
     for (uint64_t i = 0; i < blocks->list.count; i++)
         literals -= blocks->list.items[i].length;
     uint64_t wanted = (literals + blocks->list.count) * LINES_A_LITERAL;
@@ -66,40 +87,74 @@ static unsigned choose_table(const ds_blocks *blocks, uint64_t new_size) {
 }
 
 static ds_status write_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
-                                ds_derivations *derivations, ds_blocks *blocks) {
+                                computed *made, ds_blocks *blocks) {
     ds_targets targets;
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
-    creation->table = choose_table(blocks, new_image->file.size);
+    creation->table = choose_table(&made->packed.new_side, blocks, ds_image_size(new_image));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     ds_coder coder = {.writing = true, .model = creation->model};
-    DS_TRY(ds_walk_write(old_image, new_image, derivations, blocks, &coder, &targets, NULL, creation->arena));
+    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, &targets, NULL,
+                         creation->arena));
     ds_targets_close(&targets);
     return ds_model_finish(creation->model, &creation->modelled);
+}
+
+/* Matching takes so many bytes for one of the old, and of the new image, with their tails; and some beside. */
+#define MATCH_OLD 8
+#define MATCH_NEW 4
+#define MATCH_BESIDE ((uint64_t)16 << 20)
+
+/* Whether there is memory to match the tails too; a rule, so that any number of threads lists the same. */
+static bool has_memory(const ds_packed_both *packed, uint64_t old_size, uint64_t new_size, uint64_t memory) {
+    uint64_t old_bytes = old_size + packed->old_side.tail.count, new_bytes = new_size + packed->new_side.tail.count;
+    return MATCH_OLD * old_bytes + MATCH_NEW * new_bytes + MATCH_BESIDE <= memory;
+}
+
+/* Compressed streams that are worth it; none where they take more memory than there is. */
+static ds_status find_packed(const ds_image *old_image, const ds_image *new_image, const ds_create_options *options,
+                             ds_arena *arena, computed *made) {
+    ds_packed_both *packed = &made->packed;
+    ds_status status = ds_packed_find(old_image->file, new_image->file, options->threads, arena, packed);
+    if (status != DS_OK && status != DS_E_MEMORY)
+        return status;
+    if (status == DS_E_MEMORY || !ds_packed_is_apart(&packed->new_side, &made->derivations) ||
+        !has_memory(packed, old_image->file.size, new_image->file.size, options->memory_bytes))
+        ds_packed_free(packed, arena);
+    return DS_OK;
+}
+
+static ds_status find_computed(ds_image *old_image, ds_image *new_image, const ds_create_options *options,
+                               ds_arena *arena, computed *made) {
+    ds_packed_both *packed = &made->packed;
+    if (!options->plain)
+        DS_TRY(ds_derive_find(new_image, arena, &made->derivations));
+    DS_TRY(find_packed(old_image, new_image, options, arena, made));
+    old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
+    new_image->tail = (ds_span){packed->new_side.tail.items, packed->new_side.tail.count};
+    return DS_OK;
 }
 
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
     images both = {.files = {old_file, new_file}, .plain = options->plain, .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
-    ds_derivations derivations = {0};
-    ds_match_options match = {.coding = options->modelled ? DS_PRICES_MODEL : DS_PRICES_STREAMS,
-                              .rounds = options->rounds,
-                              .threads = options->threads,
-                              .progress = tell_round,
-                              .context = (void *)options};
-    if (match.rounds == 0)
-        match.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
+    computed made = {0};
+    ds_match_options match_options = {.coding = options->modelled ? DS_PRICES_MODEL : DS_PRICES_STREAMS,
+                                      .rounds = options->rounds,
+                                      .threads = options->threads,
+                                      .progress = tell_round,
+                                      .context = (void *)options};
+    if (match_options.rounds == 0)
+        match_options.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
     DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
-    DS_TRY(ds_match(old_image, new_image, &match, creation->arena, &blocks));
+    DS_TRY(find_computed(old_image, new_image, options, creation->arena, &made));
+    DS_TRY(match(old_image, new_image, &made, &match_options, creation->arena, &blocks));
     if (!tell_round((void *)options, 1, 1))
         return DS_E_CANCELLED;
-    if (!options->plain)
-        DS_TRY(ds_derive_find(new_image, creation->arena, &derivations));
-    DS_TRY(ds_derive_clip(&derivations, &blocks, creation->arena));
-    DS_TRY(options->modelled ? write_modelled(creation, old_image, new_image, &derivations, &blocks)
-                             : write_streams(creation, old_image, new_image, &derivations, &blocks));
-    DS_VEC_FREE(creation->arena, &derivations.list);
+    DS_TRY((options->modelled ? write_modelled : write_streams)(creation, old_image, new_image, &made, &blocks));
+    DS_VEC_FREE(creation->arena, &made.derivations.list);
+    ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(old_image);
     ds_image_free(new_image);

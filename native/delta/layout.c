@@ -58,20 +58,17 @@ static ds_status check_region(const ds_region *region, uint64_t new_size) {
 }
 
 /* Numbers of this stream know what they are; the second context, the same for all, what such numbers are like. */
-static ds_status code_layout(ds_coder *c, unsigned what, uint64_t *value) {
+ds_status ds_code_layout(ds_coder *c, unsigned what, uint64_t *value) {
     ds_contexts contexts = {.row = DS_DECIDE_LAYOUT, .hash = {what}};
     return ds_code_number(c, DS_STREAM_LAYOUT, &contexts, value);
 }
 
 static ds_status code_difference(ds_coder *c, unsigned what, uint64_t expected, uint64_t *actual) {
     uint64_t difference = ds_zigzag(*actual - expected);
-    DS_TRY(code_layout(c, what, &difference));
+    DS_TRY(ds_code_layout(c, what, &difference));
     *actual = expected + ds_unzigzag(difference);
     return DS_OK;
 }
-
-/* What a number of the layout is. */
-enum { REGION_COUNT, REGIONS_CLEAN, REGION_FIELD, DERIVATION_COUNT = REGION_FIELD + 4, DERIVATION, BLOCK_COUNT };
 
 static bool same_region(const ds_region *a, const ds_region *b) {
     return a->class_ == b->class_ && a->offset == b->offset && a->address == b->address && a->size == b->size;
@@ -79,10 +76,10 @@ static bool same_region(const ds_region *a, const ds_region *b) {
 
 static ds_status code_region(ds_coder *c, const ds_region *expected, ds_region *region) {
     uint64_t class_ = region->class_;
-    DS_TRY(code_difference(c, REGION_FIELD, expected->class_, &class_));
-    DS_TRY(code_difference(c, REGION_FIELD + 1, expected->offset, &region->offset));
-    DS_TRY(code_difference(c, REGION_FIELD + 2, expected->address, &region->address));
-    DS_TRY(code_difference(c, REGION_FIELD + 3, expected->size, &region->size));
+    DS_TRY(code_difference(c, DS_LAYOUT_REGION_FIELD, expected->class_, &class_));
+    DS_TRY(code_difference(c, DS_LAYOUT_REGION_FIELD + 1, expected->offset, &region->offset));
+    DS_TRY(code_difference(c, DS_LAYOUT_REGION_FIELD + 2, expected->address, &region->address));
+    DS_TRY(code_difference(c, DS_LAYOUT_REGION_FIELD + 3, expected->size, &region->size));
     if (class_ > DS_REGION_NOBITS)
         return DS_E_DELTA;
     region->class_ = (uint8_t)class_;
@@ -127,7 +124,7 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
     const ds_region *actual = new_image != NULL ? new_image->regions.items : NULL;
     uint64_t count = new_image != NULL ? new_image->regions.count : 0, clean = 0;
     bool all_words = all_in_words(old_image);
-    DS_TRY(code_difference(c, REGION_COUNT, old_image->regions.count, &count));
+    DS_TRY(code_difference(c, DS_LAYOUT_REGION_COUNT, old_image->regions.count, &count));
     if (count > DS_REGIONS_MAX)
         return DS_E_LIMIT;
     DS_TRY(DS_VEC_RESERVE(arena, &regions->list, count + 1));
@@ -135,7 +132,7 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
         if (clean == 0) {
             if (actual != NULL)
                 clean = clean_run(p, actual, i, count);
-            DS_TRY(code_layout(c, REGIONS_CLEAN, &clean));
+            DS_TRY(ds_code_layout(c, DS_LAYOUT_REGIONS_CLEAN, &clean));
             if (clean > count - i)
                 return DS_E_DELTA;
             clean++;
@@ -158,13 +155,15 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 
 /* ---- derivations: where they stand, counted from the end of the new image ---- */
 
+#define HAS_PACKED (DS_DERIVATIONS_MAX + 1) /* added to their number where compressed streams are listed */
+
 static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *d) {
     uint64_t from_end = new_size - d->digests, covered = d->covered, between = d->digests - d->covered - d->limit;
     uint64_t page_bits = d->page_bits;
-    DS_TRY(code_layout(c, DERIVATION, &from_end));
-    DS_TRY(code_layout(c, DERIVATION, &covered));
-    DS_TRY(code_layout(c, DERIVATION, &between));
-    DS_TRY(code_layout(c, DERIVATION, &page_bits));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &covered));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &page_bits));
     if (from_end > new_size || covered > new_size - from_end || between > new_size - from_end - covered ||
         page_bits > DS_DERIVED_PAGE_BITS_MAX)
         return DS_E_DELTA;
@@ -173,9 +172,12 @@ static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *
     return DS_OK;
 }
 
-ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, ds_derivations *derivations) {
-    uint64_t count = derivations->list.count;
-    DS_TRY(code_layout(c, DERIVATION_COUNT, &count));
+ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, ds_derivations *derivations,
+                              bool *has_packed) {
+    uint64_t count = derivations->list.count + (*has_packed ? HAS_PACKED : 0);
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION_COUNT, &count));
+    *has_packed = count >= HAS_PACKED;
+    count -= *has_packed ? HAS_PACKED : 0;
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
     if (!c->writing)
@@ -345,7 +347,7 @@ ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_a
     places p = {0};
     history h = {0};
     uint64_t count = blocks->list.count;
-    DS_TRY(code_layout(c, BLOCK_COUNT, &count));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_BLOCK_COUNT, &count));
     if (count > new_size)
         return DS_E_DELTA;
     if (!c->writing)

@@ -11,15 +11,36 @@ typedef struct ds_regions {
     DS_VEC(ds_region) list;
 } ds_regions;
 
+/* What a number of the layout is. */
+enum {
+    DS_LAYOUT_REGION_COUNT,
+    DS_LAYOUT_REGIONS_CLEAN,
+    DS_LAYOUT_REGION_FIELD,
+    DS_LAYOUT_DERIVATION_COUNT = DS_LAYOUT_REGION_FIELD + 4,
+    DS_LAYOUT_DERIVATION,
+    DS_LAYOUT_BLOCK_COUNT,
+    DS_LAYOUT_STREAM_COUNT,
+    DS_LAYOUT_PIECE_COUNT,
+    DS_LAYOUT_PIECE_GAP,
+    DS_LAYOUT_PIECE_SIZE,
+    DS_LAYOUT_STYLE,
+    DS_LAYOUT_CONTENT_SIZE,
+    DS_LAYOUT_RECIPE_SIZE,
+};
+
+/* A number of the layout, which knows what it is. */
+ds_status ds_code_layout(ds_coder *coder, unsigned what, uint64_t *value);
+
 /* Each of these writes what it is given, or reads it: new_image is NULL, the list empty. */
 
 /* Regions as sent: of a region's instruction set only what the old region of its number knew.
  * Checked: inside the new image, addresses that do not wrap, at most DS_REGIONS_MAX. */
 ds_status ds_code_regions(ds_coder *coder, const ds_image *old_image, const ds_image *new_image, uint64_t new_size,
                           ds_arena *arena, ds_regions *regions);
-/* Checked: each fits behind those before it. */
-ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
-/* Checked: ascending, disjoint, inside old and new. */
+/* `has_packed`: compressed streams are listed behind them. Checked: each fits behind those before it. */
+ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations,
+                              bool *has_packed);
+/* Sizes with their tails. Checked: ascending, disjoint, inside old and new. */
 ds_status ds_code_blocks(ds_coder *coder, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks);
 
 #endif

@@ -5,17 +5,16 @@
 /* ---- data by the model ---- */
 
 static void code_data(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, const uint8_t *new_bytes) {
-    const ds_span old_file = w->old_image->file;
     for (uint64_t i = 0; i < size; i++) {
         const uint8_t *next = bytes + i;
         uint8_t expected = 0;
-        unsigned trust = ds_align_expect(&w->alignment, old_file, &expected), column = (unsigned)(at + i) & 7;
+        unsigned trust = ds_align_expect(&w->alignment, &expected), column = (unsigned)(at + i) & 7;
         ds_contexts contexts = {.row = DS_DECIDE_DATA,
                                 .hash = {0, next[-1], ds_load16(next - 2), ds_load32(next - 3) & 0xffffff,
                                          ds_mix(1, ds_load32(next - 4)), ds_mix(trust, expected),
                                          ds_mix(column, next[-8]), ds_mix(ds_mix(2, expected), next[-1])}};
         bytes[i] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_bytes != NULL ? new_bytes[i] : 0);
-        ds_align_take(&w->alignment, old_file, next + 1);
+        ds_align_take(&w->alignment, next + 1);
     }
 }
 
@@ -33,7 +32,7 @@ static ds_status model_run(ds_walk *w, uint64_t block, const ds_region *region, 
 static ds_status literal_run(ds_walk *w, uint64_t block, const ds_region *region, ds_offset at, uint64_t size,
                              uint8_t *bytes) {
     ds_coder *c = w->coder;
-    const uint8_t *new_bytes = c->writing ? w->new_bytes + at : NULL;
+    const uint8_t *new_bytes = c->writing ? ds_image_bytes(w->new_image, at) : NULL;
     if (c->model != NULL)
         return model_run(w, block, region, at, size, bytes, new_bytes);
     ds_stream stream = region != NULL ? DS_STREAM_CODE : DS_STREAM_DATA;
@@ -42,10 +41,19 @@ static ds_status literal_run(ds_walk *w, uint64_t block, const ds_region *region
 }
 
 static void enter_gap(ds_walk *w, uint64_t block) {
-    const ds_block *before = block > 0 ? &w->blocks->list.items[block - 1] : NULL;
-    ds_align_begin(&w->alignment, before != NULL ? before->old_offset + before->length : 0);
-    if (before != NULL)
-        ds_x86_64_follow(w, before);
+    ds_offset old_end = w->old_image->file.size;
+    if (block == w->first_block) {
+        ds_align_begin(&w->alignment, w->old_image, w->in_tail, w->in_tail ? old_end : 0);
+        return;
+    }
+    const ds_block *before = &w->blocks->list.items[block - 1];
+    ds_align_begin(&w->alignment, w->old_image, before->old_offset >= old_end, before->old_offset + before->length);
+    ds_x86_64_follow(w, before);
+}
+
+/* Bytes of a listed stream: made, or when writing known. */
+static void copy_packed(ds_walk *w, ds_offset at, uint64_t size, uint64_t made, uint8_t *bytes) {
+    memcpy(bytes, w->coder->writing ? ds_image_bytes(w->new_image, at) : w->output.made + made, size);
 }
 
 ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset end) {
@@ -54,20 +62,25 @@ ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset en
         enter_gap(w, block);
     while (at < end) {
         ds_offset stop;
-        bool derived;
+        uint64_t made = 0;
+        bool derived, packed;
         const ds_region *region = ds_layout_code(w->layout, at, &stop);
         if (modelled && region != NULL && !region->words)
             ds_x86_64_teach(w, block);
         stop = ds_derived_run(w->derivations, at, stop < end ? stop : end, &derived);
+        stop = ds_packed_run(w->packed, at, stop, &packed, &made);
         while (at < stop) {
             uint64_t size = stop - at < DS_CHUNK ? stop - at : DS_CHUNK;
             uint8_t *bytes;
             DS_TRY(ds_walk_make_room(w, size, &bytes));
             if (derived)
                 memset(bytes, 0, size);
+            else if (packed)
+                copy_packed(w, at, size, made, bytes);
             else
                 DS_TRY(literal_run(w, block, region, at, size, bytes));
             at += size;
+            made += size;
         }
     }
     return DS_OK;

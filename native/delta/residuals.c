@@ -43,20 +43,15 @@ static bool is_words(const ds_walk *w, ds_offset old_offset, const ds_block *blo
            (old_offset | new_offset | size) % DS_WORD == 0;
 }
 
-static bool is_code(const ds_walk *w, ds_offset offset) {
-    const uint8_t *starts = w->old_image->starts;
-    return starts != NULL && starts[offset >> 3] >> (offset & 7) & 1;
-}
-
 static bool code_unit_flag(ds_walk *w, const ds_block *block, ds_offset old_offset, uint64_t size, bool differs) {
     uint64_t from = old_offset - block->old_offset;
     uint32_t ends = (from == 0 ? 2 : 0) | (from + size == block->length ? 1 : 0), length = ds_bits_in(block->length);
     uint32_t units = w->unit_history, place = ds_mix(length, ends);
-    ds_contexts contexts = {.row = DS_DECIDE_UNIT_DIFFERS,
-                            .select = is_code(w, old_offset) || is_code(w, old_offset + size / 2),
-                            .hash = {place, ds_mix(1, units & 0xff), ds_mix(units & 7, place),
-                                     ds_mix(2, ds_bits_in(size) << 2 | ends),
-                                     ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff)}};
+    ds_contexts contexts = {
+        .row = DS_DECIDE_UNIT_DIFFERS,
+        .select = ds_image_is_start(w->old_image, old_offset) || ds_image_is_start(w->old_image, old_offset + size / 2),
+        .hash = {place, ds_mix(1, units & 0xff), ds_mix(units & 7, place), ds_mix(2, ds_bits_in(size) << 2 | ends),
+                 ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff)}};
     differs = ds_code_flag(w->coder, &contexts, differs);
     w->unit_history = units << 1 | differs;
     return differs;

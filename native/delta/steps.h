@@ -6,6 +6,7 @@
 #include "delta/coder.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
+#include "predict/packed.h"
 #include "predict/predict.h"
 
 #define DS_CHUNK ((uint64_t)32 << 10) /* copied bytes looked at together */
@@ -20,16 +21,21 @@ typedef struct ds_output {
     ds_sink sink; /* reading */
     void *context;
     ds_deriver *deriver; /* reading */
+    uint8_t *made;       /* reading: the bytes of listed streams */
+    uint8_t *tail;       /* reading, in the tail: where its next bytes go */
 } ds_output;
 
 typedef struct ds_walk {
     ds_coder *coder;
     const ds_image *old_image;
     const ds_image *new_image; /* writing: the image to describe */
-    const uint8_t *new_bytes;  /* its bytes */
     const ds_layout *layout;
     const ds_derivations *derivations;
+    ds_packed_side *packed; /* of the new image */
     ds_blocks *blocks;
+    uint64_t image_blocks;            /* those of the new image; the others are of its tail */
+    bool in_tail;                     /* what is walked along: */
+    uint64_t first_block, last_block; /* its blocks, from the first to before the last */
     ds_predictor predictor;
     ds_output output;
     ds_targets *targets;   /* model only, as all that follows */

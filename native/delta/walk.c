@@ -2,6 +2,7 @@
 #include "delta/walk.h"
 
 #include "delta/layout.h"
+#include "delta/packed_layout.h"
 #include "delta/steps.h"
 
 #define OUTPUT ((uint64_t)256 << 10)
@@ -18,7 +19,10 @@ static ds_status flush(ds_walk *w) {
     /* What is derived is not history: the writer has not made it. */
     uint8_t history[DS_HISTORY];
     memcpy(history, o->buffer + size, DS_HISTORY);
-    if (!w->coder->writing) {
+    if (o->tail != NULL) {
+        memcpy(o->tail, bytes, size);
+        o->tail += size;
+    } else if (!w->coder->writing) {
         ds_deriver_pass(o->deriver, bytes, size);
         if (!o->sink(o->context, bytes, size))
             return DS_E_CANCELLED;
@@ -78,9 +82,9 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
         }
         uint8_t *bytes;
         const uint8_t *new_bytes =
-            w->coder->writing ? w->new_bytes + block->new_offset + (at - block->old_offset) : NULL;
+            w->coder->writing ? ds_image_bytes(w->new_image, block->new_offset + (at - block->old_offset)) : NULL;
         DS_TRY(ds_walk_make_room(w, stop - at, &bytes));
-        memcpy(bytes, w->old_image->file.data + at, stop - at);
+        memcpy(bytes, ds_image_bytes(w->old_image, at), stop - at);
         for (; next < last; next++)
             if (ref_end(&refs[next]) <= end) {
                 uint64_t in_chunk = refs[next].offset - at;
@@ -102,7 +106,7 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
 /* Old code is shown in proportion to the new code that it resembles. */
 static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
     uint64_t literals = new_size;
-    for (uint64_t i = 0; i < w->blocks->list.count; i++)
+    for (uint64_t i = 0; i < w->image_blocks; i++)
         literals -= w->blocks->list.items[i].length;
     w->teach_budget = TEACH_FACTOR * literals + TEACH_MIN;
     if (w->teach_budget > TEACH_MAX)
@@ -111,31 +115,61 @@ static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
     return w->taught == NULL ? DS_E_MEMORY : DS_OK;
 }
 
+/* The new bytes from `at` to `end`, with the blocks from `first` to before `last`. */
+static ds_status walk_stretch(ds_walk *w, uint64_t first, uint64_t last, ds_offset at, ds_offset end) {
+    const ds_block *blocks = w->blocks->list.items;
+    w->first_block = first;
+    w->last_block = last;
+    memset(w->output.buffer, 0, DS_HISTORY);
+    for (uint64_t i = first; i < last; i++) {
+        DS_TRY(ds_walk_literal(w, i, at, blocks[i].new_offset));
+        DS_TRY(walk_block(w, i));
+        at = blocks[i].new_offset + blocks[i].length;
+    }
+    DS_TRY(ds_walk_literal(w, last, at, end));
+    return flush(w);
+}
+
+/* The tail comes first, since listed streams are made of it. */
+static ds_status walk_tail(ds_walk *w, uint64_t new_size, uint64_t tail_size) {
+    ds_packed_side *side = w->packed;
+    if (!w->coder->writing) {
+        DS_TRY(DS_VEC_RESERVE(w->arena, &side->tail, tail_size + 1));
+        side->tail.count = tail_size;
+        w->output.tail = side->tail.items;
+    }
+    w->in_tail = true;
+    DS_TRY(walk_stretch(w, w->image_blocks, w->blocks->list.count, new_size, new_size + tail_size));
+    w->in_tail = false;
+    w->output.tail = NULL;
+    if (w->coder->writing)
+        return DS_OK;
+    DS_TRY(ds_packed_make(side, w->arena, &w->output.made));
+    DS_VEC_FREE(w->arena, &side->tail);
+    return DS_OK;
+}
+
 static ds_status walk(ds_walk *w, uint64_t new_size) {
     ds_map map = {.arena = w->arena};
     const ds_block *blocks = w->blocks->list.items;
-    uint64_t count = w->blocks->list.count;
+    uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
     if (w->old_image->refs.count > 0 || w->coder->model != NULL)
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     if (w->coder->model != NULL)
         DS_TRY(ds_targets_begin(w->targets, &w->predictor, w->coder->writing));
-    w->alignment.budget = SEARCH_FACTOR * new_size;
+    w->alignment.budget = SEARCH_FACTOR * (new_size + tail_size);
     for (unsigned i = 0; i < 32; i++)
         w->substituted[i] = (uint8_t)i;
     DS_TRY(open_teaching(w, new_size));
     w->output.buffer = ds_arena_alloc(w->arena, OUTPUT + DS_HISTORY);
     if (w->output.buffer == NULL)
         return DS_E_MEMORY;
-    ds_offset at = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        DS_TRY(ds_walk_literal(w, i, at, blocks[i].new_offset));
-        DS_TRY(walk_block(w, i));
-        at = blocks[i].new_offset + blocks[i].length;
-    }
-    DS_TRY(ds_walk_literal(w, count, at, new_size));
-    DS_TRY(flush(w));
+    if (w->packed->streams.count > 0)
+        DS_TRY(walk_tail(w, new_size, tail_size));
+    DS_TRY(walk_stretch(w, 0, w->image_blocks, 0, new_size));
     ds_arena_free(w->arena, w->output.buffer);
+    ds_arena_free(w->arena, w->output.made);
     ds_predictor_close(&w->predictor);
     ds_map_free(&map);
     return DS_OK;
@@ -143,63 +177,103 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
+/* Blocks of the image itself, before those of its tail. */
+static uint64_t count_image_blocks(const ds_blocks *blocks, uint64_t new_size) {
+    uint64_t last = new_size == 0 ? UINT64_MAX : ds_blocks_find(blocks->list.items, blocks->list.count, new_size - 1);
+    return last == UINT64_MAX ? 0 : last + 1;
+}
+
+static ds_status collect_context(const ds_walk *w, uint64_t new_size, ds_bytes *context) {
+    ds_blocks of_image = {.list = {.items = w->blocks->list.items, .count = w->image_blocks}};
+    return ds_context_collect(w->old_image->file, new_size, w->layout, &of_image, w->arena, context);
+}
+
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
-                        ds_blocks *blocks, ds_coder *coder, ds_targets *targets, ds_bytes *context, ds_arena *arena) {
+                        ds_packed_both *packed, ds_blocks *blocks, ds_coder *coder, ds_targets *targets,
+                        ds_bytes *context, ds_arena *arena) {
     ds_layout layout;
     ds_regions regions = {0};
+    bool has_packed = packed->new_side.streams.count > 0;
     uint64_t new_size = new_image->file.size;
     ds_walk w = {.coder = coder,
                  .targets = targets,
                  .old_image = old_image,
                  .new_image = new_image,
-                 .new_bytes = new_image->file.data,
                  .layout = &layout,
                  .derivations = derivations,
+                 .packed = &packed->new_side,
                  .blocks = blocks,
+                 .image_blocks = count_image_blocks(blocks, new_size),
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
-    DS_TRY(ds_code_derivations(coder, new_size, arena, derivations));
-    DS_TRY(ds_code_blocks(coder, old_image->file.size, new_size, arena, blocks));
+    DS_TRY(ds_code_derivations(coder, new_size, arena, derivations, &has_packed));
+    if (has_packed)
+        DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
+    DS_TRY(ds_code_blocks(coder, ds_image_size(old_image), ds_image_size(new_image), arena, blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     if (context != NULL)
-        DS_TRY(ds_context_collect(old_image->file, new_size, &layout, blocks, arena, context));
+        DS_TRY(collect_context(&w, new_size, context));
     DS_TRY(walk(&w, new_size));
     ds_layout_free(&layout, arena);
     DS_VEC_FREE(arena, &regions.list);
     return ds_coder_end(coder);
 }
 
-ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_coder *coder,
+/* What is computed: digests, and streams with the old tail behind the old image. */
+static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_size, ds_derivations *derivations,
+                               ds_packed_both *packed) {
+    bool has_packed = false;
+    DS_TRY(ds_code_derivations(w->coder, new_size, w->arena, derivations, &has_packed));
+    if (has_packed)
+        DS_TRY(ds_code_packed(w->coder, old_image->file, new_size, w->arena, packed));
+    if (!ds_packed_is_apart(&packed->new_side, derivations))
+        return DS_E_DELTA;
+    old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
+    return ds_deriver_open(&w->output.deriver, derivations, w->arena);
+}
+
+static ds_status read_blocks(ds_walk *w, uint64_t new_size, const ds_derivations *derivations, ds_blocks *blocks) {
+    uint64_t old_size = w->old_image->file.size;
+    DS_TRY(ds_code_blocks(w->coder, ds_image_size(w->old_image), new_size + ds_packed_tail_size(w->packed), w->arena,
+                          blocks));
+    if (!ds_derive_is_clear(derivations, blocks) || !ds_packed_is_clear(w->packed, old_size, new_size, blocks))
+        return DS_E_DELTA;
+    w->image_blocks = count_image_blocks(blocks, new_size);
+    return DS_OK;
+}
+
+ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has_context, ds_coder *coder,
                        ds_targets *targets, ds_sink sink, void *context, ds_arena *arena) {
     ds_regions regions = {0};
     ds_blocks blocks = {0};
     ds_layout layout;
     ds_bytes prefix = {0};
     ds_derivations derivations = {0};
+    ds_packed_both packed = {0};
+    ds_image with_tail = *parsed_image, *old_image = &with_tail;
     ds_walk w = {.coder = coder,
                  .targets = targets,
                  .old_image = old_image,
                  .layout = &layout,
                  .derivations = &derivations,
+                 .packed = &packed.new_side,
                  .blocks = &blocks,
                  .output = {.sink = sink, .context = context},
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, NULL, new_size, arena, &regions));
-    DS_TRY(ds_code_derivations(coder, new_size, arena, &derivations));
+    DS_TRY(read_computed(&w, old_image, new_size, &derivations, &packed));
     if (coder->model != NULL)
         DS_TRY(ds_model_check(coder->model));
-    DS_TRY(ds_deriver_open(&w.output.deriver, &derivations, arena));
-    DS_TRY(ds_code_blocks(coder, old_image->file.size, new_size, arena, &blocks));
-    if (!ds_derive_is_clear(&derivations, &blocks))
-        return DS_E_DELTA;
+    DS_TRY(read_blocks(&w, new_size, &derivations, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     if (has_context) {
-        DS_TRY(ds_context_collect(old_image->file, new_size, &layout, &blocks, arena, &prefix));
+        DS_TRY(collect_context(&w, new_size, &prefix));
         DS_TRY(ds_stream_set_prefix(coder->reader, DS_STREAM_CODE, (ds_span){prefix.items, prefix.count}));
     }
     DS_TRY(ds_coder_begin(coder));
     DS_TRY(walk(&w, new_size));
     ds_layout_free(&layout, arena);
+    ds_packed_free(&packed, arena);
     DS_VEC_FREE(arena, &blocks.list);
     DS_VEC_FREE(arena, &regions.list);
     DS_VEC_FREE(arena, &prefix);

@@ -3,7 +3,7 @@
  *
  * 1. layout   the regions of the new image, as differences from the old ones; what of it is derived
  * 2. blocks   all of them, since the address map must be known before the first prediction
- * 3. along the new image, for each block: the bytes before it, literal or derived; then its copied bytes, with the
+ * 3. along the tail of the new image, if it has one, then along the image, for each block: the bytes before it, literal or derived; then its copied bytes, with the
  *    references of the old bytes predicted and put, then corrected byte by byte.
  */
 #ifndef DS_WALK_H
@@ -14,15 +14,18 @@
 #include "delta/targets.h"
 #include "image/image.h"
 #include "predict/derive.h"
+#include "predict/packed.h"
 
 /* `targets`, ranked, where the coder has a model; else NULL. */
 
-/* Write the decisions that turn old into new, given the blocks; and the context of its code literals, unless NULL. */
+/* Write the decisions that turn old into new, both with their tails, given the blocks; and the context of its code
+ * literals, unless NULL. */
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
-                        ds_blocks *blocks, ds_coder *coder, ds_targets *targets, ds_bytes *context, ds_arena *arena);
+                        ds_packed_both *packed, ds_blocks *blocks, ds_coder *coder, ds_targets *targets,
+                        ds_bytes *context, ds_arena *arena);
 
 /* Read them, and hand the new image to the sink. `has_context`: code literals stand behind their context. */
-ds_status ds_walk_read(const ds_image *old_image, uint64_t new_size, bool has_context, ds_coder *coder,
+ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has_context, ds_coder *coder,
                        ds_targets *targets, ds_sink sink, void *context, ds_arena *arena);
 
 #endif

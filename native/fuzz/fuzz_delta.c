@@ -1,8 +1,8 @@
 /* Any bytes as a delta: ds_apply must end with a status, inside its limits, and give what it promised.
  *
  * The old image is the one of some fixed ones that has the size which the delta states: no bytes, words, small
- * images of both formats. The total length is set right, since no fuzzer would guess it. The seeds carry no
- * digests, so that only the decoder stands in the way; `./dev golden` makes them.
+ * images of both formats, compressed streams. The total length is set right, since no fuzzer would guess it. The
+ * seeds carry no digests, so that only the decoder stands in the way; `./dev golden` makes them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +11,14 @@
 
 #define OUTPUT_LIMIT ((uint64_t)1 << 20)
 #define MEMORY_LIMIT ((uint64_t)1 << 27)
+#define FLAGS_AT 5
 #define TOTAL_AT 9 /* of the number in the header that is set right */
+#define TOTAL_AT_MODELLED 6
 #define NUMBER_MAX 10
 #define WORDS 4096
 
-static const char *const image_names[] = {"lazy.so", "arm64.so", "classic.dylib"};
+static const char *const image_names[] = {"image/lazy.so", "image/arm64.so", "image/classic.dylib",
+                                          "deflate/wrapped.zlib"};
 #define IMAGES DS_COUNT(image_names)
 
 /* Old images, read once: words at the front, no bytes behind. */
@@ -26,7 +29,7 @@ static ds_span olds[IMAGES + 2];
 static ds_span read_image(const char *name, uint8_t **bytes) {
     char path[1024];
     const char *here = __FILE__, *end = strrchr(here, '/');
-    snprintf(path, sizeof path, "%.*s/seeds/image/%s", (int)(end - here), here, name);
+    snprintf(path, sizeof path, "%.*s/seeds/%s", (int)(end - here), here, name);
     FILE *file = fopen(path, "rb");
     if (file == NULL || fseek(file, 0, SEEK_END) != 0)
         abort();
@@ -48,24 +51,29 @@ static void read_images(void) {
         olds[i + 1] = read_image(image_names[i], &images[i]);
 }
 
+/* Flag bit 3: coded by the model. */
+static bool is_modelled(const uint8_t *data, size_t size) {
+    return size > FLAGS_AT && data[FLAGS_AT] & 8;
+}
+
 /* A copy with the total length set; NULL where the delta ends before it. */
 static uint8_t *fit(const uint8_t *data, size_t size, size_t *fitted) {
-    size_t behind = TOTAL_AT;
-    while (behind < size && behind < TOTAL_AT + NUMBER_MAX - 1 && data[behind] >= 0x80)
+    size_t total_at = is_modelled(data, size) ? TOTAL_AT_MODELLED : TOTAL_AT, behind = total_at;
+    while (behind < size && behind < total_at + NUMBER_MAX - 1 && data[behind] >= 0x80)
         behind++;
     if (behind++ >= size)
         return NULL;
     uint8_t *copy = malloc(size + NUMBER_MAX);
     if (copy == NULL)
         return NULL;
-    size_t others = TOTAL_AT + size - behind, length = 1;
+    size_t others = total_at + size - behind, length = 1;
     while ((others + length) >> 7 * length != 0)
         length++;
     *fitted = others + length;
-    memcpy(copy, data, TOTAL_AT);
+    memcpy(copy, data, total_at);
     for (size_t i = 0; i < length; i++)
-        copy[TOTAL_AT + i] = (uint8_t)((*fitted >> 7 * i & 0x7f) | (i + 1 < length ? 0x80 : 0));
-    memcpy(copy + TOTAL_AT + length, data + behind, size - behind);
+        copy[total_at + i] = (uint8_t)((*fitted >> 7 * i & 0x7f) | (i + 1 < length ? 0x80 : 0));
+    memcpy(copy + total_at + length, data + behind, size - behind);
     return copy;
 }
 

@@ -167,6 +167,11 @@ static inline const uint8_t *ds_image_bytes(const ds_image *image, ds_offset off
     return offset < image->file.size ? image->file.data + offset : image->tail.data + (offset - image->file.size);
 }
 
+/* Whether an instruction starts at the byte. Tails hold none. */
+static inline bool ds_image_is_start(const ds_image *image, ds_offset offset) {
+    return image->starts != NULL && offset < image->file.size && image->starts[offset >> 3] >> (offset & 7) & 1;
+}
+
 /* Parse `file` (at most DS_IMAGE_LIMIT bytes) as far as it can be parsed; what
  * is not understood is plain bytes, never an error. Errors: DS_E_MEMORY only. */
 #define DS_IMAGE_LIMIT ((uint64_t)0xffff0000)

@@ -135,7 +135,7 @@ typedef struct chooser {
 } chooser;
 
 ds_status ds_prices_open(ds_prices *prices, ds_price_coding coding, const ds_image *new_image, ds_arena *arena) {
-    uint8_t *classes = ds_arena_alloc(arena, new_image->file.size + 1);
+    uint8_t *classes = ds_arena_alloc(arena, ds_image_size(new_image) + 1);
     *prices = (ds_prices){classes, coding};
     if (classes == NULL)
         return DS_E_MEMORY;

@@ -37,7 +37,7 @@ static ds_status mark_anchors(ds_side *side, ds_arena *arena) {
 }
 
 ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena) {
-    *side = (ds_side){.image = image, .size = image->file.size};
+    *side = (ds_side){.image = image, .size = ds_image_size(image)};
     side->bytes = ds_arena_alloc(arena, side->size + 8);
     if (side->bytes == NULL)
         return DS_E_MEMORY;
@@ -64,9 +64,13 @@ static void put_label(uint8_t *field, ds_ref_kind kind, uint64_t label) {
     }
 }
 
-static void copy_file(ds_side *side) {
-    if (side->size > 0)
-        memcpy(side->bytes, side->image->file.data, side->size);
+/* The tail follows the file, so that one is matched with the other. */
+static void copy_image(ds_side *side) {
+    const ds_span *file = &side->image->file, *tail = &side->image->tail;
+    if (file->size > 0)
+        memcpy(side->bytes, file->data, file->size);
+    if (tail->size > 0)
+        memcpy(side->bytes + file->size, tail->data, tail->size);
 }
 
 /* A page without a known place inside it says little: all such references look alike. */
@@ -84,7 +88,7 @@ static uint64_t content_label(const ds_side *side, ds_address target) {
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
     const ds_image *image = side->image;
     uint64_t refs = image->refs.count, slots = image->slots.count;
-    copy_file(side);
+    copy_image(side);
     for (uint64_t i = 0; i < refs; i++) {
         ds_ref_kind kind = ds_ref_kind_of(&image->refs.items[i]);
         if (!ds_ref_is_step(kind))
@@ -110,7 +114,7 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
 }
 
 void ds_side_label_targets(ds_side *side) {
-    copy_file(side);
+    copy_image(side);
     for (uint64_t i = 0; i < side->image->refs.count; i++) {
         const ds_ref *ref = &side->image->refs.items[i];
         if (!ds_ref_is_step(ds_ref_kind_of(ref)))
@@ -224,7 +228,7 @@ ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const d
     const ds_image *image = side->image;
     votes all;
     DS_TRY(cast_aligned(&all, old_image, image, blocks, arena));
-    copy_file(side);
+    copy_image(side);
     for (uint64_t i = 0; i < image->refs.count; i++) {
         const ds_ref *ref = &image->refs.items[i];
         ds_address old_target, old_base;

@@ -251,11 +251,13 @@ static void test_regions_beyond_4_gib(ds_arena *arena) {
 static ds_status read_derivation(const uint64_t words[4], uint64_t new_size, ds_arena *arena) {
     ds_stream_writer writer = {.arena = arena};
     ds_derivations derivations = {0};
+    bool has_packed = true;
     CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, 1) == DS_OK);
     for (unsigned i = 0; i < 4; i++)
         CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, words[i]) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
-    ds_status status = ds_code_derivations(&(ds_coder){.reader = reader}, new_size, arena, &derivations);
+    ds_status status = ds_code_derivations(&(ds_coder){.reader = reader}, new_size, arena, &derivations, &has_packed);
+    CHECK(!has_packed);
     if (status == DS_OK) {
         const ds_derivation *d = &derivations.list.items[0];
         CHECK(d->covered + d->limit <= d->digests && d->digests + ds_derivation_size(d) <= new_size);

@@ -30,6 +30,8 @@ static void change_bytes(uint8_t *seed, uint64_t size) {
             fuzz_one(seed, size);
             seed[at] ^= changes[i];
         }
+    if (is_modelled(seed, size))
+        return; /* what is behind its end reads as zeros: without its last byte it may be the same */
     for (uint64_t cut = 0; cut < size; cut++)
         CHECK(fuzz_one(seed, cut) != DS_OK);
 }

@@ -143,7 +143,7 @@ static void learn(world *w, const ds_prediction *p, ds_address actual) {
 
 /* Sizes, distances and steps: how far one place is from another. */
 static void test_distances(void) {
-    static uint8_t bytes[0x5001];
+    static uint8_t bytes[0x5008];
     uint8_t *field = bytes + 0x5000;
     ds_address start = CODE_AT + 0x1000, moved = start + SHIFT, twice = CODE_AT + 0x1800, copy = CODE_AT + 0x4000;
     world w;

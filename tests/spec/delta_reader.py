@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import zstandard
 
+from . import deflate_reader
+
 MASK = 2**64 - 1
 B = 2**55
 
@@ -340,8 +342,11 @@ class Derivation:
         return b"".join(hashlib.sha256(new[at : min(at + self.page, self.last)]).digest() for at in pages)
 
 
-def read_derivations(stream: Reader, new_size: int) -> list[Derivation]:
+def read_derivations(stream: Reader, new_size: int) -> tuple[list[Derivation], bool]:
+    """The derivations, and whether compressed streams are listed behind them."""
     count = stream.number()
+    listed = count > 64
+    count -= 65 if listed else 0
     over(count > 64, "derivations")
     derivations: list[Derivation] = []
     for _ in range(count):
@@ -355,7 +360,102 @@ def read_derivations(stream: Reader, new_size: int) -> list[Derivation]:
         damaged(derivations[-1].end > new_size, "derivation outside the new image")
         damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
     damaged(sum(d.last - d.first for d in derivations) > 4 * new_size, "derivations cover too much")
-    return derivations
+    return derivations, listed
+
+
+# Compressed streams
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A stream of the new image: where its bytes go, and what they are made of."""
+
+    pieces: list[tuple[int, int]]
+    style: int
+    content: int
+    recipe: int
+
+    @property
+    def size(self) -> int:
+        return self.content + self.recipe
+
+
+class Tails:
+    """The old tail, and the new streams in order."""
+
+    def __init__(self) -> None:
+        self.old = b""
+        self.new: list[Packed] = []
+        self.made: dict[int, bytes] = {}  # by the start of a piece
+
+    @property
+    def new_size(self) -> int:
+        return sum(stream.size for stream in self.new)
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        return [piece for stream in self.new for piece in stream.pieces]
+
+    def read(self, stream: Reader, old: bytes, new_size: int) -> None:
+        end = pieces = 0
+        listed = stream.number()
+        over(listed > 1024, "old compressed streams")
+        old_streams: list[tuple[bytes, int]] = []
+        for _ in range(listed):
+            its, end, pieces = read_pieces(stream, end, pieces, len(old))
+            style = stream.number()
+            damaged(style > 1134, "style")
+            old_streams.append((b"".join(old[first:last] for first, last in its), style))
+        end = pieces = 0
+        listed = stream.number()
+        over(listed > 1024, "new compressed streams")
+        damaged(listed == 0, "no compressed stream")
+        for _ in range(listed):
+            its, end, pieces = read_pieces(stream, end, pieces, new_size)
+            packed = Packed(its, stream.number(), stream.number(), stream.number())
+            damaged(packed.style >= 1134, "style")
+            self.new.append(packed)
+            over(self.new_size > min(2**26, 8 * new_size + 65_536), "new tail")
+        for data, style in old_streams:
+            self.unpack(data, style)
+
+    def unpack(self, data: bytes, style: int) -> None:
+        try:
+            stream = deflate_reader.take_apart(data)
+        except deflate_reader.DeflateError:
+            raise Refused("E_DELTA", "no compressed stream") from None
+        damaged(stream.size != len(data), "compressed stream of another size")
+        self.old += stream.content
+        if style > 0:
+            self.old += deflate_reader.recipe_of(stream, style - 1)
+        over(len(self.old) + self.new_size > 2**26, "tails")
+
+    def make(self, tail: bytes) -> None:
+        at = 0
+        for stream in self.new:
+            content, recipe = tail[at : at + stream.content], tail[at + stream.content : at + stream.size]
+            at += stream.size
+            try:
+                made = deflate_reader.stream_of(content, recipe, stream.style)
+            except deflate_reader.DeflateError:
+                raise Refused("E_DELTA", "recipe") from None
+            damaged(
+                len(made) != sum(last - first for first, last in stream.pieces), "size of a compressed stream"
+            )
+            for first, last in stream.pieces:
+                self.made[first], made = made[: last - first], made[last - first :]
+
+
+def read_pieces(stream: Reader, end: int, before: int, size: int) -> tuple[list[tuple[int, int]], int, int]:
+    count = stream.number() + 1
+    over(before + count > 8192, "pieces of compressed streams")
+    pieces = []
+    for _ in range(count):
+        first = end + stream.number()
+        end = first + stream.number() + 1
+        damaged(end > size, "piece outside its image")
+        pieces.append((first, end))
+    return pieces, end, before + count
 
 
 # Blocks
@@ -373,7 +473,12 @@ def to_front(latest: list[int], replaced: int, value: int) -> None:
     latest.insert(0, value)
 
 
-def read_blocks(streams: Streams, derivations: list[Derivation], old_size: int, new_size: int) -> list[Block]:
+def read_blocks(
+    streams: Streams, derivations: list[Derivation], tails: Tails, old_end: int, new_end: int
+) -> list[Block]:
+    """``old_end``, ``new_end``: sizes without the tails."""
+    old_size, new_size = old_end + len(tails.old), new_end + tails.new_size
+    computed = [(d.start, d.end) for d in derivations] + tails.pieces
     count = streams[LAYOUT].number()
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
     blocks: list[Block] = []
@@ -398,8 +503,11 @@ def read_blocks(streams: Streams, derivations: list[Derivation], old_size: int, 
         damaged(old + length > old_size, "block outside the old image")
         to_front(diagonals, old - new, old - new)
         to_front(ends, old, old + length)
-        derived = any(d.start < new + length and new < d.end for d in derivations)
+        derived = any(first < new + length and new < last for first, last in computed)
         damaged(derived, "block over derived bytes")
+        damaged(
+            new < new_end < new + length or old < old_end < old + length, "block over the end of an image"
+        )
         blocks.append(Block(new, old, length))
         new_end = new + length
     return blocks
@@ -837,10 +945,17 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     known = OldImage() if header.plain or image is None else image
     streams = Streams(delta, header)
     regions = read_regions(streams[LAYOUT], known.regions, header.new_size)
-    derivations = read_derivations(streams[LAYOUT], header.new_size)
-    blocks = read_blocks(streams, derivations, len(old), header.new_size)
-    streams.give_context(context_of(old, blocks, regions, header.new_size) if header.context else b"")
-    new = _walk(old, known, streams, blocks, Filling(streams, regions, derivations), header.new_size)
+    derivations, listed = read_derivations(streams[LAYOUT], header.new_size)
+    tails = Tails()
+    if listed:
+        tails.read(streams[LAYOUT], old, header.new_size)
+    overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
+    damaged(overlap, "derivation over a compressed stream")
+    blocks = read_blocks(streams, derivations, tails, len(old), header.new_size)
+    in_image = [block for block in blocks if block.new < header.new_size]
+    streams.give_context(context_of(old, in_image, regions, header.new_size) if header.context else b"")
+    filling = Filling(streams, regions, derivations, tails)
+    new = Walk(old + tails.old, known, streams, blocks, filling).all(len(in_image), header.new_size)
     streams.check_ends()
     if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
         raise Refused("E_DIGEST", "the result is not the new image")
@@ -850,46 +965,68 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
 class Filling:
     """The bytes of gaps: literals, each from the stream of its region's class, and derived bytes."""
 
-    def __init__(self, streams: Streams, regions: list[Region], derivations: list[Derivation]) -> None:
-        self.streams, self.regions, self.derivations = streams, regions, derivations
+    def __init__(
+        self, streams: Streams, regions: list[Region], derivations: list[Derivation], tails: Tails
+    ) -> None:
+        self.streams, self.regions, self.derivations, self.tails = streams, regions, derivations, tails
         loaded = [(r.offset, r.offset + r.size) for r in regions if r.has_bytes]
-        derived = [(d.start, d.end) for d in derivations]
+        derived = [(d.start, d.end) for d in derivations] + tails.pieces
         self._edges = sorted({edge for pair in loaded + derived for edge in pair})
 
-    def fill(self, out: bytearray, end: int) -> None:
-        """Up to the new offset ``end``, cut where stream or derivation may change."""
-        while len(out) < end:
-            derivation = next((d for d in self.derivations if d.start == len(out)), None)
+    def fill(self, out: bytearray, end: int, start: int) -> None:
+        """Up to the new offset ``end``, cut where the source may change; ``out`` begins at ``start``."""
+        while (at := start + len(out)) < end:
+            derivation = next((d for d in self.derivations if d.start == at), None)
             if derivation is not None:
                 out += derivation.make(bytes(out))
                 continue
-            later = bisect_right(self._edges, len(out))
+            if at in self.tails.made:
+                out += self.tails.made[at]
+                continue
+            later = bisect_right(self._edges, at)
             stop = min(end, self._edges[later]) if later < len(self._edges) else end
-            region = region_of_offset(self.regions, len(out))
+            region = region_of_offset(self.regions, at)
             code = region is not None and region.kind == CODE_CLASS
-            out += self.streams[CODE if code else DATA].take(stop - len(out))
+            out += self.streams[CODE if code else DATA].take(stop - at)
 
 
-def _walk(
-    old: bytes, image: OldImage, streams: Streams, blocks: list[Block], filling: Filling, new_size: int
-) -> bytes:
-    out = bytearray()
-    prediction = Prediction(image, len(old), blocks, filling.regions)
-    wrong_bytes, wrong_references = Gaps(streams[RESIDUAL_GAPS]), Gaps(streams[REFERENCE_GAPS])
-    offsets = [reference.offset for reference in image.references]
-    for number, block in enumerate(blocks):
-        filling.fill(out, block.new)
-        out += old[block.old : block.old + block.length]
-        references = _inside(image.references, offsets, block)
-        wrong = set(wrong_references.wrong(len(references)))
-        for index, reference in enumerate(references):
-            _settle(out, reference, block, number, prediction, streams if index in wrong else None)
-        for at in wrong_bytes.wrong(block.length):
-            out[block.new + at] = out[block.new + at] + streams[RESIDUALS].take(1)[0] & 255
-    filling.fill(out, new_size)
-    wrong_bytes.check_end()
-    wrong_references.check_end()
-    return bytes(out)
+class Walk:
+    """Along the new tail, then along the new image. ``old`` has its tail."""
+
+    def __init__(
+        self, old: bytes, image: OldImage, streams: Streams, blocks: list[Block], filling: Filling
+    ) -> None:
+        self.old, self.image, self.streams, self.blocks, self.filling = old, image, streams, blocks, filling
+        self.prediction = Prediction(image, len(old), blocks, filling.regions)
+        self.wrong_bytes = Gaps(streams[RESIDUAL_GAPS])
+        self.wrong_references = Gaps(streams[REFERENCE_GAPS])
+        self.offsets = [reference.offset for reference in image.references]
+
+    def all(self, of_image: int, new_size: int) -> bytes:
+        """The new image; ``of_image``: blocks before those of the tail."""
+        tails = self.filling.tails
+        tails.make(self.stretch(range(of_image, len(self.blocks)), new_size, new_size + tails.new_size))
+        new = self.stretch(range(of_image), 0, new_size)
+        self.wrong_bytes.check_end()
+        self.wrong_references.check_end()
+        return new
+
+    def stretch(self, numbers: range, start: int, end: int) -> bytes:
+        out = bytearray()
+        for number in numbers:
+            block = self.blocks[number]
+            self.filling.fill(out, block.new, start)
+            out += self.old[block.old : block.old + block.length]
+            at = block.new - start
+            references = _inside(self.image.references, self.offsets, block)
+            wrong = set(self.wrong_references.wrong(len(references)))
+            for index, reference in enumerate(references):
+                fixes = self.streams if index in wrong else None
+                _settle(out, reference, block, number, self.prediction, fixes, start)
+            for byte in self.wrong_bytes.wrong(block.length):
+                out[at + byte] = out[at + byte] + self.streams[RESIDUALS].take(1)[0] & 255
+        self.filling.fill(out, end, start)
+        return bytes(out)
 
 
 def _inside(references: list[Reference], offsets: list[int], block: Block) -> list[Reference]:
@@ -905,6 +1042,7 @@ def _settle(
     number: int,
     prediction: Prediction,
     fixes: Streams | None,
+    start: int,
 ) -> None:
     at = reference.offset - block.old + block.new
     kind = KINDS[reference.kind]
@@ -913,7 +1051,7 @@ def _settle(
     expected = target
     if fixes is not None:
         target = target + fixes[REFERENCE_FIXES].signed() & MASK
-    put(out, at, kind, kind.number(target, place, reference.aux, base))
+    put(out, at - start, kind, kind.number(target, place, reference.aux, base))
     if reference.kind in STEPS:
         return
     if reference.kind == "PAGE24":

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,6 +28,7 @@ from deltaseal import _core, images
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 2048
+MODELLED = ("packed", "packed-told", "lazy", "arm64")  # seeds in the second coding too
 PAIRS = ("plain", "x86-64", "aarch64", "mach-o")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 AARCH64 = ("clang", "--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
@@ -84,6 +86,13 @@ def make_images() -> None:
     )
 
 
+def packed_next(old: bytes, *, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    """What became of two bytes of the first stream, in a file with other bytes in front."""
+    content = zlib.decompressobj().decompress(old[1:]).replace(b"a", b"o", 2)
+    encoder = zlib.compressobj(9, zlib.DEFLATED, 15, 8, strategy)
+    return b"in front" + encoder.compress(content) + encoder.flush()
+
+
 def make_seeds() -> None:
     """Deltas of the fuzz target's old images, raw and as they are compressed, and a few that are refused."""
     folder, sources = ROOT / "native/fuzz/seeds/delta", ROOT / "native/fuzz/seeds/image"
@@ -91,7 +100,10 @@ def make_seeds() -> None:
     lazy, arm64, classic = (
         (sources / name).read_bytes() for name in ("lazy.so", "arm64.so", "classic.dylib")
     )
+    packed = (ROOT / "native/fuzz/seeds/deflate/wrapped.zlib").read_bytes()
     pairs = {
+        "packed": (packed, packed_next(packed)),
+        "packed-told": (packed, packed_next(packed, strategy=zlib.Z_FIXED)),
         "words": (words, words[1000:2000] + b"literals" + words[:900].replace(b"\7", b"\x08")),
         "words-equal": (words, words),
         "lazy": (lazy, lazy[:700] + bytes(16) + lazy[700:2000].replace(b"\x48", b"\x49")),
@@ -114,6 +126,9 @@ def make_seeds() -> None:
             (folder / f"good-{name}").write_bytes(bytes(joined))
         if len(delta) < SEED_MAX and delta != bytes(joined):
             (folder / f"good-{name}-zstd").write_bytes(delta)
+        if name in MODELLED:
+            modelled = images.diff_bytes(old, new, effort="best", digests=False)
+            (folder / f"good-{name}-modelled").write_bytes(modelled)
     good = plain_delta(words, 20, [Block(0, 5, 0), Block(5, 10, 24)], data=b"12345")
     (folder / "good-by-hand").write_bytes(bytes(good))
     (folder / "bad-length").write_bytes(bytes(plain_delta(words, 20, [Block(0, 21, 0)])))
