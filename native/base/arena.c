@@ -81,15 +81,14 @@ static void release(ds_arena *arena, uint64_t size) {
 }
 
 #define LARGE ((uint64_t)4 << 20)
-#define HUGE_PAGE ((uintptr_t)2 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Large tables are read at random: with large pages the processor finds its way in them. Advice only. */
 static void advise(void *block, uint64_t size) {
 #ifdef MADV_HUGEPAGE
-    uintptr_t from = ((uintptr_t)block + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    uintptr_t to = ((uintptr_t)block + (uintptr_t)size) & ~(HUGE_PAGE - 1);
-    if (size >= LARGE && from < to)
-        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+    size_t before = (HUGE_PAGE - (uintptr_t)block % HUGE_PAGE) % HUGE_PAGE;
+    if (size >= LARGE && before < size)
+        (void)madvise((uint8_t *)block + before, ((size_t)size - before) & ~(HUGE_PAGE - 1), MADV_HUGEPAGE);
 #else
     (void)block, (void)size;
 #endif

@@ -123,8 +123,9 @@ static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit,
 /* Where a bit stands in its decision. */
 typedef struct bit_place {
     unsigned row, select;
-    unsigned index; /* bits before it */
-    unsigned node;  /* a one, and the bits before it */
+    unsigned inputs; /* of the row */
+    unsigned index;  /* bits before it */
+    unsigned node;   /* a one, and the bits before it */
 } bit_place;
 
 static inline int clip(int value, int limit) {
@@ -162,7 +163,7 @@ static inline void learn_final(const int *outputs, int32_t *weights, int error) 
 static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
     const ds_model_row *row = &m->rows[place->row];
     row_state *state = &m->states[place->row];
-    unsigned count = row->inputs, trusted = 0;
+    unsigned count = place->inputs, trusted = 0;
     int inputs[DS_MODEL_INPUTS], outputs[MIXERS];
     for (unsigned i = 0; i < count; i++) {
         inputs[i] = m->stretch[counter_p16(*counters[i])];
@@ -232,9 +233,10 @@ static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, u
 
 bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
     uint32_t *counters[DS_MODEL_INPUTS];
-    for (unsigned i = 0; i < m->rows[row].inputs; i++)
+    const unsigned inputs = m->rows[row].inputs;
+    for (unsigned i = 0; i < inputs; i++)
         counters[i] = &m->flags[spread(contexts[i], row << 8 | i) >> (32 - FLAG_BITS)];
-    return code_bit(m, &(bit_place){.row = row, .select = select, .node = 1}, counters, bit);
+    return code_bit(m, &(bit_place){.row = row, .select = select, .inputs = inputs, .node = 1}, counters, bit);
 }
 
 static inline unsigned first_group(unsigned bits) {
@@ -253,7 +255,7 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];
-            bit_place place = {row, select, done, 1u << done | coded};
+            bit_place place = {row, select, inputs, done, 1u << done | coded};
             bool bit = code_bit(m, &place, counters, value >> (bits - 1 - done) & 1);
             node = node << 1 | bit;
             coded = coded << 1 | bit;
