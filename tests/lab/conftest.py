@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deltaseal.lab import Pair, Tool
+from deltaseal.lab.bench import Pair, Tool
 
 MakeTool = Callable[..., Tool]
 

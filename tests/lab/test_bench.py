@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deltaseal.lab import Pair, Record, Tool, peers, run
+from deltaseal.lab.bench import Pair, Record, Tool, peers, run
 
 MakeTool = Callable[..., Tool]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deltaseal.lab import Pair, Tool
 from deltaseal.lab.__main__ import main
+from deltaseal.lab.bench import Pair, Tool
 
 PAIRS_TOML = """\
 [[pair]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deltaseal.errors import UsageError
-from deltaseal.lab import load_pairs, recorded_sizes, select
+from deltaseal.lab.bench import load_pairs, recorded_sizes, select
 
 LISTS = Path("benchmarks/corpus")
 

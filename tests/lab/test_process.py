@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deltaseal.lab import Usage, measure
+from deltaseal.lab.bench import Usage, measure
 
 
 def python(code: str) -> list[str]:

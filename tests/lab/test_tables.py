@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deltaseal.lab import Record, Usage, export, sizes
-from deltaseal.lab.sizes import Bar
+from deltaseal.lab.bench import Record, Usage, export, sizes
+from deltaseal.lab.bench.sizes import Bar
 
 RECORDED = {
     "a": {"bsdiff4": 1000, "zstd19patch": 3000, "zucchini+xz": 400},

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deltaseal.errors import ChecksFailedError, DeltasealError, UsageError
-from deltaseal.lab import bench, export, sizes
-from deltaseal.lab.corpus import Pair, load_pairs, recorded_sizes, select
-from deltaseal.lab.peers import Tool, ours, peers
-from deltaseal.lab.record import Record
+from deltaseal.lab.bench import export, runner, sizes
+from deltaseal.lab.bench.corpus import Pair, load_pairs, recorded_sizes, select
+from deltaseal.lab.bench.record import Record
+from deltaseal.lab.bench.tools import Tool, ours, peers
 
 _STDERR = 2
 
@@ -37,7 +37,7 @@ def _bench(options: argparse.Namespace) -> None:
     every = load_pairs(options.lists / "pairs.toml", options.corpus)
     pairs = _fetched(select(every, options.names), options)
     tools = [ours(options.tool, effort=options.effort), *_asked(options.peers)]
-    records = bench.run(
+    records = runner.run(
         pairs,
         tools,
         repeats=options.repeats,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from deltaseal.lab.record import Record
+from deltaseal.lab.bench.record import Record
 
 __all__ = ["PEERS", "Bar", "Change", "Ratios", "Row", "above", "ratios", "read", "row", "update"]
 

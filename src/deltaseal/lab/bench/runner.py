@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltaseal.lab.corpus import Pair
-from deltaseal.lab.peers import Tool
-from deltaseal.lab.process import Usage, measure
-from deltaseal.lab.record import Record
-from deltaseal.lab.sides import flattened, same
+from deltaseal.lab.bench.corpus import Pair
+from deltaseal.lab.bench.process import Usage, measure
+from deltaseal.lab.bench.record import Record
+from deltaseal.lab.bench.sides import flattened, same
+from deltaseal.lab.bench.tools import Tool
 
 __all__ = ["run"]
 

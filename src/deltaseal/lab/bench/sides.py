@@ -7,7 +7,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from deltaseal.lab.corpus import Pair
+from deltaseal.lab.bench.corpus import Pair
 
 __all__ = ["flattened", "same"]
 

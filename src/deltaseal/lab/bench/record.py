@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deltaseal.lab.process import Usage
+from deltaseal.lab.bench.process import Usage
 
 __all__ = ["Record"]
 

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from deltaseal.lab.record import Record
-from deltaseal.lab.sizes import PEERS, Ratios, Row, ratios
+from deltaseal.lab.bench.record import Record
+from deltaseal.lab.bench.sizes import PEERS, Ratios, Row, ratios
 
 __all__ = ["cost_table", "line", "sizes_table", "to_csv", "to_json"]
 
