@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deltaseal.lab.bench import Record, Usage, export, sizes
+from deltaseal.lab.bench.machine import machine
+from deltaseal.lab.bench.result import Result
 from deltaseal.lab.bench.sizes import Bar
 
 RECORDED = {
@@ -92,8 +94,9 @@ def test_the_same_sizes_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_json_holds_every_figure_and_the_machine() -> None:
-    value = json.loads(export.to_json([record("a", 500)]))
-    assert value["format"] == 1 and value["machine"]["python"]
+    made = Result((record("a", 500),), machine(), {"zstd": "1.5"}, "bench a")
+    value = json.loads(made.to_json())
+    assert value["format"] == 2 and value["machine"]["python"] and value["machine"]["processor"]
     assert value["records"][0]["create"] == {"cpu_s": 2.0, "wall_s": 1.0, "peak_kb": 20480}
 
 

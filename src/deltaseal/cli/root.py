@@ -19,6 +19,7 @@ _COMMANDS = {
     "bundle": ("deltaseal.cli.bundle:bundle", "Build and sign bundles."),
     "manifest": ("deltaseal.cli.manifest:manifest", "Make bases, device manifests and catalogues."),
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
+    "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
     "torture": (
         "deltaseal.cli.torture:torture",
         "Prove that no cut, fault or hostile byte leaves a wrong image.",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,12 @@ from pathlib import Path
 from deltaseal.errors import ChecksFailedError, DeltasealError, UsageError
 from deltaseal.lab.bench import export, runner, sizes
 from deltaseal.lab.bench.corpus import Pair, load_pairs, recorded_sizes, select
+from deltaseal.lab.bench.fetch import fetch
+from deltaseal.lab.bench.fetch.command import default_corpus
+from deltaseal.lab.bench.machine import machine, versions
 from deltaseal.lab.bench.record import Record
-from deltaseal.lab.bench.tools import Tool, ours, peers
-
-_STDERR = 2
+from deltaseal.lab.bench.result import Result
+from deltaseal.lab.bench.tools import Tool, asked_peers, ours
 
 EFFORTS = ("fast", "default", "best")
 TABLES = Path("benchmarks/results")
@@ -48,7 +49,7 @@ def _bench(options: argparse.Namespace) -> None:
     recorded = recorded_sizes(options.lists / "peers.csv")
     rows = [sizes.row(record, recorded) for record in records if record.tool == tools[0].name and record.good]
     _print_tables(records, rows)
-    _write_records(records, options)
+    _write_records(records, tools, options)
     table = options.sizes or TABLES / (
         "sizes.csv" if options.effort == "default" else f"sizes-{options.effort}.csv"
     )
@@ -62,9 +63,10 @@ def _print_tables(records: Sequence[Record], rows: Sequence[sizes.Row]) -> None:
     print(export.cost_table(records))
 
 
-def _write_records(records: Sequence[Record], options: argparse.Namespace) -> None:
+def _write_records(records: Sequence[Record], tools: Sequence[Tool], options: argparse.Namespace) -> None:
     if options.json:
-        options.json.write_text(export.to_json(records))
+        command = shlex.join(["./dev", "bench", *sys.argv[1:]])
+        options.json.write_text(Result(tuple(records), machine(), versions(tools), command).to_json())
     if options.csv:
         options.csv.write_text(export.to_csv(records))
 
@@ -89,28 +91,20 @@ def _fetched(chosen: Sequence[Pair], options: argparse.Namespace) -> list[Pair]:
     away = [pair.name for pair in wanted if not pair.is_here]
     if away:
         print(f"bench: fetching {len(away)} pairs into {options.corpus}", file=sys.stderr)
-        fetch = [sys.executable, options.lists / "fetch", "--allow-missing", "--into", options.corpus, *away]
-        subprocess.run(fetch, check=False, stdout=_STDERR)
+        for line in fetch([pair for pair in wanted if pair.name in away], options.corpus).lines():
+            print(f"bench: {line}", file=sys.stderr)
     here = [pair for pair in wanted if pair.is_here]
     if not here:
-        raise UsageError("none of these pairs is here", hint="`benchmarks/corpus/fetch` says why")
+        raise UsageError("none of these pairs is here", hint="what was said above tells why")
     return here
 
 
 def _asked(names: str) -> list[Tool]:
     """The peers asked for; with ``all`` those that are on this machine, the others are named."""
-    every = {tool.name: tool for tool in peers(hdiffz=os.environ.get("HDIFFZ", "hdiffz"))}
-    asked = list(every) if names == "all" else [name for name in names.split(",") if name]
-    unknown = [name for name in asked if name not in every]
-    if unknown:
-        raise UsageError(f"no such peer: {', '.join(unknown)}", hint=f"known: {', '.join(every)}")
-    lacking = {name: every[name].lacks for name in asked if every[name].lacks}
-    text = "; ".join(f"{name} lacks {what}" for name, what in lacking.items())
-    if lacking and names != "all":
-        raise UsageError(text, hint="`./dev bench` installs what it can")
-    if lacking:
-        print(f"bench: left out: {text}", file=sys.stderr)
-    return [every[name] for name in asked if name not in lacking]
+    asked, left_out = asked_peers([name for name in names.split(",") if name])
+    if left_out:
+        print(f"bench: left out: {left_out}", file=sys.stderr)
+    return asked
 
 
 # ---- options -----------------------------------------------------------------------------------
@@ -147,10 +141,9 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
-    corpus = Path(os.environ.get("DELTASEAL_CORPUS") or "~/.cache/deltaseal/corpus").expanduser()
     lists = Path("benchmarks/corpus")
     add = parser.add_argument
-    add("--corpus", type=Path, default=corpus, metavar="DIR", help="where the pairs lie")
+    add("--corpus", type=Path, default=default_corpus(), metavar="DIR", help="where the pairs lie")
     add("--lists", type=Path, default=lists, metavar="DIR", help="folder of pairs.toml, peers.csv and fetch")
     add(
         "--sizes",

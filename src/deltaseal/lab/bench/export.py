@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import platform
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from deltaseal.lab.bench.record import Record
 from deltaseal.lab.bench.sizes import PEERS, Ratios, Row, ratios
 
-__all__ = ["cost_table", "line", "sizes_table", "to_csv", "to_json"]
+__all__ = ["columns", "cost_table", "line", "sizes_table", "to_csv"]
 
-FORMAT = 1
 _PEERS_CSV = (
     *("pair", "group", "old_bytes", "new_bytes", "peer", "settings", "delta_bytes"),
     *("create_cpu_s", "create_peak_kb", "apply_cpu_s", "apply_peak_kb", "verified"),
@@ -144,8 +138,8 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _columns(head: Sequence[str], body: Iterable[Sequence[str]], *, left: set[int]) -> str:
-    """Cells in columns as wide as their widest; never cut, so that a file of it can be read too."""
+def columns(head: Sequence[str], body: Iterable[Sequence[str]], *, left: set[int]) -> list[str]:
+    """Cells in columns as wide as their widest, a line each; never cut: a file of it can be read too."""
     lines = [tuple(head), *map(tuple, body)]
     widths = [max(len(cells[i]) for cells in lines) for i in range(len(head))]
 
@@ -156,35 +150,14 @@ def _columns(head: Sequence[str], body: Iterable[Sequence[str]], *, left: set[in
         )
         return "  ".join(padded).rstrip()
 
-    return "\n".join(map(text, lines)) + "\n"
+    return [text(cells) for cells in lines]
+
+
+def _columns(head: Sequence[str], body: Iterable[Sequence[str]], *, left: set[int]) -> str:
+    return "\n".join(columns(head, body, left=left)) + "\n"
 
 
 # ---- for programs ------------------------------------------------------------------------------
-
-
-def to_json(records: Sequence[Record]) -> str:
-    """Every record, with what it was measured on."""
-    value = {"format": FORMAT, "machine": _machine(), "records": [asdict(record) for record in records]}
-    return json.dumps(value, indent=1) + "\n"
-
-
-def _machine() -> dict[str, str]:
-    facts = {"system": platform.platform(), "processor": _processor(), "python": platform.python_version()}
-    for package in ("deltaseal", "zstandard", "bsdiff4", "hdiffpatch", "detools"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = (text.partition(": ")[2] for text in lines if text.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def to_csv(records: Iterable[Record]) -> str:

@@ -28,6 +28,8 @@ class Record:
     apply: Usage
     repeats: int
     failure: str
+    creates: tuple[Usage, ...] = ()  # each repeat, in turn with the other tools': what spreads are taken from
+    applies: tuple[Usage, ...] = ()
 
     @property
     def good(self) -> bool:

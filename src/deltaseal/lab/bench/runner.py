@@ -108,6 +108,7 @@ def _once(tool: Tool, pair: Pair, folder: Path, timeout: float | None) -> _Sampl
 
 
 def _record(pair: Pair, tool: Tool, samples: Sequence[_Sample], start: Usage) -> Record:
+    creates, applies = [sample.create for sample in samples], [sample.apply for sample in samples]
     return Record(
         pair=pair.name,
         group=pair.group,
@@ -116,8 +117,10 @@ def _record(pair: Pair, tool: Tool, samples: Sequence[_Sample], start: Usage) ->
         tool=tool.name,
         settings=tool.settings,
         delta_bytes=samples[-1].delta_bytes,
-        create=_typical([sample.create for sample in samples]).beyond(start),
-        apply=_typical([sample.apply for sample in samples]).beyond(start),
+        create=_typical(creates).beyond(start),
+        apply=_typical(applies).beyond(start),
         repeats=len(samples),
         failure=samples[-1].failure,
+        creates=tuple(usage.beyond(start) for usage in creates),
+        applies=tuple(usage.beyond(start) for usage in applies),
     )

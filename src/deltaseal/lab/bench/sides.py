@@ -7,9 +7,27 @@ import os
 import tarfile
 from pathlib import Path
 
+from deltaseal.errors import UsageError
 from deltaseal.lab.bench.corpus import Pair
 
-__all__ = ["flattened", "same"]
+__all__ = ["flattened", "pair_of", "same"]
+
+
+def pair_of(old: Path, new: Path) -> Pair:
+    """Two files or two directories as a pair, named for the new one. Raises UsageError for anything else."""
+    for path in (old, new):
+        if not path.exists():
+            raise UsageError(f"there is no {path}")
+    if old.is_dir() != new.is_dir():
+        raise UsageError("one of the two is a directory, the other is not")
+    kind = "tree" if new.is_dir() else "file"
+    name = new.name if new.name == old.name else f"{old.name} → {new.name}"
+    return Pair(name, "pair", kind, "", old, new, _bytes_of(old), _bytes_of(new))
+
+
+def _bytes_of(path: Path) -> int:
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
+    return sum(file.stat().st_size for file in files)
 
 
 def flattened(pair: Pair, folder: Path) -> Pair:

@@ -1,18 +1,28 @@
 """The tools that are measured: one row each. Every one runs in a process of its own.
 
 Words in braces are filled in for each run: ``{old}``, ``{new}``, ``{delta}``, and ``{python}``, the
-interpreter of the runner. Peers are named as in benchmarks/corpus/peers.csv where the settings are the same.
+interpreter of the runner; any other brace stays as it is. Peers are named as in benchmarks/corpus/peers.csv
+where the settings are the same.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Tool", "ours", "peers"]
+from deltaseal.errors import UsageError
+
+__all__ = ["OURS", "Tool", "asked_peers", "ours", "peers"]
+
+OURS = "deltaseal"  # our tool's name at the default effort; at another a dash and the effort follow
+
+_PLACE = re.compile(r"\{([a-z]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +54,15 @@ class Tool:
 
     def argv(self, call: tuple[str, ...], **places: Path) -> list[str]:
         """A call with its places filled in."""
-        return [word.format(python=sys.executable, **places) for word in call]
+        words = {"python": sys.executable, **{name: str(place) for name, place in places.items()}}
+        return [_PLACE.sub(lambda found: words.get(found[1], found[0]), word) for word in call]
 
 
 def ours(command: Path, *, effort: str = "default") -> Tool:
     """The installed command ``deltaseal`` as a tool."""
     program = str(command)
     return Tool(
-        name="deltaseal",
+        name=OURS if effort == "default" else f"{OURS}-{effort}",
         settings=effort,
         create=(program, "diff", "{old}", "{new}", "-o", "{delta}", "--effort", effort),
         apply=(program, "apply", "{old}", "{delta}", "-o", "{new}"),
@@ -136,3 +147,22 @@ def peers(*, hdiffz: str = "hdiffz") -> tuple[Tool, ...]:
             "detools.apply_patch_filenames(*map(str, (a, c, b)))",
         ),
     )
+
+
+def asked_peers(names: Sequence[str], more: Sequence[Tool] = ()) -> tuple[list[Tool], str]:
+    """The peers of these names, ``more`` tools among them, and what was left out, with what it lacks.
+
+    ``all`` are those that this machine has. The environment's HDIFFZ names HDiffPatch's own program.
+    Raises UsageError for an unknown name, or one asked for by name that lacks something.
+    """
+    every = {tool.name: tool for tool in (*peers(hdiffz=os.environ.get("HDIFFZ", "hdiffz")), *more)}
+    every_one = "all" in names
+    asked = list(every) if every_one else list(dict.fromkeys(names))
+    unknown = [name for name in asked if name not in every]
+    if unknown:
+        raise UsageError(f"no such peer: {', '.join(unknown)}", hint=f"known: {', '.join(every)}")
+    lacking = {name: every[name].lacks for name in asked if every[name].lacks}
+    text = "; ".join(f"{name} lacks {what}" for name, what in lacking.items())
+    if lacking and not every_one:
+        raise UsageError(text, hint="pip install 'deltaseal[bench]'; apt-get install bsdiff xdelta3 zstd")
+    return [every[name] for name in asked if name not in lacking], text
