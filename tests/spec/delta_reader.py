@@ -9,6 +9,8 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
 
 import zstandard
 
@@ -230,10 +232,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class OldImage:
-    """What the page of images gives: regions by address, references by offset."""
+    """What the page of images gives: regions by address, references by offset; and for the modelled coding
+    which bytes are instruction starts, and which regions (by number) are code of an AArch64 image.
+    """
 
     regions: list[Region] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
+    starts: bytes = b""
+    of_words: frozenset[int] = frozenset()
 
 
 def region_of_offset(regions: list[Region], offset: int) -> Region | None:
@@ -266,11 +272,34 @@ def byte_named(regions: list[Region], address: int, size: int) -> tuple[int, boo
 # Layout
 
 
-def read_regions(stream: Reader, old: list[Region], new_size: int) -> list[Region]:
-    count = (len(old) + stream.signed()) & MASK
+class What(IntEnum):
+    """The numbers that stream 0 holds, as delta-model.md numbers them; streams need no such names."""
+
+    REGIONS, RUN, CLASS, OFFSET, ADDRESS, SIZE, DERIVATIONS, DERIVATION, BLOCKS = range(9)
+    STREAMS, PIECES, DISTANCE, PIECE, STYLE, CONTENT, RECIPE = range(9, 16)
+
+
+class Layout(Protocol):
+    def number(self, what: What) -> int: ...
+    def signed(self, what: What) -> int: ...
+
+
+class LayoutStream:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def number(self, what: What) -> int:
+        return self._reader.number()
+
+    def signed(self, what: What) -> int:
+        return self._reader.signed()
+
+
+def read_regions(stream: Layout, old: list[Region], new_size: int) -> list[Region]:
+    count = (len(old) + stream.signed(What.REGIONS)) & MASK
     over(count > 4096, "regions")
     regions: list[Region] = []
-    run = stream.number()
+    run = stream.number(What.RUN)
     while True:
         damaged(run > count - len(regions), "run of regions")
         for _ in range(run):
@@ -278,7 +307,8 @@ def read_regions(stream: Reader, old: list[Region], new_size: int) -> list[Regio
         if len(regions) == count:
             return regions
         guess = predict_region(old, regions)
-        kind, offset, address, size = (stream.signed() for _ in range(4))
+        fields = (What.CLASS, What.OFFSET, What.ADDRESS, What.SIZE)
+        kind, offset, address, size = (stream.signed(what) for what in fields)
         region = Region(
             guess.offset + offset & MASK,
             guess.address + address & MASK,
@@ -286,7 +316,7 @@ def read_regions(stream: Reader, old: list[Region], new_size: int) -> list[Regio
             guess.kind + kind,
         )
         _add_region(regions, region, new_size)
-        run = stream.number()
+        run = stream.number(What.RUN)
 
 
 def _add_region(regions: list[Region], region: Region, new_size: int) -> None:
@@ -342,18 +372,18 @@ class Derivation:
         return b"".join(hashlib.sha256(new[at : min(at + self.page, self.last)]).digest() for at in pages)
 
 
-def read_derivations(stream: Reader, new_size: int) -> tuple[list[Derivation], bool]:
+def read_derivations(stream: Layout, new_size: int) -> tuple[list[Derivation], bool]:
     """The derivations, and whether compressed streams are listed behind them."""
-    count = stream.number()
+    count = stream.number(What.DERIVATIONS)
     listed = count > 64
     count -= 65 if listed else 0
     over(count > 64, "derivations")
     derivations: list[Derivation] = []
     for _ in range(count):
-        start = new_size - stream.number()
-        first = stream.number()
-        last = start - stream.number()
-        bits = stream.number()
+        start = new_size - stream.number(What.DERIVATION)
+        first = stream.number(What.DERIVATION)
+        last = start - stream.number(What.DERIVATION)
+        bits = stream.number(What.DERIVATION)
         damaged(start < 0 or last <= first, "derivation")
         damaged(not 12 <= bits <= 16 and (bits != 0 or last - first > 64), "derivation of no known kind")
         derivations.append(Derivation(start, first, last, 1 << bits if bits else 0))
@@ -396,23 +426,23 @@ class Tails:
     def pieces(self) -> list[tuple[int, int]]:
         return [piece for stream in self.new for piece in stream.pieces]
 
-    def read(self, stream: Reader, old: bytes, new_size: int) -> None:
+    def read(self, stream: Layout, old: bytes, new_size: int) -> None:
         end = pieces = 0
-        listed = stream.number()
+        listed = stream.number(What.STREAMS)
         over(listed > 1024, "old compressed streams")
         old_streams: list[tuple[bytes, int]] = []
         for _ in range(listed):
             its, end, pieces = read_pieces(stream, end, pieces, len(old))
-            style = stream.number()
+            style = stream.number(What.STYLE)
             damaged(style > 1134, "style")
             old_streams.append((b"".join(old[first:last] for first, last in its), style))
         end = pieces = 0
-        listed = stream.number()
+        listed = stream.number(What.STREAMS)
         over(listed > 1024, "new compressed streams")
         damaged(listed == 0, "no compressed stream")
         for _ in range(listed):
             its, end, pieces = read_pieces(stream, end, pieces, new_size)
-            packed = Packed(its, stream.number(), stream.number(), stream.number())
+            packed = Packed(its, *(stream.number(what) for what in (What.STYLE, What.CONTENT, What.RECIPE)))
             damaged(packed.style >= 1134, "style")
             self.new.append(packed)
             over(self.new_size > min(2**26, 8 * new_size + 65_536), "new tail")
@@ -446,13 +476,13 @@ class Tails:
                 self.made[first], made = made[: last - first], made[last - first :]
 
 
-def read_pieces(stream: Reader, end: int, before: int, size: int) -> tuple[list[tuple[int, int]], int, int]:
-    count = stream.number() + 1
+def read_pieces(stream: Layout, end: int, before: int, size: int) -> tuple[list[tuple[int, int]], int, int]:
+    count = stream.number(What.PIECES) + 1
     over(before + count > 8192, "pieces of compressed streams")
     pieces = []
     for _ in range(count):
-        first = end + stream.number()
-        end = first + stream.number() + 1
+        first = end + stream.number(What.DISTANCE)
+        end = first + stream.number(What.PIECE) + 1
         damaged(end > size, "piece outside its image")
         pieces.append((first, end))
     return pieces, end, before + count
@@ -691,22 +721,24 @@ class Prediction:
         self.page_place = self.page_base = 0
         self.last_old = self.last_new = 0
         self.shared = Shared()
+        self.rule = 3  # what gave the last predicted target: the numbers of delta-model.md, "References"
         self._new_loaded = sorted((r for r in new_regions if r.has_bytes), key=lambda r: r.address)
 
     def both(self, reference: Reference, place: int, block: int) -> tuple[int, int]:
         """Target and base."""
         kind, t, b = reference.kind, reference.target, reference.base
+        self.rule = 3
         if kind in STEPS:
             return self.map(t), self.map(b)
         if kind in SIZES:
             return self._size(kind, t, b, block)
         if kind in DISTANCES:
             return self._distance(t, b)
-        target = self.target(kind, t, block)
+        target, self.rule = self.ruled(kind, t, block)
         return target, self.base(reference, place, target, block)
 
     def _size(self, kind: str, t: int, b: int, block: int) -> tuple[int, int]:
-        base = self.last_new if b == self.last_old else self.target(kind, b, block)
+        base, self.rule = (self.last_new, 3) if b == self.last_old else self.ruled(kind, b, block)
         reach = 2 * (t - b) + 256
         target = self.near(t, base, reach)
         if target is None:
@@ -774,18 +806,37 @@ class Prediction:
     def base(self, reference: Reference, place: int, target: int, block: int) -> int:
         if reference.kind == "PAGE24":
             return self.page_base if (place - self.page_place & MASK) <= 12 else target
-        return self.target(reference.kind, reference.base, block) if reference.kind in BASED else 0
+        return self.ruled(reference.kind, reference.base, block)[0] if reference.kind in BASED else 0
 
-    def target(self, kind: str, t: int, block: int) -> int:
+    def ruled(self, kind: str, t: int, block: int) -> tuple[int, int]:
+        """What rules 1 to 3 say, and which did: 0 is rule 1 in the block itself, 1 in one beside it."""
         named = byte_named(self.old.regions, t, self.old_size) if kind in LOCAL else None
         if named is not None:
             o = named[0]
             for number in (block, block - 1, block + 1):
                 moved = self._copy_in(o, number)
                 if moved is not None:
-                    return moved
+                    return moved, 0 if number == block else 1
+        return self.far(t)
+
+    def far(self, t: int) -> tuple[int, int]:
+        """Rules 2 and 3."""
         learned = self.lessons[t] if t != 0 else None
-        return learned if learned is not None else self.map(t)
+        return (learned, 2) if learned is not None else (self.map(t), 3)
+
+    def settle(
+        self, reference: Reference, place: int, expected: int, actual: int, base: int, *, corrected: bool
+    ) -> None:
+        """What is kept of a reference when its actual target is known."""
+        if reference.kind in STEPS:
+            return
+        if reference.kind == "PAGE24":
+            self.page_place, self.page_base = place, base + expected - actual & MASK
+            return
+        self.last_old, self.last_new = reference.target, actual
+        if reference.kind in DISTANCES:
+            self.learn_distance(reference, expected, base, actual)
+        self.learn(reference.target, actual, corrected and reference.kind not in DISTANCES)
 
     def learn(self, t: int, actual: int, corrected: bool) -> None:
         self.map.remember(t, actual)
@@ -913,6 +964,11 @@ def put(data: bytearray, at: int, kind: Kind, number: int) -> None:
     data[at : at + kind.length] = now.to_bytes(kind.length, "little")
 
 
+def put_reference(data: bytearray, at: int, reference: Reference, place: int, target: int, base: int) -> None:
+    kind = KINDS[reference.kind]
+    put(data, at, kind, kind.number(target, place, reference.aux, base))
+
+
 # The walk
 
 
@@ -944,11 +1000,12 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     streams = Streams(delta, header)
-    regions = read_regions(streams[LAYOUT], known.regions, header.new_size)
-    derivations, listed = read_derivations(streams[LAYOUT], header.new_size)
+    layout = LayoutStream(streams[LAYOUT])
+    regions = read_regions(layout, known.regions, header.new_size)
+    derivations, listed = read_derivations(layout, header.new_size)
     tails = Tails()
     if listed:
-        tails.read(streams[LAYOUT], old, header.new_size)
+        tails.read(layout, old, header.new_size)
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
     blocks = read_blocks(streams, derivations, tails, len(old), header.new_size)
@@ -1045,20 +1102,8 @@ def _settle(
     start: int,
 ) -> None:
     at = reference.offset - block.old + block.new
-    kind = KINDS[reference.kind]
     place = address_of(prediction.map.new_regions, at)
-    target, base = prediction.both(reference, place, number)
-    expected = target
-    if fixes is not None:
-        target = target + fixes[REFERENCE_FIXES].signed() & MASK
-    put(out, at - start, kind, kind.number(target, place, reference.aux, base))
-    if reference.kind in STEPS:
-        return
-    if reference.kind == "PAGE24":
-        prediction.page_place, prediction.page_base = place, base + expected - target & MASK
-        return
-    prediction.last_old, prediction.last_new = reference.target, target
-    if reference.kind in DISTANCES:
-        prediction.learn_distance(reference, expected, base, target)
-    teaches = reference.kind not in DISTANCES
-    prediction.learn(reference.target, target, teaches and fixes is not None)
+    expected, base = prediction.both(reference, place, number)
+    target = expected if fixes is None else expected + fixes[REFERENCE_FIXES].signed() & MASK
+    put_reference(out, at - start, reference, place, target, base)
+    prediction.settle(reference, place, expected, target, base, corrected=fixes is not None)

@@ -138,5 +138,6 @@ class Sweep:
 
 def sweep_aarch64(image: Building, region: Region, edges: list[int]) -> None:
     sweep = Sweep(image, region)
+    image.words.add(region)
     for start, end in pairwise(edges):
         sweep.chunk(start, end)

@@ -87,6 +87,7 @@ class Building:
         self.added: list[Added] = []
         self.starts = bytearray(len(data))
         self.functions: set[int] = set()
+        self.words: set[Region] = set()  # code of AArch64 images
         self.budget = 0
         self._addresses: list[int] = []
         self._by_offset: list[Region] = []
@@ -197,7 +198,11 @@ class Building:
             self.add(kind, offset, base, place=place)
 
     def settle(self) -> OldImage:
-        image, end = OldImage(regions=self.regions), 0
+        words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
+        image, end = (
+            OldImage(self.regions, starts=bytes(self.starts) if 1 in self.starts else b"", of_words=words),
+            0,
+        )
         for ref in sorted(self.added, key=lambda added: added.offset):
             if ref.offset >= end:
                 end = ref.offset + LENGTHS[ref.kind]

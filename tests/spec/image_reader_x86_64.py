@@ -26,7 +26,9 @@ class Instruction:
     field_size: int = 0
     opcode: int = 0  # of the first map
     rex: int = 0
-    modrm: int = 0
+    modrm: int = 0  # 0: none
+    displacement: int = 0  # where an address behind ModRM and SIB stands that is no rip displacement
+    immediate: int = 0  # the first byte behind all of these that is not the field
 
 
 def decode(b: bytes) -> Instruction | None:
@@ -75,19 +77,24 @@ def decode(b: bytes) -> Instruction | None:
         out.modrm = at
         mod, rm = b[at] >> 6, b[at] & 7
         at += 1
+        size = (0, 1, 4, 0)[mod]
         if mod == 0 and rm == 5:
+            size = 4
             if not address32:
                 out.field, out.field_size = at, 4
-            at += 4
-        elif mod != 3:
-            if rm == 4:
-                if mod == 0 and b[at] & 7 == 5:
-                    at += 4
-                at += 1
-            at += (0, 1, 4)[mod]
+        elif mod != 3 and rm == 4:
+            if mod == 0 and b[at] & 7 == 5:
+                size = 4
+            at += 1
+        if size and not out.field:
+            out.displacement = at
+        at += size
     if rest in ("j", "J"):
         out.field, out.field_size = at, 1 if rest == "j" else 4
-    at += immediate(rest, operand, address32)
+    size = immediate(rest, operand, address32)
+    if size and rest not in ("j", "J"):
+        out.immediate = at
+    at += size
     if at > LONGEST:
         return None
     out.length = at

@@ -1,15 +1,17 @@
 """Makes the golden deltas and the fuzz seeds of deltas anew: `./dev golden`.
 
-With ``--images`` the golden images too, which needs gcc for x86-64, clang, and LLVM's linkers, version 16 or
-later (``ld.lld`` and ``ld64.lld``, or those named by LD and LD64).
+With ``--images`` the golden images too, which needs gcc and binutils for x86-64, clang, and LLVM's linkers,
+version 16 or later (``clang``, ``ld.lld`` and ``ld64.lld``, or those named by CC, LD and LD64).
 
-For each pair in ``golden/``: NAME.old, NAME.new, NAME.delta, and NAME.streams, a line for each raw stream
-(number, size, SHA-256), so that a changed decision shows in a diff. Goldens change only with the format's
-revision or with what the creator chooses; that an old one no longer applies is a new revision.
+For each pair in ``golden/``: NAME.old, NAME.new, NAME.delta, NAME.best (effort best), and NAME.streams,
+a line for each raw stream (number, size, SHA-256), so that a changed decision shows in a diff. Goldens change
+only with the format's revision or with what the creator chooses; that an old one no longer applies is a new
+revision.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import subprocess
@@ -29,19 +31,20 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 2048
 MODELLED = ("packed", "packed-told", "lazy", "arm64")  # seeds in the second coding too
-PAIRS = ("plain", "x86-64", "aarch64", "mach-o")
+PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
-AARCH64 = ("clang", "--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
+TOOLS = (("CC", "clang"), ("LD", "ld.lld"), ("LD64", "ld64.lld"))
+AARCH64 = ("--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
 AARCH64_LINK = ("-shared", "-s", "--build-id=sha1", "-z", "max-page-size=4096", "-z", "noseparate-code")
-MACH_O = ("clang", "--target=x86_64-apple-macos11", "-O2", "-c")
-MACH_O_LINK = ("-arch", "x86_64", "-platform_version", "macos", "11.0", "11.0", "-dylib", "-fixup_chains")
+MACH_O = ("-O2", "-c")
+MACH_O_LINK = ("-platform_version", "macos", "11.0", "11.0", "-dylib", "-fixup_chains")
 MACH_O_LINK += ("-install_name", "@rpath/small.dylib", "-adhoc_codesign", "-undefined", "dynamic_lookup")
 STUB = """--- !tapi-tbd
 tbd-version: 4
-targets: [ x86_64-macos ]
+targets: [ x86_64-macos, arm64-macos ]
 install-name: '/usr/lib/libSystem.B.dylib'
 exports:
-  - targets: [ x86_64-macos ]
+  - targets: [ x86_64-macos, arm64-macos ]
     symbols: [ dyld_stub_binder ]
 ...
 """
@@ -58,18 +61,28 @@ def streams(old: bytes, new: bytes, *, plain: bool) -> str:
 
 
 def link_small(folder: Path, version: int, name: str) -> None:
-    """The images that lld links. The Mach-O one is for x86-64, whose pages are the smaller ones."""
+    """The images that lld links."""
     compiled, stub = folder / "small.o", folder / "libSystem.tbd"
     stub.write_text(STUB)
-    linkers = os.environ.get("LD", "ld.lld"), os.environ.get("LD64", "ld64.lld")
-    for pair, compiler, command in (
-        ("aarch64", AARCH64, [linkers[0], *AARCH64_LINK, compiled]),
-        ("mach-o", MACH_O, [linkers[1], *MACH_O_LINK, compiled, stub]),
-    ):
+    clang, elf, macho = (os.environ.get(*named) for named in TOOLS)
+    commands = [("aarch64", [clang, *AARCH64], [elf, *AARCH64_LINK, compiled])]
+    for pair, arch in (("mach-o", "x86_64"), ("mach-o-arm64", "arm64")):
+        compiler = [clang, f"--target={arch}-apple-macos11", *MACH_O]
+        commands.append((pair, compiler, [macho, "-arch", arch, *MACH_O_LINK, compiled, stub]))
+    for pair, compiler, command in commands:
         output = GOLDEN / f"{pair}.{name}"
         subprocess.run([*compiler, f"-DVERSION={version}", "-o", compiled, GOLDEN / "small.c"], check=True)
         subprocess.run([*command, "-o", output], check=True)
         output.chmod(0o644)
+
+
+def add_packed_section(image: Path, text: bytes, output: Path) -> None:
+    with tempfile.NamedTemporaryFile() as packed:
+        packed.write(gzip.compress(text, mtime=0))
+        packed.flush()
+        command = ["objcopy", "--add-section", f".assets={packed.name}", image, output]
+        subprocess.run(command, check=True)
+    output.chmod(0o644)
 
 
 def make_images() -> None:
@@ -80,6 +93,8 @@ def make_images() -> None:
         with tempfile.TemporaryDirectory() as folder:
             link_small(Path(folder), version, name)
     source = (GOLDEN / "small.c").read_bytes()
+    for name, text in (("old", source), ("new", source.replace(b"counters", b"tallies", 5))):
+        add_packed_section(GOLDEN / f"x86-64.{name}", text, GOLDEN / f"packed.{name}")
     (GOLDEN / "plain.old").write_bytes(source)
     (GOLDEN / "plain.new").write_bytes(
         source[900:] + b"/* moved */\n" + source[:900].replace(b"count", b"tally")
@@ -147,6 +162,7 @@ def main() -> None:
         old, new = (GOLDEN / f"{name}.old").read_bytes(), (GOLDEN / f"{name}.new").read_bytes()
         delta = images.diff_bytes(old, new)
         (GOLDEN / f"{name}.delta").write_bytes(delta)
+        (GOLDEN / f"{name}.best").write_bytes(images.diff_bytes(old, new, effort="best"))
         plain = images.inspect(delta).header.plain
         (GOLDEN / f"{name}.streams").write_text(streams(old, new, plain=plain))
 

@@ -68,9 +68,11 @@ BUILDS = {
 
 
 def differences(expected: OldImage, got: OldImage) -> list[object]:
-    """Empty when regions and references are the same, in the same order."""
+    """Empty when regions, references and starts are the same, in the same order."""
     if got.regions != expected.regions:
         return [expected.regions, got.regions]
+    if got.starts != expected.starts:
+        return ["starts"]
     if got.references == expected.references:
         return []
     missing = set(expected.references) - set(got.references)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from native.images import driver
@@ -16,11 +17,11 @@ _CLASSES = {"data": 0, "code": 1, "nobits": 2}
 
 
 def old_image(path: Path) -> OldImage:
-    """Regions and references of the image in a file."""
+    """Regions, references and instruction starts of the image in a file; not which code is AArch64's."""
     dump = subprocess.run(
-        [driver("dump_image"), path, "regions", "refs"], capture_output=True, check=True, text=True
+        [driver("dump_image"), path, "regions", "refs", "starts"], capture_output=True, check=True, text=True
     )
-    image = OldImage()
+    image, starts = OldImage(), bytearray(path.stat().st_size)
     for line in dump.stdout.splitlines():
         what, *rest = line.split()
         if what == "region":
@@ -29,7 +30,9 @@ def old_image(path: Path) -> OldImage:
         elif what == "ref":
             offset, aux, base, target = (int(rest[at], 16) for at in (0, 2, 3, 4))
             image.references.append(Reference(offset, rest[1], aux, target, base))
-    return image
+        elif what == "start":
+            starts[int(rest[0], 16)] = 1
+    return replace(image, starts=bytes(starts) if 1 in starts else b"")
 
 
 def build_library(source: Path | str, output: Path, *options: str) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltaseal import _core
-from deltaseal.errors import DeltaError
+from deltaseal.errors import DeltaError, LimitError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -61,10 +61,14 @@ def is_image_delta(start: Buffer) -> bool:
 
 
 def inspect(delta: Buffer) -> ImageDeltaInfo:
-    """Read the header of ``delta``. Raises DeltaError where it is not an image delta, or is damaged."""
+    """Read the header of ``delta``. Raises DeltaError where it is not an image delta, or is damaged;
+    LimitError where it asks for more than any delta may.
+    """
     try:
         header = _core.read_header(delta)
     except _core.CoreError as error:
+        if error.status is _core.Status.LIMIT:
+            raise LimitError("the delta's header asks for more than any delta may") from error
         raise DeltaError("this is not an image delta of this revision, or it is damaged") from error
     streams = zip(_core.STREAM_NAMES, header.raw_sizes, header.frame_of, strict=False)
     return ImageDeltaInfo(header, tuple(StreamInfo(*s) for s in streams))

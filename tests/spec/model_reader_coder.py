@@ -1,0 +1,280 @@
+"""Arithmetic of the modelled delta, from docs/spec/delta-model.md: hashes, range coder, tables, counters,
+mixing, symbols and numbers. The table of rows is read from there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from spec.delta_reader import Refused, damaged
+from spec.image_reader_page import PAGES
+
+M32, M64 = 2**32 - 1, 2**64 - 1
+
+
+def m(a: int, b: int) -> int:
+    h = ((a * 0x9E3779B1) ^ ((b + 0x7F4A7C15 & M32) * 0x85EBCA6B)) & M32
+    return h ^ h >> 15
+
+
+def H(data: Sequence[int]) -> int:
+    h = len(data)
+    for byte in data:
+        h = (h + byte + 1) * 0x9E3779B1 & M32
+    return h ^ h >> 15
+
+
+def spread(h: int, s: int) -> int:
+    return ((h & M32 ^ s * 0x632BE5AB & M32) * 0x9E3779B97F4A7C15 & M64) >> 32
+
+
+def bits(x: int) -> int:
+    return (x & M64).bit_length()
+
+
+def low(x: int, n: int) -> int:
+    return x & (1 << n) - 1
+
+
+def clip(x: int, most: int) -> int:
+    return max(-most, min(most, x))
+
+
+# Tables of numbers
+
+FURTHEST = 3071
+
+
+def _squash_table() -> list[int]:
+    """From -3071 to 3071."""
+    e, above = 1 << 40, []
+    for _ in range(FURTHEST + 1):
+        above.append(min(65535, (e << 16) // (e + (1 << 40))))
+        e = e * 1103814994613 >> 40
+    return [65536 - p for p in reversed(above[1:])] + above
+
+
+SQUASH = _squash_table()
+
+
+def squash(x: int) -> int:
+    return SQUASH[clip(x, FURTHEST) + FURTHEST]
+
+
+def _stretch_table() -> list[int]:
+    x, table = -FURTHEST, []
+    for p in range(65536):
+        while squash(x) < p:
+            x += 1
+        table.append(x)
+    return table
+
+
+STRETCH = _stretch_table()
+RATE = [131072 // (2 * n + 3) for n in range(1024)]
+
+
+class Counter:
+    __slots__ = ("n", "q")
+
+    def __init__(self) -> None:
+        self.q, self.n = 1 << 21, 0
+
+    def learn(self, bit: int, limit: int) -> None:
+        self.q += ((((1 << 22) - 1 if bit else 0) - self.q) * RATE[self.n]) >> 16
+        if self.n < limit:
+            self.n += 1
+
+
+class RangeDecoder:
+    def __init__(self, body: bytes) -> None:
+        self.body, self.at, self.past = body, 0, 0
+        self.range, self.code = M32, 0
+        for _ in range(4):
+            self.code = self.code << 8 | self._next()
+
+    def _next(self) -> int:
+        if self.at < len(self.body):
+            self.at += 1
+            return self.body[self.at - 1]
+        self.past += 1
+        return 0
+
+    def bit(self, p: int) -> int:
+        bound = (self.range >> 16) * p
+        one = self.code < bound
+        if one:
+            self.range = bound
+        else:
+            self.code -= bound
+            self.range -= bound
+        while self.range < 1 << 24:
+            self.code = (self.code << 8 | self._next()) & M32
+            self.range = self.range << 8 & M32
+        return int(one)
+
+    def look(self) -> None:
+        damaged(self.past > 4, "reads on behind the end")
+
+    def check_end(self) -> None:
+        self.look()
+        damaged(self.at != len(self.body), "bytes are left")
+
+
+# Rows
+
+
+@dataclass
+class Row:
+    number: int
+    inputs: int
+    selects: int
+    limit: int
+    families: tuple[dict[int, list[int]], ...] = field(default_factory=lambda: ({}, {}, {}))
+    final: list[list[int]] = field(default_factory=lambda: [[22000] * 3 for _ in range(8)])
+
+    def weights(self, family: int, number: int) -> list[int]:
+        """The set's weights, then its uses."""
+        k = self.inputs
+        first = 65536 if k == 1 else 32768 if k <= 3 else 19660
+        return self.families[family].setdefault(number, [first] * k + [0])
+
+
+def rows() -> dict[str, Row]:
+    """Fresh ones, by name."""
+    pattern = r"^\| (\d+) \| ([a-z ]+) \| (\d+) \| (\d+) \| (\d+) \| (?:number|signed|symbol|flag)"
+    lines = re.findall(pattern, (PAGES / "delta-model.md").read_text(), flags=re.MULTILINE)
+    return {
+        name: Row(int(number), int(inputs), int(selects), int(limit))
+        for number, name, inputs, selects, limit in lines
+    }
+
+
+class Line:
+    __slots__ = ("check", "counters")
+
+    def __init__(self) -> None:
+        self.check = 0
+        self.counters: dict[int, Counter] = {}
+
+    def __getitem__(self, t: int) -> Counter:
+        return self.counters.setdefault(t, Counter())
+
+    @property
+    def seen(self) -> int:
+        return self.counters[1].n if 1 in self.counters else 0
+
+
+class Model:
+    """Decodes bits, symbols and numbers, and keeps what was learned."""
+
+    def __init__(self, body: bytes, table: int) -> None:
+        self.decoder = RangeDecoder(body)
+        self.rows = rows()
+        self._size = table * 4096
+        self._flags: dict[int, Counter] = {}
+        self._lines: dict[int, Line] = {}
+
+    def _line(self, row: Row, i: int, h: int) -> Line:
+        g = spread(h, 256 * row.number + i)
+        first = g * self._size >> 32
+        check = g * 0x2C1B3C6D & M32 | 1
+        lines = [self._lines.setdefault(at, Line()) for at in (first, first ^ 1)]
+        for line in lines:
+            if line.check == check:
+                return line
+        taken = lines[1] if lines[1].seen < lines[0].seen else lines[0]
+        taken.check, taken.counters = check, {}
+        return taken
+
+    def _bit(self, row: Row, counters: list[Counter], select: int, index: int, node: int) -> int:
+        x = [STRETCH[counter.q >> 6] for counter in counters]
+        sure = sum(counter.n >= 2 for counter in counters)
+        sets = [row.weights(0, 8 * select + index), row.weights(1, sure), row.weights(2, node)]
+        out = [clip(sum(xi * w >> 8 for xi, w in zip(x, s, strict=False)) >> 8, FURTHEST) for s in sets]
+        v = row.final[index]
+        p = squash(sum(o * w for o, w in zip(out, v, strict=True)) >> 16)
+        bit = self.decoder.bit(p)
+        a = 65535 if bit else 0
+        for f, weights in enumerate(sets):
+            v[f] = clip(v[f] + (out[f] * (a - p) + 16384 >> 15), 655360)
+            e = (a - squash(out[f])) * (384 + 196608 // (64 + weights[-1])) >> 10
+            weights[-1] = min(65535, weights[-1] + 1)
+            for i, xi in enumerate(x):
+                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 655360)
+        for counter in counters:
+            counter.learn(bit, row.limit)
+        return bit
+
+    def flag(self, name: str, contexts: Sequence[int], select: int = 0) -> int:
+        row = self.rows[name]
+        assert len(contexts) == row.inputs and select < row.selects
+        numbers = [spread(h, 256 * row.number + i) >> 12 for i, h in enumerate(contexts)]
+        counters = [self._flags.setdefault(number, Counter()) for number in numbers]
+        return self._bit(row, counters, select, 0, 1)
+
+    def symbol(self, name: str, size: int, contexts: Sequence[int], select: int = 0) -> int:
+        row = self.rows[name]
+        assert len(contexts) == row.inputs and select < row.selects
+        node, index, value = 1, 0, 0
+        for group in [size] if size <= 4 else [size - 4, 4]:
+            shift = (value + 1) * 0x3C6EF372 if index else 0
+            lines = [self._line(row, i, h + shift & M32) for i, h in enumerate(contexts)]
+            t = 1
+            for _ in range(group):
+                bit = self._bit(row, [line[t] for line in lines], select, index, node)
+                t, node, index = 2 * t + bit, 2 * node + bit, index + 1
+            value = value << group | t - (1 << group)
+        return value
+
+    def number(self, name: str, contexts: Sequence[int], low: int = 0) -> int:
+        return self._magnitude(name, contexts, self._bucket(name, contexts), low)
+
+    def signed(self, name: str, contexts: Sequence[int], low: int = 0) -> int:
+        bucket = self._bucket(name, contexts)
+        if bucket == 0:
+            return 0
+        sign = self._part(name, contexts, 4 * bucket + 3, 1)
+        size = self._magnitude(name, contexts, bucket, 2 * low + sign)
+        return -size if sign else size
+
+    def _part(self, name: str, contexts: Sequence[int], part: int, size: int, step: int = 0) -> int:
+        return self.symbol(name, size, [m(h, part & M32) for h in contexts], step)
+
+    def _bucket(self, name: str, contexts: Sequence[int]) -> int:
+        bucket = self._part(name, contexts, 0, 5)
+        if bucket == 31:
+            bucket += self._part(name, contexts, 1, 6)
+        if bucket > 64:
+            raise Refused("E_DELTA", "a number of too many bits")
+        return bucket
+
+    def _magnitude(self, name: str, contexts: Sequence[int], bucket: int, low: int) -> int:
+        if bucket == 0:
+            return 0
+        c, left, group = 1, bucket - 1, 0
+        while left > 0:
+            size = left % 4 or 4
+            left -= size
+            if group < 2:
+                c = c << size | self._part(name, contexts, 4 * bucket + 2 + 1024 * c, size, 1)
+            else:
+                known = [m(left, low if left == 0 else 0), m(left, bucket)]
+                known += [m(left, 256 * i) for i in range(2, self.rows[name].inputs)]
+                c = c << size | self.symbol(name, size, known[: self.rows[name].inputs], 2)
+            group += 1
+        return c
+
+    def teach(self, name: str, contexts: Sequence[int], value: int) -> None:
+        """A value of 8 bits; contexts may be fewer than the row has inputs."""
+        row = self.rows[name]
+        for shift, part in ((0, value >> 4), (((value >> 4) + 1) * 0x3C6EF372, value & 15)):
+            lines = [self._line(row, i, h + shift & M32) for i, h in enumerate(contexts)]
+            for line in lines:
+                t = 1
+                for position in (3, 2, 1, 0):
+                    bit = part >> position & 1
+                    line[t].learn(bit, row.limit)
+                    t = 2 * t + bit

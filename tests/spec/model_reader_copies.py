@@ -1,0 +1,235 @@
+"""References and residuals of copied bytes in the modelled delta, from docs/spec/delta-model.md."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from spec.delta_reader import (
+    MASK,
+    Block,
+    Reference,
+    address_of,
+    put_reference,
+)
+from spec.image_reader_x86_64 import Instruction
+from spec.model_reader_coder import M32, H, bits, low, m
+from spec.model_reader_gaps import NUMBERS, PIECES, New, Shared, Targets, bare, piece
+from spec.model_reader_x86_64 import DATA, DISPLACEMENT, IMMEDIATE, parts_of, role_of
+
+UNIT = 64
+AS_TARGETS = {"REL32", "B26", "ADRP", "ABS64", "CHAIN36"}
+
+
+def enter(history: int, bit: int) -> int:
+    return (2 * history + bit) & M32
+
+
+class References:
+    def __init__(self, shared: Shared, targets: Targets, blocks: list[Block]) -> None:
+        self._shared, self._targets, self._blocks = shared, targets, blocks
+        self._news = [block.new for block in blocks]
+        self.wrong = 0  # history
+        self._last_fix = 0
+
+    def read(self, new: New, reference: Reference, block: Block, number: int) -> None:
+        prediction = self._shared.prediction
+        at = reference.offset - block.old + block.new
+        place = address_of(self._shared.regions, at)
+        expected, base = prediction.both(reference, place, number)
+        rule = prediction.rule
+        kind, actual = NUMBERS[reference.kind], expected
+        is_wrong = self._flag(4 * kind + rule, rule, reference, block)
+        if is_wrong:
+            if reference.kind in AS_TARGETS:
+                which = 0 if self._targets.is_code(reference.target) else 1
+                around = self.around(expected)
+                actual = self._targets.read(expected, 16 * kind + rule, which, around, None)
+            else:
+                actual = expected + self._fix(kind, rule, expected) & MASK
+        put_reference(new.data, at - new.start, reference, place, actual, base)
+        prediction.settle(reference, place, expected, actual, base, corrected=bool(is_wrong))
+
+    def _flag(self, k: int, rule: int, reference: Reference, block: Block) -> int:
+        w, size, inside = self.wrong, bits(block.length), reference.offset - block.old
+        t = (reference.target * 0x9E3779B97F4A7C15 & MASK) >> 32
+        contexts = [k, m(k, low(w, 8)), m(k, t), m(k, size)]
+        contexts += [m(k, 256 * bits(inside) + bits(block.length - inside)), m(low(w, 3), t)]
+        contexts += [m(rule, m(size, low(w, 4)))]
+        flag = self._shared.model.flag("reference wrong", contexts, rule)
+        self.wrong = enter(w, flag)
+        return flag
+
+    def _fix(self, k: int, rule: int, expected: int) -> int:
+        contexts = [k, m(k, rule), m(k, low(self.wrong, 2)), m(rule, self._last_fix), self.around(expected)]
+        fix = self._shared.model.signed("reference fix", contexts, expected % 16)
+        self._last_fix = fix & M32
+        return fix
+
+    def around(self, p: int) -> int:
+        """Where an address lies in its block, or between blocks."""
+        decides = None
+        for region in self._shared.regions:
+            if (
+                region.has_bytes
+                and region.address <= p
+                and (not decides or decides.address <= region.address)
+            ):
+                decides = region
+        if decides is None or p >= decides.address + decides.size:
+            return 1
+        n = decides.offset + p - decides.address
+        j = bisect_right(self._news, n) - 1
+        first = last = inside = 0
+        if j >= 0 and n < self._blocks[j].new + self._blocks[j].length:
+            first, inside = self._blocks[j].new, 1
+            last = first + self._blocks[j].length
+        else:
+            first = self._blocks[j].new + self._blocks[j].length if j >= 0 else 0
+            last = self._blocks[j + 1].new if j + 1 < len(self._blocks) else MASK
+        return m(256 * min(n - first, 24) + min(last - n, 24), 2 + inside)
+
+
+class Site:
+    """An old instruction, and the place of the byte at hand in it."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.leave()
+
+    def leave(self) -> None:
+        self.first, self.a, self.whole, self.form, self.parts = 0, 0, 0, 0, Instruction()
+
+    def enter(self, e: int, a: int) -> None:
+        data = self._shared.old[e : min(e + 40, self._shared.old_end)]
+        parts = parts_of(data)
+        if parts.length > len(data):
+            parts = Instruction()
+        self.first, self.a, self.parts = e, a, parts
+        self.whole = H(data[: parts.length])
+        self.form = H(data[: parts.modrm + 1 if parts.modrm else min(parts.length, 2)])
+
+    def find(self, o: int) -> None:
+        k = next((k for k in range(15) if k <= o and self._shared.is_start(o - k)), None)
+        self.leave()
+        if k is not None:
+            self.enter(o - k, k)
+            if k >= self.parts.length:
+                self.leave()
+
+    def step(self, o: int) -> None:
+        if self._shared.is_start(o):
+            self.enter(o, 0)
+        else:
+            self.a += 1
+
+    def old(self, first: int, last: int) -> bytes:
+        return self._shared.old[self.first + first : self.first + last]
+
+
+class Residuals:
+    def __init__(self, shared: Shared, references: References) -> None:
+        self._shared, self._references = shared, references
+        self._units = 0  # history
+        self._substituted = list(range(32))
+        self._change = [0] * 5
+
+    def read(self, new: New, block: Block, first: int, last: int) -> None:
+        """The chunk [first, last) of old bytes, copied already."""
+        for o in range(first, last, UNIT):
+            size = min(UNIT, last - o)
+            v = o - block.old + block.new
+            if self._differs(block, o, size):
+                if self._is_words(o) and o % 4 == v % 4 == size % 4 == 0:
+                    self._words(new, block, o, v, size)
+                else:
+                    self._bytes(new, block, o, v, size)
+
+    def _differs(self, block: Block, o: int, z: int) -> int:
+        ends = 2 * (o == block.old) + (o + z == block.old + block.length)
+        u, w, q = self._units, self._references.wrong, m(bits(block.length), ends)
+        contexts = [q, m(1, low(u, 8)), m(low(u, 3), q), m(2, 4 * bits(z) + ends)]
+        contexts += [m(m(3, low(w, 4)), low(u, 2)), m(4, low(u, 16))]
+        is_start = self._shared.is_start(o) or self._shared.is_start(o + z // 2)
+        flag = self._shared.model.flag("unit differs", contexts, int(is_start))
+        self._units = enter(u, flag)
+        return flag
+
+    def _is_words(self, o: int) -> bool:
+        for number, region in enumerate(self._shared.image.regions):
+            if region.has_bytes and region.offset <= o < region.offset + region.size:
+                return number in self._shared.image.of_words
+        return False
+
+    def _bytes(self, new: New, block: Block, o: int, v: int, z: int) -> None:
+        shared, site = self._shared, Site(self._shared)
+        size, d, since, moved_by = bits(block.length), 0, 15, [0] * 7
+        for i in range(z):
+            site.find(o) if i == 0 else site.step(o + i)
+            parts, a = site.parts, site.a
+            role = role_of(parts, a) if a < parts.length else DATA
+            g = (o + i) % 8 if role == DATA else a
+            k, at = 256 * role + g, v + i - new.start
+            y = new.data[at]
+            modrm = site.old(parts.modrm, parts.modrm + 1)[0] if parts.modrm else 0
+            operand = 0
+            if role == DISPLACEMENT:
+                operand = H(site.old(parts.displacement, parts.immediate or parts.length))
+            elif role == IMMEDIATE:
+                operand = H(site.old(parts.immediate, parts.length))
+            near = o + i - block.old < 4 or block.old + block.length - (o + i) < 4
+            moved = int(y != shared.old[o + i])
+            flag = 1
+            if i < z - 1 or d:
+                contexts = [m(role, site.form), m(k, low(d, 8)), m(k, site.whole), m(role, y)]
+                contexts += [m(m(role, since), moved), m(m(role, modrm), operand)]
+                contexts += [m(m(role, size), int(near)), m(k, m(site.form, low(d, 3)))]
+                flag = shared.model.flag("byte differs", contexts, role)
+            d = d << 1 | flag  # all of the unit's; low() takes the latest
+            since = 0 if flag else since + 1
+            if not flag:
+                continue
+            before = new.before(v + i, 1 if role == DATA else a)
+            contexts = [m(role, y), m(256 + role, (y + moved_by[role]) % 256), m(site.form, 256 * y + g)]
+            contexts += [m(m(role, modrm), operand + g & M32), m(H(before), k), m(site.whole, g), k]
+            byte = shared.model.symbol("byte", 8, contexts, role)
+            moved_by[role] = (byte - y) % 256
+            new.data[at] = byte
+
+    def _words(self, new: New, block: Block, o: int, v: int, z: int) -> None:
+        d, b = 0, new.u32_before(v)
+        for i in range(0, z, 4):
+            at = v + i - new.start
+            w = int.from_bytes(new.data[at : at + 4], "little")
+            flag = 1
+            if i < z - 4 or d:
+                flag = self._word_differs(w, b, d, o + i - block.old, block.length)
+            d = d << 1 | flag
+            if flag:
+                w = self._word(w, b)
+                new.data[at : at + 4] = w.to_bytes(4, "little")
+            b = w
+
+    def _word_differs(self, w: int, b: int, d: int, j: int, n: int) -> int:
+        c, e = bare(w), 16 * min(bits(j), 4) + min(bits(n - j), 4)
+        rd, rn = w % 32, w >> 5 & 31
+        contexts = [w >> 24, m(w >> 24, low(d, 8)), m(1, c), m(256 * bits(n) + e, low(d, 2))]
+        contexts += [m(m(c, b), low(d, 1)), m(c >> 24, b >> 24)]
+        contexts += [m(256 * self._substituted[rd] + self._substituted[rn], 32 * rd + rn)]
+        return self._shared.model.flag("word differs", contexts)
+
+    def _word(self, w: int, b: int) -> int:
+        s = c = 0
+        for f, (shift, size, _) in enumerate(PIECES):
+            was = piece(w, f)
+            k = 256 * (s >> 24) + f
+            guess = self._substituted[was] if f in (1, 2) else (was + self._change[f]) % 256
+            contexts = [m(65536 * f + was, c), m(m(s, f), w), m(m(f, w), 7), m(256 * k + guess, was)]
+            contexts += [m(m(s, f), b), m(s, f), m(m(k, was), c), m(m(k, b % 32), was)]
+            now = self._shared.model.symbol("word field", size, contexts, f)
+            s |= now << shift
+            c = enter(c, int(now != was))
+            if f in (1, 2):
+                self._substituted[was] = now
+            elif now != was:
+                self._change[f] = (now - was) % 256
+        return s

@@ -1,0 +1,142 @@
+"""Container, layout, derivations and blocks of the modelled delta, from docs/spec/delta-model.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spec.delta_reader import (
+    MASK,
+    Block,
+    Derivation,
+    Reader,
+    Region,
+    Tails,
+    What,
+    damaged,
+    over,
+    read_derivations,
+    read_regions,
+    to_front,
+    zigzag,
+)
+from spec.model_reader_coder import Model, bits, m
+
+PLAIN, MODELLED, CONTEXT = 2, 8, 4
+TABLE_MAX = 192
+
+
+@dataclass(frozen=True)
+class Header:
+    plain: bool
+    old_size: int
+    new_size: int
+    digests: tuple[bytes, bytes] | None
+    table: int
+    size: int
+
+
+def is_modelled(delta: bytes) -> bool:
+    return len(delta) > 5 and delta[5] & MODELLED != 0
+
+
+def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
+    reader = Reader(delta)
+    damaged(reader.take(4) != b"\xd5\x64\x73\x0a", "magic")
+    damaged(reader.take(1) != b"\1", "revision")
+    flags = reader.take(1)[0]
+    damaged(flags & ~15 != 0 or flags & MODELLED == 0 or flags & CONTEXT != 0, "flags")
+    damaged(reader.number(63) != len(delta), "total")
+    old_size, new_size = reader.number(63), reader.number(63)
+    digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    table = reader.take(1)[0]
+    damaged(table == 0, "no table")
+    over(table > TABLE_MAX, "table")
+    over(new_size > limit, "new size")
+    return Header(flags & PLAIN != 0, old_size, new_size, digests, table, reader.at)
+
+
+class Layout:
+    """Stream 0 as numbers of the model: what delta_reader.Reader is for streams."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def number(self, what: What) -> int:
+        return self._model.number("layout", [what, 0])
+
+    def signed(self, what: What) -> int:
+        return zigzag(self.number(what))
+
+
+@dataclass
+class Decided:
+    """What is known before the walk."""
+
+    regions: list[Region]
+    derivations: list[Derivation]
+    tails: Tails
+    blocks: list[Block]
+
+
+def read_decided(model: Model, old: bytes, old_regions: list[Region], new_size: int) -> Decided:
+    layout = Layout(model)
+    regions = read_regions(layout, old_regions, new_size)
+    derivations, listed = read_derivations(layout, new_size)
+    tails = Tails()
+    if listed:
+        tails.read(layout, old, new_size)
+    overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
+    damaged(overlap, "derivation over a compressed stream")
+    model.decoder.look()
+    computed = [(d.start, d.end) for d in derivations] + tails.pieces
+    count = layout.number(What.BLOCKS)
+    damaged(count > new_size + tails.new_size, "number of blocks")
+    blocks = read_blocks(model, count, len(old) + len(tails.old), new_size + tails.new_size)
+    for block in blocks:
+        new_end, old_end = block.new + block.length, block.old + block.length
+        touched = any(first < new_end and block.new < last for first, last in computed)
+        damaged(touched, "block over derived bytes")
+        damaged(
+            block.new < new_size < new_end or block.old < len(old) < old_end,
+            "block over the end of an image",
+        )
+    return Decided(regions, derivations, tails, blocks)
+
+
+def read_blocks(model: Model, count: int, old_size: int, new_size: int) -> list[Block]:
+    """``old_size``, ``new_size``: with the tails."""
+    blocks: list[Block] = []
+    diagonals, ends = [0] * 8, [0] * 16
+    p0 = p1 = p2 = g0 = g1 = l0 = l1 = end = 0
+    for number in range(count):
+        if number % 4096 == 0:
+            model.decoder.look()
+        gap = model.number("gap", [0, p0, m(g0, g1), m(l0, p0), m(m(g0, p0), l0)])
+        g, new = bits(gap), end + gap
+        places = [0, g, m(p0, p1), m(p0, g), m(m(p0, p1), p2), m(m(l0, p0), g)]
+        place = model.symbol("place", 5, places)
+        damaged(place > 27, "place")
+        if place >= 24:
+            old = far(model, place - 24, ends, p0, p1, l0, g)
+        else:
+            old = ends[0] if place == 1 else ends[place - 8] if place > 8 else None
+            if old is None:
+                old = new + diagonals[place - 1 if place else 0]
+        old &= MASK
+        lengths = [0, place, m(l0, l1), m(l0, place), m(m(g, place), p0), m(g, l0)]
+        length = model.number("length", lengths) + 1
+        damaged(new + length > new_size, "block outside the new image")
+        damaged(old + length > old_size, "block outside the old image")
+        to_front(diagonals, old - new, old - new)
+        to_front(ends, old, old + length)
+        blocks.append(Block(new, old, length))
+        end = new + length
+        p0, p1, p2, g0, g1, l0, l1 = place, p0, p1, g, g0, bits(length - 1), l0
+    return blocks
+
+
+def far(model: Model, b: int, ends: list[int], p0: int, p1: int, l0: int, g: int) -> int:
+    distance = model.signed("far", [b, m(b, p0), m(l0, g), m(b, m(p0, p1))], ends[b] % 16)
+    z = 2 * distance if distance >= 0 else -2 * distance - 1
+    damaged(z > (2**64 - 25) // 4 - 1, "far")
+    return ends[b] + distance
