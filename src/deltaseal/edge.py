@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltaseal.errors import NetworkError
+
 __all__ = ["RELEASED", "Edge", "HookResult", "Mapping", "Process", "processes_from", "system_edge"]
 
 # 2026-01-01T00:00:00Z, seconds since 1970: nothing this program accepts can have been checked before it
@@ -25,6 +27,7 @@ RELEASED = 1_767_225_600
 _DELETED = " (deleted)"  # the kernel's mark behind the path of a file that is gone
 _MANAGER = "org.freedesktop.NetworkManager"
 
+_ANSWER_BYTES = 4096  # of an HTTP answer that is read: nothing in it matters
 _HOOK_OUTPUT_BYTES = 4096  # of a hook's words kept for people; the rest is dropped
 
 
@@ -64,6 +67,11 @@ def _nothing(pid: int, mapping: Mapping, offset: int, size: int) -> bytes:
     return b""
 
 
+def _unsent(address: str, body: bytes, seconds: float) -> None:
+    """For an edge without a network."""
+    raise NetworkError(f"nothing is sent to {address!r} here", address=address)
+
+
 def _untold(program: Path, words: bytes, seconds: float) -> HookResult:
     """For an edge that runs no programs."""
     return HookResult(126, "no program is run here")
@@ -88,6 +96,8 @@ class Edge:
     read_mapped: Callable[[int, Mapping, int, int], bytes] = _nothing
     # As run_hook, with bytes on the hook's standard input.
     tell_hook: Callable[[Path, bytes, float], HookResult] = _untold
+    # Sends bytes to an address by HTTP POST within so many seconds; NetworkError where it is not taken over.
+    post: Callable[[str, bytes, float], None] = _unsent
 
 
 def system_edge() -> Edge:
@@ -105,6 +115,7 @@ def system_edge() -> Edge:
         sleep=time.sleep,
         read_mapped=_read_mapped,
         tell_hook=_run_hook,
+        post=_post,
     )
 
 
@@ -215,6 +226,28 @@ def _run_hook(program: Path, words: bytes, seconds: float) -> HookResult:
             os.killpg(hook.pid, signal.SIGKILL)
             raise
     return HookResult(hook.returncode, output[:_HOOK_OUTPUT_BYTES].decode("utf-8", "replace").strip())
+
+
+def _post(address: str, body: bytes, seconds: float) -> None:
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object, **__: object) -> None:
+            """A redirected POST would become a GET: nobody would have the bytes."""
+
+    headers = {"Content-Type": "application/octet-stream", "User-Agent": "deltaseal"}
+    try:
+        request = urllib.request.Request(address, body, headers, method="POST")
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=seconds) as answer:
+            answer.read(_ANSWER_BYTES)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise NetworkError(f"{address} answered {error.code}", address=address) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NetworkError(f"{address} cannot be reached: {reason}", address=address) from error
 
 
 def _first_line(path: Path) -> str:

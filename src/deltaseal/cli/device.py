@@ -79,6 +79,14 @@ _every_option = click.option(
 )
 
 
+_report_to_option = click.option(
+    "--report-to",
+    multiple=True,
+    metavar="URL|DIR",
+    help="Send signed reports of this device to its fleet: an address (HTTP POST) or a folder. Repeatable.",
+)
+
+
 def _common(command: Decorated) -> Decorated:
     return store_option(json_option(command))
 
@@ -309,19 +317,37 @@ def audit(
 
 @device.command()
 @_common
+@output_option("ENROLMENT")
+@force_option
+@pass_app
+def enrolment(app: App, store: Path, output: Path, force: bool) -> None:
+    """Write who this device is and its public key, signed with that key, for `fleet enroll`."""
+    from deltaseal.storage import write_output
+
+    opened = _open(app, store)
+    write_output(output, [opened.enrolment()], force=force)
+    id = opened.identity().id
+    app.done({"device": id}, f"{output}: the enrolment of device {id}")
+
+
+@device.command()
+@_common
 @_sources_option
 @_every_option
 @click.option("--once", is_flag=True, help="Look once and end, as a timer wants it; else look until stopped.")
+@_report_to_option
 @pass_app
-def watch(app: App, store: Path, sources: tuple[Path, ...], every: int, once: bool) -> int:
+def watch(
+    app: App, store: Path, sources: tuple[Path, ...], every: int, once: bool, report_to: tuple[str, ...]
+) -> int:
     """Look for improvements by itself, and take what the owner's policy lets in.
 
     Holds, phases, deadlines and retry times are honoured. Programs in watch.d of the store may say how full
     the battery is (battery: prints a percentage) and whether the network costs by the byte (metered: ends
     with 0 for yes, 1 for no) where the system does not; report gets what was done, as JSON. With --once the
-    exit code is that of the refusal, if there was one.
+    exit code is that of the refusal, if there was one. Reports that nobody takes over wait in the store.
     """
-    from deltaseal.device import look, open_device, tell, watching_edge
+    from deltaseal.device import look, open_device, report_look, tell, watching_edge
 
     edge = watching_edge(store, app.edge)
     at_work = open_device(store, edge=edge)
@@ -330,6 +356,8 @@ def watch(app: App, store: Path, sources: tuple[Path, ...], every: int, once: bo
             found = look(at_work, lambda: _sources(app, sources), edge)
         app.report_line(found.to_json(), watch_line(found))
         if failed := tell(found, store, edge):
+            app.say(f"deltaseal: {failed}")
+        if report_to and (failed := report_look(store, found, report_to, edge)):
             app.say(f"deltaseal: {failed}")
         if once:
             return found.exit_code

@@ -16,6 +16,7 @@ from deltaseal.device.rebase import start_rebase
 from deltaseal.device.record import Reading
 from deltaseal.device.recovery import updating
 from deltaseal.device.removal import mend, take_off
+from deltaseal.device.reporting import enrolment_of
 from deltaseal.device.states import Event
 from deltaseal.device.status import status_of
 from deltaseal.device.store import JOURNAL, Identity, Store
@@ -142,6 +143,11 @@ class Device:
             with store.inside(JOURNAL) as at:
                 reading = read_journal(self._disk, at)
             return audit_of(store, reading, self._edge)
+
+    def enrolment(self) -> bytes:
+        """Who this device is and which key is its own, signed with that key: what its fleet enrols."""
+        with self._reading() as store:
+            return enrolment_of(store, self._edge)
 
     def known_fixes(self, sources: Sequence[Source] = ()) -> tuple[KnownFix, ...]:
         """The fixes that this device has heard of: in its journal, and in the catalogues of the sources.

@@ -113,6 +113,11 @@ class Fields:
         pairs = self._mapping(name, keys).items()
         return {key: self._shaped(f"{name}: {key}", value, values) for key, value in pairs}
 
+    def named_numbers(self, name: str, keys: re.Pattern[str]) -> dict[str, int]:
+        """An object whose keys are names of one shape and whose values are whole numbers."""
+        inner = Fields(self._mapping(name, keys), f"{self._where}: {name}")
+        return {key: inner.number(key) for key in list(inner._values)}
+
     def refuse(self, name: str, sentence: str) -> DocumentTypeError:
         """The refusal of one field, to be raised by the caller."""
         return self._refusal(name, sentence)

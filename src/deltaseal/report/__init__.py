@@ -6,14 +6,31 @@ from deltaseal.report.findings import Finding
 from deltaseal.report.history import Entry
 from deltaseal.report.page import status_page
 from deltaseal.report.processes import ImageUse, Processes, ProcessUse
+from deltaseal.report.signed import (
+    BATCH_BYTES,
+    BATCH_REPORTS,
+    Blocked,
+    Enrolment,
+    Held,
+    Report,
+    Timings,
+    read_enrolment,
+    split_documents,
+    verify_report,
+)
 from deltaseal.report.status import Applied, NextStep, Pending, Problem, Status, Underway
 
 __all__ = [
+    "BATCH_BYTES",
+    "BATCH_REPORTS",
     "Applied",
     "AuditSummary",
     "Audited",
+    "Blocked",
+    "Enrolment",
     "Entry",
     "Finding",
+    "Held",
     "ImageUse",
     "KnownFix",
     "NextStep",
@@ -21,7 +38,9 @@ __all__ = [
     "Problem",
     "ProcessUse",
     "Processes",
+    "Report",
     "Status",
+    "Timings",
     "Underway",
     "apple",
     "audit_lines",
@@ -30,5 +49,8 @@ __all__ = [
     "intune_values",
     "jamf",
     "openvex",
+    "read_enrolment",
+    "split_documents",
     "status_page",
+    "verify_report",
 ]
