@@ -20,6 +20,7 @@ _COMMANDS = {
     "manifest": ("deltaseal.cli.manifest:manifest", "Make bases, device manifests and catalogues."),
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
     "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
+    "fleet": ("deltaseal.cli.fleet:fleet", "Many devices: their reports, and who is still exposed."),
     "torture": (
         "deltaseal.cli.torture:torture",
         "Prove that no cut, fault or hostile byte leaves a wrong image.",

@@ -1,0 +1,124 @@
+"""What ``deltaseal fleet`` says, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from deltaseal.cli.words import count, moment, share
+
+if TYPE_CHECKING:
+    from deltaseal.fleet import Exposure, Ingested, Progress, Publisher, Recommendation
+
+__all__ = ["advice_line", "duration", "exposure_lines", "ingested_lines", "status_lines"]
+
+_BAR = 32  # characters of a whole bar
+_DAYS = 21  # of the plot; with more, some are left out
+
+
+def ingested_lines(result: Ingested, advice: Sequence[Recommendation]) -> list[str]:
+    """What came in, what was refused and why, what is recommended."""
+    refused = sum(result.refused.values())
+    lines = [
+        f"{count(result.counted, 'report')} counted from {count(result.files, 'file')}, "
+        f"{count(result.duplicates, 'duplicate')}, {refused:,} refused"
+    ]
+    for one in result.refusals:
+        hint = f" (hint: {one.error.hint})" if one.error.hint else ""
+        lines.append(f"  {one.where}: {one.error.reason}: {one.error.sentence}{hint}")
+    if refused > len(result.refusals):
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(result.refused.items()))
+        lines.append(f"  and {refused - len(result.refusals):,} more; in all {reasons}")
+    return [*lines, *(advice_line(one) for one in advice)]
+
+
+def advice_line(one: Recommendation) -> str:
+    """One recommendation in one line."""
+    what = {
+        "advance": f"advance to {one.phase / 100:g} %",
+        "pause": "PAUSE",
+        "wait": "wait",
+        "decide": "decide",
+        "nothing": "nothing to do",
+    }[one.what]
+    return f"{one.id}: {what}: {one.sentence}"
+
+
+def status_lines(
+    devices: int,
+    heard: int,
+    found: Sequence[tuple[Progress, Recommendation]],
+    publisher: Publisher,
+) -> list[str]:
+    """The fleet, then each improvement."""
+    lines = [f"{count(devices, 'enrolled device')}, {heard:,} heard of in the last three days"]
+    for progress, advice in found:
+        move = publisher.improvements[progress.id].now
+        phase = "not offered" if move is None else f"{move.phase / 100:g} % of {move.channel}"
+        paused = ", paused" if move and move.paused else ""
+        lines.append(f"{progress.id} ({phase}{paused})")
+        lines.append(
+            f"  {progress.fitting:,} fitting devices, {progress.reached:,} in: {progress.active:,} active, "
+            f"{progress.under_way:,} under way, {progress.held:,} failed and held, "
+            f"{progress.removed:,} removed, {progress.silent:,} silent"
+        )
+        if progress.reasons:
+            said = ", ".join(f"{why} {number:,}" for why, number in sorted(progress.reasons.items()))
+            lines.append(f"  not begun: {said}")
+        if progress.looping:
+            lines.append(f"  {count(progress.looping, 'device')} tried it three times or more without an end")
+        lines.append(f"  {advice_line(advice)}")
+    return lines
+
+
+def exposure_lines(found: Exposure) -> list[str]:
+    """The answer, then its parts, then a plot of days."""
+    return [*_answer(found), *_parts(found), *_plot(found)]
+
+
+def _answer(found: Exposure) -> Iterator[str]:
+    of = f"{count(found.total, 'enrolled device')} open ({share(found.open, found.total)})"
+    yield f"{found.cve}: {found.open:,} of {of}"
+    if found.waiting:
+        yield f"  {found.waiting:,} of the others have programs that still use what was replaced"
+    if found.published:
+        yield f"  an improvement that closes it was published {moment(found.published)}"
+        for percent, seconds in found.until.items():
+            when = "not yet" if seconds is None else f"after {duration(seconds)}"
+            yield f"  {percent} % closed: {when}"
+
+
+def _parts(found: Exposure) -> Iterator[str]:
+    from deltaseal.fleet import REASONS
+
+    yield "by base"
+    for base in found.bases:
+        build = f" build {base.build}" if base.build else ""
+        yield f"  {base.open:>9,} of {base.total:,} open on {base.name}{build}"
+    if found.reasons:
+        yield "why"
+        for reason, number in found.reasons.items():
+            yield f"  {number:>9,} {reason}: {REASONS[reason]}"
+
+
+def _plot(found: Exposure) -> Iterator[str]:
+    if not found.days or not found.total:
+        return
+    yield "open, at the end of each day since it was published"
+    step = -(-len(found.days) // _DAYS)
+    for number, (end, open_then) in enumerate(found.days):
+        last = number == len(found.days) - 1
+        if number % step and not last:
+            continue
+        bar = "█" * round(_BAR * open_then / found.total)
+        when = "now" if last else moment(end - 1)[:10]
+        yield f"  {when:>10} {bar:<{_BAR}} {open_then:,}"
+
+
+def duration(seconds: int) -> str:
+    """``3 h``, ``2.5 days``."""
+    if seconds < 3_600:
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86_400:
+        return f"{seconds / 3_600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"

@@ -1,0 +1,43 @@
+"""Many devices: who is enrolled, what they report, how far an improvement has come, who is still open."""
+
+from deltaseal.fleet.enroll import Enrolled, enroll
+from deltaseal.fleet.exposure import REASONS, BaseExposure, Exposure, exposure_to
+from deltaseal.fleet.ingest import Ingested, Refusal, documents_of, ingest
+from deltaseal.fleet.publisher import Followed, Improvement, Move, Publisher, follow, publisher_of
+from deltaseal.fleet.recommend import (
+    Limits,
+    Progress,
+    Recommendation,
+    progress_of,
+    recommend,
+    recommendations,
+)
+from deltaseal.fleet.store import Fleet, create_fleet, open_fleet
+
+__all__ = [
+    "REASONS",
+    "BaseExposure",
+    "Enrolled",
+    "Exposure",
+    "Fleet",
+    "Followed",
+    "Improvement",
+    "Ingested",
+    "Limits",
+    "Move",
+    "Progress",
+    "Publisher",
+    "Recommendation",
+    "Refusal",
+    "create_fleet",
+    "documents_of",
+    "enroll",
+    "exposure_to",
+    "follow",
+    "ingest",
+    "open_fleet",
+    "progress_of",
+    "publisher_of",
+    "recommend",
+    "recommendations",
+]
