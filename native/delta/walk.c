@@ -41,20 +41,8 @@ ds_status ds_walk_make_room(ds_walk *w, uint64_t size, uint8_t **bytes) {
 
 /* ---- blocks ---- */
 
-static uint64_t first_ref(const ds_image *image, ds_offset offset) {
-    uint64_t low = 0, high = image->refs.count;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        if (image->refs.items[middle].offset < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref) {
-    uint64_t at = first_ref(image, offset);
+    uint64_t at = ds_image_first_ref(image, offset);
     *ref = &image->refs.items[at];
     return at < image->refs.count && image->refs.items[at].offset == offset;
 }
@@ -68,7 +56,7 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
     const ds_ref *refs = w->old_image->refs.items;
     uint64_t ref_count = w->old_image->refs.count;
     ds_offset at = block->old_offset, end = at + block->length;
-    uint64_t next = first_ref(w->old_image, at);
+    uint64_t next = ds_image_first_ref(w->old_image, at);
     while (at < end) {
         ds_offset stop = end - at < DS_CHUNK ? end : at + DS_CHUNK;
         uint64_t last = next;

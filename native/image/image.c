@@ -141,6 +141,18 @@ ds_status ds_image_settle(ds_image *image) {
     return DS_OK;
 }
 
+uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset) {
+    uint64_t low = 0, high = image->refs.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (image->refs.items[middle].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 const ds_region *ds_image_region(const ds_image *image, ds_address address) {
     uint64_t before = regions_to(image, address);
     if (before == 0)

@@ -196,6 +196,8 @@ ds_status ds_image_settle(ds_image *image);
 /* Address of a file byte, file byte of an address. The second is false for NOBITS and unmapped addresses. */
 ds_address ds_image_address(const ds_image *image, ds_offset offset);
 bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offset);
+/* Number of references before an offset. */
+uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset);
 /* NULL when no region holds the address. */
 const ds_region *ds_image_region(const ds_image *image, ds_address address);
 

@@ -120,7 +120,7 @@ typedef struct states {
 
 typedef struct chooser {
     const ds_side *old_side, *new_side;
-    const uint8_t *classes;
+    uint8_t *classes; /* of the new bytes of the range */
     const price_list *prices;
     ds_range range;
     states live;
@@ -134,22 +134,40 @@ typedef struct chooser {
     ds_arena *arena;
 } chooser;
 
-ds_status ds_prices_open(ds_prices *prices, ds_price_coding coding, const ds_image *new_image, ds_arena *arena) {
-    uint8_t *classes = ds_arena_alloc(arena, ds_image_size(new_image) + 1);
-    *prices = (ds_prices){classes, coding};
-    if (classes == NULL)
+/* Sets classes from `from` to before `to`, as far as they lie in the range. */
+static void classify(chooser *c, uint64_t from, uint64_t to, uint8_t class_) {
+    from = from > c->range.from ? from : c->range.from;
+    to = to < c->range.to ? to : c->range.to;
+    if (from < to)
+        memset(c->classes + (from - c->range.from), class_, to - from);
+}
+
+static uint8_t class_of(const chooser *c, uint64_t at) {
+    return c->classes[at - c->range.from];
+}
+
+/* Only those of the range, and while it is worked on. A reference that begins before it may reach into it. */
+static ds_status open_classes(chooser *c) {
+    static const uint8_t by_length[] = {0,         REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE,
+                                        REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
+    const ds_image *image = c->new_side->image;
+    c->classes = ds_arena_alloc(c->arena, c->range.to - c->range.from + 1);
+    if (c->classes == NULL)
         return DS_E_MEMORY;
-    for (uint64_t i = 0; i < new_image->regions.count; i++) {
-        const ds_region *region = &new_image->regions.items[i];
+    for (uint64_t i = 0; i < image->regions.count; i++) {
+        const ds_region *region = &image->regions.items[i];
         if (region->class_ == DS_REGION_CODE)
-            memset(classes + region->offset, region->words ? WORD_BYTE : CODE_BYTE, region->size);
+            classify(c, region->offset, region->offset + region->size, region->words ? WORD_BYTE : CODE_BYTE);
     }
-    static const uint8_t by_length[9] = {0,         REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE,
-                                         REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
-    for (uint64_t i = 0; i < new_image->refs.count; i++) {
-        unsigned length = ds_ref_length(ds_ref_kind_of(&new_image->refs.items[i]));
-        uint8_t *field = classes + new_image->refs.items[i].offset;
-        memset(field, *field == WORD_BYTE ? WORD_REF_BYTE : by_length[length], length);
+    uint64_t first = c->range.from < DS_COUNT(by_length) ? 0 : c->range.from - DS_COUNT(by_length);
+    for (uint64_t i = ds_image_first_ref(image, first); i < image->refs.count; i++) {
+        const ds_ref *ref = &image->refs.items[i];
+        unsigned length = ds_ref_length(ds_ref_kind_of(ref));
+        if (ref->offset >= c->range.to)
+            break;
+        classify(c, ref->offset, ref->offset + (uint64_t)length,
+                 ref->offset >= c->range.from && class_of(c, ref->offset) == WORD_BYTE ? WORD_REF_BYTE
+                                                                                       : by_length[length]);
     }
     return DS_OK;
 }
@@ -279,7 +297,7 @@ static void enter_from(chooser *c, unsigned i, unsigned from, uint64_t at, uint6
 /* Let every state be entered from the best one where that is cheaper. An instruction word is never cut. */
 static void relax(chooser *c, uint64_t at) {
     states *s = &c->live;
-    if (at % WORD_SIZE != 0 && (c->classes[at] == WORD_BYTE || c->classes[at] == WORD_REF_BYTE))
+    if (at % WORD_SIZE != 0 && (class_of(c, at) == WORD_BYTE || class_of(c, at) == WORD_REF_BYTE))
         return;
     uint64_t best = s->cost[c->best];
     for (unsigned i = 0; i < s->count; i++)
@@ -355,7 +373,7 @@ static bool drop_dead(chooser *c, uint64_t at) {
 /* Where a seed's diagonal becomes live: not before the old image begins on it. */
 static uint64_t entry_of(const ds_seed *seed) {
     uint64_t reach = seed->new_offset < REACH_BEFORE ? 0 : seed->new_offset - REACH_BEFORE;
-    uint64_t begin = seed->diagonal < 0 ? 0 - (uint64_t)seed->diagonal : 0;
+    uint64_t begin = seed->old_offset < seed->new_offset ? seed->new_offset - seed->old_offset : 0;
     return reach > begin ? reach : begin;
 }
 
@@ -363,8 +381,9 @@ static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t a
     uint64_t first = *next;
     for (; *next < seeds->list.count && entry_of(&seeds->list.items[*next]) <= at; ++*next) {
         const ds_seed *seed = &seeds->list.items[*next];
-        if (has_old_byte(c, seed->diagonal, at))
-            enter(c, seed->diagonal, at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
+        int64_t diagonal = ds_seed_diagonal(seed);
+        if (has_old_byte(c, diagonal, at))
+            enter(c, diagonal, at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
     }
     return *next != first;
 }
@@ -387,7 +406,7 @@ static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t ne
 static void pay(chooser *c, uint64_t at) {
     states *s = &c->live;
     uint8_t byte = c->new_side->bytes[at];
-    unsigned class_ = c->classes[at];
+    unsigned class_ = class_of(c, at);
     uint64_t miss = c->prices->miss[class_];
     c->credit -= s->count < c->credit ? s->count : c->credit;
     s->cost[0] += c->prices->literal[class_];
@@ -468,16 +487,16 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
 }
 
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           const ds_prices *prices, ds_range range, ds_arena *arena) {
+                           ds_price_coding coding, ds_range range, ds_arena *arena) {
     chooser c = {.old_side = old_side,
                  .new_side = new_side,
-                 .classes = prices->classes,
-                 .prices = &price_lists[prices->coding],
+                 .prices = &price_lists[coding],
                  .range = range,
                  .live = {.count = 1},
                  .credit = CREDIT_MAX,
                  .earned = range.from,
                  .arena = arena};
+    DS_TRY(open_classes(&c));
     DS_TRY(grow_nodes(&c, NODES_MIN));
     c.live.diagonal[0] = LITERAL;
     c.live.entry[0] = UINT32_MAX;
@@ -500,5 +519,6 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
     DS_TRY(trace(&c, blocks, at));
     ds_arena_free(arena, c.nodes);
     ds_arena_free(arena, c.marks);
+    ds_arena_free(arena, c.classes);
     return DS_OK;
 }

@@ -9,9 +9,8 @@
 typedef struct matcher {
     ds_side old_side, new_side;
     ds_index index;
-    ds_prices prices;
+    ds_price_coding coding;
     ds_range ranges[RANGES_MAX];
-    ds_seeds seeds[RANGES_MAX];
     ds_blocks found[RANGES_MAX];
     unsigned range_count;
     unsigned round, threads;
@@ -29,15 +28,17 @@ static void cut_ranges(matcher *m) {
 }
 
 /* The old side's labels change only between the first and the second round: two indexes serve all. */
+static bool is_old_labelled(const matcher *m) {
+    return m->round > 1;
+}
+
 static ds_status label_old(matcher *m) {
-    if (m->round > 1)
+    if (is_old_labelled(m))
         return DS_OK;
-    ds_index_free(&m->index, m->arena);
     if (m->round == 0)
-        DS_TRY(ds_side_label_content(&m->old_side, m->arena));
-    else
-        ds_side_label_targets(&m->old_side);
-    return ds_index_build(&m->index, &m->old_side, m->arena);
+        return ds_side_label_content(&m->old_side, m->arena);
+    ds_side_label_targets(&m->old_side);
+    return DS_OK;
 }
 
 static ds_status label_new(matcher *m) {
@@ -51,8 +52,11 @@ static ds_status label_side(void *context, uint64_t side) {
 
 static ds_status match_range(void *context, uint64_t i) {
     matcher *m = context;
-    DS_TRY(ds_seeds_find(&m->seeds[i], &m->index, &m->old_side, &m->new_side, m->ranges[i], m->arena));
-    return ds_blocks_choose(&m->found[i], &m->seeds[i], &m->old_side, &m->new_side, &m->prices, m->ranges[i], m->arena);
+    ds_seeds seeds = {0};
+    DS_TRY(ds_seeds_find(&seeds, &m->index, &m->old_side, &m->new_side, m->ranges[i], m->arena));
+    DS_TRY(ds_blocks_choose(&m->found[i], &seeds, &m->old_side, &m->new_side, m->coding, m->ranges[i], m->arena));
+    DS_VEC_FREE(m->arena, &seeds.list);
+    return DS_OK;
 }
 
 /* One list; a block that goes on behind a border is one block. */
@@ -79,16 +83,15 @@ static ds_status join_ranges(matcher *m) {
 
 static ds_status run_round(matcher *m) {
     DS_TRY(ds_pool_run(m->threads, 2, label_side, m));
+    if (!is_old_labelled(m))
+        DS_TRY(ds_index_build(&m->index, &m->old_side, m->threads, m->arena));
     DS_TRY(ds_pool_run(m->threads, m->range_count, match_range, m));
     return join_ranges(m);
 }
 
 static void close_matcher(matcher *m) {
-    for (unsigned i = 0; i < m->range_count; i++) {
-        DS_VEC_FREE(m->arena, &m->seeds[i].list);
+    for (unsigned i = 0; i < m->range_count; i++)
         DS_VEC_FREE(m->arena, &m->found[i].list);
-    }
-    ds_arena_free(m->arena, m->prices.classes);
     ds_index_free(&m->index, m->arena);
     ds_side_close(&m->old_side, m->arena);
     ds_side_close(&m->new_side, m->arena);
@@ -96,11 +99,10 @@ static void close_matcher(matcher *m) {
 
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
                    ds_arena *arena, ds_blocks *blocks) {
-    matcher m = {.blocks = blocks, .arena = arena, .threads = options->threads};
+    matcher m = {.blocks = blocks, .arena = arena, .threads = options->threads, .coding = options->coding};
     *blocks = (ds_blocks){0};
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
-    DS_TRY(ds_prices_open(&m.prices, options->coding, new_image, arena));
     cut_ranges(&m);
     /* Without references every round would say the same. */
     unsigned rounds = old_image->refs.count == 0 || new_image->refs.count == 0 ? 1 : options->rounds;

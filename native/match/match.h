@@ -56,18 +56,23 @@ static inline bool ds_bit(const uint8_t *bits, uint64_t at) {
 typedef struct ds_index {
     uint32_t *heads;
     uint32_t *positions;
+    uint64_t heads_room, positions_room; /* items that there is room for */
     unsigned bits;
 } ds_index;
 
-ds_status ds_index_build(ds_index *index, const ds_side *old_side, ds_arena *arena);
+/* Into an index that is empty, or built before: then its memory serves again. */
+ds_status ds_index_build(ds_index *index, const ds_side *old_side, unsigned threads, ds_arena *arena);
 void ds_index_free(ds_index *index, ds_arena *arena);
 
-/* An exact match in reference-free form. diagonal = old offset - new offset. */
+/* An exact match in reference-free form. There are many of them. */
 typedef struct ds_seed {
-    uint32_t new_offset;
+    uint32_t new_offset, old_offset;
     uint32_t length;
-    int64_t diagonal;
 } ds_seed;
+
+static inline int64_t ds_seed_diagonal(const ds_seed *seed) {
+    return (int64_t)seed->old_offset - (int64_t)seed->new_offset;
+}
 
 typedef struct ds_seeds {
     DS_VEC(ds_seed) list; /* ascending new_offset */
@@ -78,17 +83,9 @@ typedef struct ds_range {
     uint64_t from, to;
 } ds_range;
 
-/* What each byte of the new image is, as far as its price goes; `classes` is freed by the caller. */
-typedef struct ds_prices {
-    uint8_t *classes;
-    ds_price_coding coding;
-} ds_prices;
-
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
                         ds_range range, ds_arena *arena);
-/* The blocks of a range; `prices` from ds_prices_open. */
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           const ds_prices *prices, ds_range range, ds_arena *arena);
-ds_status ds_prices_open(ds_prices *prices, ds_price_coding coding, const ds_image *new_image, ds_arena *arena);
+                           ds_price_coding coding, ds_range range, ds_arena *arena);
 
 #endif

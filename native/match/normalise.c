@@ -134,8 +134,12 @@ typedef struct vote {
 
 typedef struct votes {
     vote *items;
+    uint64_t used;
     unsigned bits;
+    ds_arena *arena;
 } votes;
+
+#define VOTE_BITS_MIN 10
 
 static vote *vote_of(const votes *all, ds_address new_target) {
     uint64_t mask = (UINT64_C(1) << all->bits) - 1;
@@ -145,39 +149,43 @@ static vote *vote_of(const votes *all, ds_address new_target) {
     return &all->items[at];
 }
 
+static ds_status resize_votes(votes *all, unsigned bits) {
+    votes before = *all;
+    vote *items = ds_arena_alloc(all->arena, sizeof *items << bits);
+    if (items == NULL)
+        return DS_E_MEMORY;
+    all->items = items;
+    all->bits = bits;
+    for (uint64_t i = 0; before.items != NULL && i < UINT64_C(1) << before.bits; i++)
+        if (before.items[i].new_target != 0)
+            *vote_of(all, before.items[i].new_target) = before.items[i];
+    ds_arena_free(all->arena, before.items);
+    return DS_OK;
+}
+
 /* Boyer-Moore majority, one counter a target. */
-static void cast(const votes *all, ds_address new_target, ds_address old_target) {
+static ds_status cast(votes *all, ds_address new_target, ds_address old_target) {
     if (new_target == 0)
-        return;
+        return DS_OK;
+    if (all->used >= (UINT64_C(1) << all->bits) / 2)
+        DS_TRY(resize_votes(all, all->bits + 1));
     vote *v = vote_of(all, new_target);
+    all->used += v->new_target == 0;
     if (v->weight == 0)
         *v = (vote){new_target, old_target, 1};
     else if (v->old_target == old_target)
         v->weight++;
     else
         v->weight--;
+    return DS_OK;
 }
 
-static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_image *new_image, const ds_blocks *blocks,
-                              ds_arena *arena) {
-    all->bits = 10;
-    while (UINT64_C(1) << all->bits < new_image->refs.count / 2)
-        all->bits++;
-    all->bits++;
-    all->items = ds_arena_alloc(arena, sizeof *all->items << all->bits);
-    if (all->items == NULL)
-        return DS_E_MEMORY;
-    uint64_t room = (UINT64_C(1) << all->bits) * 3 / 4, used = 0, n = 0;
+static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_image *new_image,
+                              const ds_blocks *blocks) {
+    uint64_t n = 0;
     for (uint64_t b = 0; b < blocks->list.count; b++) {
         const ds_block *block = &blocks->list.items[b];
-        uint64_t low = 0, high = old_image->refs.count;
-        while (low < high) {
-            uint64_t middle = (low + high) / 2;
-            if (old_image->refs.items[middle].offset < block->old_offset)
-                low = middle + 1;
-            else
-                high = middle;
-        }
+        uint64_t low = ds_image_first_ref(old_image, block->old_offset);
         while (n < new_image->refs.count && new_image->refs.items[n].offset < block->new_offset)
             n++;
         uint64_t shift = block->new_offset - block->old_offset;
@@ -192,11 +200,9 @@ static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_im
                 n++;
             else {
                 ds_offset in_file;
-                if (ds_ref_kind_of(old_ref) == ds_ref_kind_of(new_ref) && used < room &&
-                    !ds_image_offset(new_image, new_ref->target, &in_file)) {
-                    used += vote_of(all, new_ref->target)->new_target == 0;
-                    cast(all, new_ref->target, old_ref->target);
-                }
+                if (ds_ref_kind_of(old_ref) == ds_ref_kind_of(new_ref) &&
+                    !ds_image_offset(new_image, new_ref->target, &in_file))
+                    DS_TRY(cast(all, new_ref->target, old_ref->target));
                 o++, n++;
             }
         }
@@ -226,8 +232,9 @@ static bool old_target_of(ds_address new_target, const ds_image *old_image, cons
 
 ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena) {
     const ds_image *image = side->image;
-    votes all;
-    DS_TRY(cast_aligned(&all, old_image, image, blocks, arena));
+    votes all = {.arena = arena};
+    DS_TRY(resize_votes(&all, VOTE_BITS_MIN));
+    DS_TRY(cast_aligned(&all, old_image, image, blocks));
     copy_image(side);
     for (uint64_t i = 0; i < image->refs.count; i++) {
         const ds_ref *ref = &image->refs.items[i];

@@ -84,7 +84,7 @@ static ds_seed look_up(search *s, uint64_t new_at) {
         s->looked_at++;
         if (length > best.length) {
             best.length = (uint32_t)length;
-            best.diagonal = (int64_t)(old_at - new_at);
+            best.old_offset = (uint32_t)old_at;
         }
     }
     return best;
@@ -94,7 +94,7 @@ static ds_seed seed_at(search *s, uint64_t new_at) {
     for (unsigned i = 0; i < RECENT; i++) {
         uint64_t length = match_on(s, new_at, s->recent[i]);
         if (length >= RECENT_MIN)
-            return (ds_seed){(uint32_t)new_at, (uint32_t)length, s->recent[i]};
+            return (ds_seed){(uint32_t)new_at, (uint32_t)(new_at + (uint64_t)s->recent[i]), (uint32_t)length};
     }
     return look_up(s, new_at);
 }
@@ -122,9 +122,9 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
         seeds->list.items[seeds->list.count++] = seed;
         last_seed = at;
         if (seed.length >= HOME_MIN)
-            s.home = seed.diagonal;
+            s.home = ds_seed_diagonal(&seed);
         if (seed.length >= JUMP_MIN) {
-            remember(&s, seed.diagonal);
+            remember(&s, ds_seed_diagonal(&seed));
             at += seed.length;
             last_seed = at;
         } else
