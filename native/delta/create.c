@@ -52,10 +52,12 @@ typedef struct computed {
 } computed;
 
 /* Blocks between two images with their tails, clear of what is computed. */
-static ds_status match(const ds_image *old_image, const ds_image *new_image, const computed *made,
+static ds_status match(const ds_image *old_image, const ds_image *new_image, computed *made,
                        const ds_match_options *options, ds_arena *arena, ds_blocks *blocks) {
     const ds_packed_side *packed = &made->packed.new_side;
     DS_TRY(ds_match(old_image, new_image, options, arena, blocks));
+    ds_derive_choose_lists(&made->derivations, old_image, new_image, blocks->list.items,
+                           ds_blocks_before(blocks, new_image->file.size));
     DS_TRY(ds_derive_clip(&made->derivations, blocks, arena));
     return packed->streams.count == 0
                ? DS_OK
@@ -74,8 +76,12 @@ static ds_status write_streams(ds_creation *creation, const ds_image *old_image,
 #define LINES_A_LITERAL 16
 #define TABLE_MIN 16 /* what is taught has room too */
 
-static unsigned choose_table(const ds_packed_side *packed, const ds_blocks *blocks, uint64_t new_size) {
+static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint64_t new_size) {
+    const ds_packed_side *packed = &made->packed.new_side;
     uint64_t literals = new_size;
+    for (uint64_t i = 0; i < made->derivations.list.count; i++)
+        if (made->derivations.list.items[i].page_bits == DS_DERIVED_LISTED)
+            literals -= made->derivations.list.items[i].limit;
     for (uint64_t i = 0; i < packed->streams.count; i++)
         literals -= packed->streams.items[i].size;
     for (uint64_t i = 0; i < blocks->list.count; i++)
@@ -90,7 +96,7 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
                                 computed *made, ds_blocks *blocks) {
     ds_targets targets;
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
-    creation->table = choose_table(&made->packed.new_side, blocks, ds_image_size(new_image));
+    creation->table = choose_table(made, blocks, ds_image_size(new_image));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     ds_coder coder = {.writing = true, .model = creation->model};
@@ -129,6 +135,7 @@ static ds_status find_computed(ds_image *old_image, ds_image *new_image, const d
     ds_packed_both *packed = &made->packed;
     if (!options->plain)
         DS_TRY(ds_derive_find(new_image, arena, &made->derivations));
+    DS_TRY(ds_derive_find_lists(new_image, arena, &made->derivations));
     DS_TRY(find_packed(old_image, new_image, options, arena, made));
     old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
     new_image->tail = (ds_span){packed->new_side.tail.items, packed->new_side.tail.count};
@@ -153,7 +160,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (!tell_round((void *)options, 1, 1))
         return DS_E_CANCELLED;
     DS_TRY((options->modelled ? write_modelled : write_streams)(creation, old_image, new_image, &made, &blocks));
-    DS_VEC_FREE(creation->arena, &made.derivations.list);
+    ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
     ds_image_free(old_image);

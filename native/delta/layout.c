@@ -158,16 +158,23 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 #define HAS_PACKED (DS_DERIVATIONS_MAX + 1) /* added to their number where compressed streams are listed */
 
 static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *d) {
-    uint64_t from_end = new_size - d->digests, covered = d->covered, between = d->digests - d->covered - d->limit;
-    uint64_t page_bits = d->page_bits;
+    bool listed = d->page_bits == DS_DERIVED_LISTED;
+    uint64_t from_end = new_size - d->digests, covered = d->covered;
+    uint64_t between = listed ? d->limit : d->digests - d->covered - d->limit, page_bits = d->page_bits;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &covered));
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &page_bits));
-    if (from_end > new_size || covered > new_size - from_end || between > new_size - from_end - covered ||
-        page_bits > DS_DERIVED_PAGE_BITS_MAX)
+    if (from_end > new_size || page_bits > DS_DERIVED_PAGE_BITS_MAX)
         return DS_E_DELTA;
-    *d = (ds_derivation){.digests = new_size - from_end, .covered = covered, .page_bits = (unsigned)page_bits};
+    d->digests = new_size - from_end;
+    d->covered = covered;
+    d->page_bits = (unsigned)page_bits;
+    d->limit = between;
+    if (page_bits == DS_DERIVED_LISTED)
+        return DS_OK;
+    if (covered > d->digests || between > d->digests - covered)
+        return DS_E_DELTA;
     d->limit = d->digests - covered - between;
     return DS_OK;
 }
@@ -180,8 +187,10 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
     count -= *has_packed ? HAS_PACKED : 0;
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
-    if (!c->writing)
+    if (!c->writing) {
         DS_TRY(DS_VEC_RESERVE(arena, &derivations->list, count + 1));
+        memset(derivations->list.items, 0, count * sizeof *derivations->list.items);
+    }
     for (uint64_t i = 0; i < count; i++) {
         DS_TRY(code_derivation(c, new_size, &derivations->list.items[i]));
         if (c->writing)
@@ -363,4 +372,40 @@ ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_a
         blocks->list.count = c->writing ? count : i + 1;
     }
     return DS_OK;
+}
+
+/* ---- lists ---- */
+
+/* A reader allocates as exceptions come. */
+static ds_status code_exceptions(ds_coder *c, uint64_t first, uint64_t count, ds_arena *arena, ds_derivations *d) {
+    for (uint64_t i = 0; i < count; i++) {
+        if (!c->writing) {
+            if (i % BLOCKS_AHEAD == 0)
+                DS_TRY(DS_VEC_RESERVE(arena, &d->exceptions, first + i + BLOCKS_AHEAD));
+            d->exceptions.items[first + i] = (ds_exception){0};
+            d->exceptions.count = first + i + 1;
+        }
+        if (i % BLOCKS_AHEAD == 0 && c->model != NULL)
+            DS_TRY(ds_model_check(c->model));
+        ds_exception *exception = &d->exceptions.items[first + i];
+        DS_TRY(ds_code_layout(c, DS_LAYOUT_EXCEPTION_CELLS, &exception->cells));
+        DS_TRY(ds_code_layout(c, DS_LAYOUT_EXCEPTION_DISTANCE, &exception->distance));
+    }
+    return DS_OK;
+}
+
+ds_status ds_code_lists(ds_coder *c, uint64_t new_size, ds_arena *arena, ds_derivations *derivations) {
+    uint64_t first = 0;
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        ds_derivation *d = &derivations->list.items[i];
+        if (d->page_bits != DS_DERIVED_LISTED)
+            continue;
+        DS_TRY(code_difference(c, DS_LAYOUT_LIST_BASE, 0, &d->shift));
+        DS_TRY(ds_code_layout(c, DS_LAYOUT_EXCEPTION_COUNT, &d->exceptions));
+        if (d->exceptions > new_size)
+            return DS_E_DELTA;
+        DS_TRY(code_exceptions(c, first, d->exceptions, arena, derivations));
+        first += d->exceptions;
+    }
+    return c->model != NULL ? ds_model_check(c->model) : DS_OK;
 }

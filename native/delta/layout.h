@@ -26,6 +26,10 @@ enum {
     DS_LAYOUT_STYLE,
     DS_LAYOUT_CONTENT_SIZE,
     DS_LAYOUT_RECIPE_SIZE,
+    DS_LAYOUT_LIST_BASE,
+    DS_LAYOUT_EXCEPTION_COUNT,
+    DS_LAYOUT_EXCEPTION_CELLS,
+    DS_LAYOUT_EXCEPTION_DISTANCE,
 };
 
 /* A number of the layout, which knows what it is. */
@@ -40,6 +44,8 @@ ds_status ds_code_regions(ds_coder *coder, const ds_image *old_image, const ds_i
 /* `has_packed`: compressed streams are listed behind them. Checked: each fits behind those before it. */
 ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations,
                               bool *has_packed);
+/* What the derivations that are lists need beside the blocks. */
+ds_status ds_code_lists(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
 /* Sizes with their tails. Checked: ascending, disjoint, inside old and new. */
 ds_status ds_code_blocks(ds_coder *coder, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks);
 

@@ -165,12 +165,6 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
-/* Blocks of the image itself, before those of its tail. */
-static uint64_t count_image_blocks(const ds_blocks *blocks, uint64_t new_size) {
-    uint64_t last = new_size == 0 ? UINT64_MAX : ds_blocks_find(blocks->list.items, blocks->list.count, new_size - 1);
-    return last == UINT64_MAX ? 0 : last + 1;
-}
-
 static ds_status collect_context(const ds_walk *w, uint64_t new_size, ds_bytes *context) {
     ds_blocks of_image = {.list = {.items = w->blocks->list.items, .count = w->image_blocks}};
     return ds_context_collect(w->old_image->file, new_size, w->layout, &of_image, w->arena, context);
@@ -191,13 +185,15 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .derivations = derivations,
                  .packed = &packed->new_side,
                  .blocks = blocks,
-                 .image_blocks = count_image_blocks(blocks, new_size),
+                 .image_blocks = ds_blocks_before(blocks, new_size),
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
     DS_TRY(ds_code_derivations(coder, new_size, arena, derivations, &has_packed));
     if (has_packed)
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
     DS_TRY(ds_code_blocks(coder, ds_image_size(old_image), ds_image_size(new_image), arena, blocks));
+    DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
+    DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     if (context != NULL)
         DS_TRY(collect_context(&w, new_size, context));
@@ -226,7 +222,24 @@ static ds_status read_blocks(ds_walk *w, uint64_t new_size, const ds_derivations
                           blocks));
     if (!ds_derive_is_clear(derivations, blocks) || !ds_packed_is_clear(w->packed, old_size, new_size, blocks))
         return DS_E_DELTA;
-    w->image_blocks = count_image_blocks(blocks, new_size);
+    w->image_blocks = ds_blocks_before(blocks, new_size);
+    return DS_OK;
+}
+
+/* Lists, which are known as soon as the blocks are. */
+static ds_status read_lists(ds_walk *w, uint64_t new_size, ds_derivations *derivations) {
+    const ds_exception *exceptions;
+    DS_TRY(ds_code_lists(w->coder, new_size, w->arena, derivations));
+    exceptions = derivations->exceptions.items;
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        const ds_derivation *d = &derivations->list.items[i];
+        if (d->page_bits != DS_DERIVED_LISTED)
+            continue;
+        DS_TRY(ds_derive_list(w->old_image, w->layout, w->blocks->list.items, w->image_blocks, new_size, d, exceptions,
+                              ds_deriver_list(w->output.deriver, i)));
+        exceptions += d->exceptions;
+    }
+    DS_VEC_FREE(w->arena, &derivations->exceptions);
     return DS_OK;
 }
 
@@ -254,6 +267,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
         DS_TRY(ds_model_check(coder->model));
     DS_TRY(read_blocks(&w, new_size, &derivations, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
+    DS_TRY(read_lists(&w, new_size, &derivations));
     if (has_context) {
         DS_TRY(collect_context(&w, new_size, &prefix));
         DS_TRY(ds_stream_set_prefix(coder->reader, DS_STREAM_CODE, (ds_span){prefix.items, prefix.count}));
@@ -266,6 +280,6 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     DS_VEC_FREE(arena, &regions.list);
     DS_VEC_FREE(arena, &prefix);
     ds_deriver_close(w.output.deriver);
-    DS_VEC_FREE(arena, &derivations.list);
+    ds_derivations_free(&derivations, arena);
     return ds_coder_end(coder);
 }

@@ -183,6 +183,26 @@ bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offse
     return true;
 }
 
+ds_status ds_image_open_list(ds_image *image, ds_list list) {
+    list.first = image->listed.count;
+    list.count = 0;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->lists, image->lists.count + 1));
+    image->lists.items[image->lists.count++] = list;
+    return DS_OK;
+}
+
+ds_status ds_image_add_listed(ds_image *image, ds_address address) {
+    ds_list *list = &image->lists.items[image->lists.count - 1];
+    ds_offset offset;
+    if (!ds_image_offset(image, address, &offset) ||
+        (list->count > 0 && offset <= image->listed.items[image->listed.count - 1]))
+        return DS_OK;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->listed, image->listed.count + 1));
+    image->listed.items[image->listed.count++] = (uint32_t)offset;
+    list->count++;
+    return DS_OK;
+}
+
 void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->regions);
     DS_VEC_FREE(image->arena, &image->by_offset);
@@ -190,6 +210,8 @@ void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->slots);
     DS_VEC_FREE(image->arena, &image->signatures);
     DS_VEC_FREE(image->arena, &image->spellings);
+    DS_VEC_FREE(image->arena, &image->lists);
+    DS_VEC_FREE(image->arena, &image->listed);
     ds_arena_free(image->arena, image->starts);
     *image = (ds_image){0};
 }

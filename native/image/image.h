@@ -143,6 +143,15 @@ typedef struct ds_spelling {
     uint64_t size;     /* in bytes: twice as many digits */
 } ds_spelling;
 
+/* A table of ascending addresses, as distances in ULEB128 from one to the next, ended by zeros. What it lists are
+ * numbers first to first + count - 1 of `listed`: offsets of the bytes that are named, strictly ascending. */
+typedef struct ds_list {
+    ds_offset offset;
+    uint64_t size;
+    ds_address base; /* that the first distance counts from */
+    uint64_t first, count;
+} ds_list;
+
 typedef struct ds_image {
     ds_span file;
     ds_span tail; /* bytes that follow the file's own, with offsets behind its end: predict/packed.h */
@@ -154,6 +163,8 @@ typedef struct ds_image {
     DS_VEC(ds_slot) slots;
     DS_VEC(ds_signature) signatures;
     DS_VEC(ds_spelling) spellings;
+    DS_VEC(ds_list) lists;
+    DS_VEC(uint32_t) listed;
     uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
 
@@ -191,6 +202,9 @@ ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, 
  * based kinds alone, `place` to kinds that count from it (or from its space). */
 ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind, ds_address base);
 ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target);
+/* Append to the list that was opened last; what names no byte behind the last one is left out. */
+ds_status ds_image_open_list(ds_image *image, ds_list list);
+ds_status ds_image_add_listed(ds_image *image, ds_address address);
 ds_status ds_image_settle(ds_image *image);
 
 /* Address of a file byte, file byte of an address. The second is false for NOBITS and unmapped addresses. */

@@ -27,4 +27,9 @@ static inline uint64_t ds_blocks_find(const ds_block *blocks, uint64_t count, ds
     return low == 0 ? UINT64_MAX : low - 1;
 }
 
+/* How many blocks begin before `new_offset`: those of an image, before those of its tail. */
+static inline uint64_t ds_blocks_before(const ds_blocks *blocks, ds_offset new_offset) {
+    return new_offset == 0 ? 0 : ds_blocks_find(blocks->list.items, blocks->list.count, new_offset - 1) + 1;
+}
+
 #endif

@@ -33,16 +33,19 @@ static uint64_t derivation_end(const ds_derivation *d) {
 
 bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, uint64_t new_size) {
     uint64_t work = d->limit;
-    bool spelled = d->page_bits == DS_DERIVED_SPELLED;
+    bool spelled = d->page_bits == DS_DERIVED_SPELLED, listed = d->page_bits == DS_DERIVED_LISTED;
+    if (listed)
+        work = 0;
     if (before->list.count >= DS_DERIVATIONS_MAX || d->limit == 0 || (spelled && d->limit > DS_SPELLED_MAX))
         return false;
-    if (!spelled && (d->page_bits < DS_DERIVED_PAGE_BITS_MIN || d->page_bits > DS_DERIVED_PAGE_BITS_MAX))
+    if (!spelled && !listed && (d->page_bits < DS_DERIVED_PAGE_BITS_MIN || d->page_bits > DS_DERIVED_PAGE_BITS_MAX))
         return false;
-    if (d->digests > new_size || !ds_within(d->covered, d->limit, d->digests) ||
+    if (d->digests > new_size || (!listed && !ds_within(d->covered, d->limit, d->digests)) ||
         !ds_within(d->digests, ds_derivation_size(d), new_size))
         return false;
     for (uint64_t i = 0; i < before->list.count; i++) {
-        work += before->list.items[i].limit; /* none is larger than the image */
+        if (before->list.items[i].page_bits != DS_DERIVED_LISTED)
+            work += before->list.items[i].limit; /* none is larger than the image */
         if (derivation_end(&before->list.items[i]) > d->digests)
             return false;
     }
@@ -198,7 +201,7 @@ ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivati
         DS_TRY(find_in(new_image, &new_image->signatures.items[i], arena, &found));
     for (uint64_t i = 0; i < new_image->spellings.count; i++) {
         const ds_spelling *s = &new_image->spellings.items[i];
-        ds_derivation d = {s->digits, s->spelled, s->size, DS_DERIVED_SPELLED};
+        ds_derivation d = {s->digits, s->spelled, s->size, DS_DERIVED_SPELLED, 0, 0};
         DS_TRY(add(&found, &d, new_image->file.size, arena));
     }
     DS_TRY(DS_VEC_RESERVE(arena, &out->list, found.list.count + 1));
@@ -209,6 +212,11 @@ ds_status ds_derive_find(const ds_image *new_image, ds_arena *arena, ds_derivati
     }
     DS_VEC_FREE(arena, &found.list);
     return DS_OK;
+}
+
+void ds_derivations_free(ds_derivations *derivations, ds_arena *arena) {
+    DS_VEC_FREE(arena, &derivations->list);
+    DS_VEC_FREE(arena, &derivations->exceptions);
 }
 
 /* --- leaving them alone ------------------------------------------------------------------ */
@@ -296,6 +304,10 @@ ds_status ds_deriver_open(ds_deriver **out, const ds_derivations *derivations, d
     return DS_OK;
 }
 
+uint8_t *ds_deriver_list(ds_deriver *deriver, uint64_t derivation) {
+    return deriver->digesters[derivation].digests;
+}
+
 void ds_deriver_close(ds_deriver *deriver) {
     if (deriver == NULL)
         return;
@@ -321,6 +333,8 @@ static void fill(const digester *d, ds_offset at, uint8_t *bytes, uint64_t size)
 static void feed(digester *d, const ds_sha256_state *fresh, ds_offset at, const uint8_t *bytes, uint64_t size) {
     uint64_t page = (uint64_t)1 << d->what.page_bits;
     ds_offset from, to;
+    if (d->what.page_bits == DS_DERIVED_LISTED)
+        return;
     if (!overlap(at, size, d->what.covered, d->what.limit, &from, &to))
         return;
     if (d->what.page_bits == DS_DERIVED_SPELLED) {

@@ -109,6 +109,16 @@ static void print_refs(const ds_image *image) {
     }
 }
 
+static void print_lists(const ds_image *image) {
+    for (uint64_t i = 0; i < image->lists.count; i++) {
+        const ds_list *list = &image->lists.items[i];
+        printf("list %llx", (unsigned long long)list->base);
+        for (uint64_t j = 0; j < list->count; j++)
+            printf(" %x", image->listed.items[list->first + j]);
+        printf("\n");
+    }
+}
+
 static void print_counts(const ds_image *image) {
     uint64_t counts[DS_REF_KINDS] = {0}, starts = 0;
     for (uint64_t i = 0; i < image->refs.count; i++)
@@ -126,7 +136,7 @@ static void print_counts(const ds_image *image) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: dump_image FILE [regions|refs|slots|starts|counts ...]\n");
+        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|slots|starts|counts ...]\n");
         return 2;
     }
     uint64_t size;
@@ -151,6 +161,8 @@ int main(int argc, char **argv) {
         }
     if (wanted(argc, argv, "refs"))
         print_refs(&image);
+    if (wanted(argc, argv, "lists"))
+        print_lists(&image);
     if (wanted(argc, argv, "slots"))
         for (uint64_t i = 0; i < image.slots.count; i++)
             printf("slot %x %llx\n", image.slots.items[i].offset, (unsigned long long)image.slots.items[i].target);

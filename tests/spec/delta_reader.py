@@ -6,7 +6,7 @@ and references of the old image) is an input.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -240,6 +240,7 @@ class OldImage:
     references: list[Reference] = field(default_factory=list)
     starts: bytes = b""
     of_words: frozenset[int] = frozenset()
+    lists: list[tuple[int, list[int]]] = field(default_factory=list)  # base, and the bytes that are named
 
 
 def region_of_offset(regions: list[Region], offset: int) -> Region | None:
@@ -277,6 +278,7 @@ class What(IntEnum):
 
     REGIONS, RUN, CLASS, OFFSET, ADDRESS, SIZE, DERIVATIONS, DERIVATION, BLOCKS = range(9)
     STREAMS, PIECES, DISTANCE, PIECE, STYLE, CONTENT, RECIPE = range(9, 16)
+    LIST_BASE, EXCEPTIONS, EXCEPTION_CELLS, EXCEPTION_BYTES = range(16, 20)
 
 
 class Layout(Protocol):
@@ -353,16 +355,22 @@ def _round_up(value: int, bits: int) -> int:
 
 @dataclass(frozen=True)
 class Derivation:
-    """At ``start``: digests of the pages of new bytes ``first`` to ``last``, or their digits (no page)."""
+    """At ``start``: digests of the pages of new bytes ``first`` to ``last``, or their digits (no page).
+
+    Or, with ``list_of``, a list of ``last - first`` bytes, made from the old list of that number.
+    """
 
     start: int
     first: int
     last: int
     page: int
+    list_of: int | None = None
 
     @property
     def end(self) -> int:
         size = self.last - self.first
+        if self.list_of is not None:
+            return self.start + size
         return self.start + (32 * -(-size // self.page) if self.page else 2 * size)
 
     def make(self, new: bytes) -> bytes:
@@ -382,15 +390,99 @@ def read_derivations(stream: Layout, new_size: int) -> tuple[list[Derivation], b
     for _ in range(count):
         start = new_size - stream.number(What.DERIVATION)
         first = stream.number(What.DERIVATION)
-        last = start - stream.number(What.DERIVATION)
+        size = stream.number(What.DERIVATION)
         bits = stream.number(What.DERIVATION)
-        damaged(start < 0 or last <= first, "derivation")
-        damaged(not 12 <= bits <= 16 and (bits != 0 or last - first > 64), "derivation of no known kind")
-        derivations.append(Derivation(start, first, last, 1 << bits if bits else 0))
+        if bits == 1:
+            damaged(start < 0 or size == 0, "list")
+            derivations.append(Derivation(start, 0, size, 0, list_of=first))
+        else:
+            derivations.append(_covering(start, first, start - size, bits))
         damaged(derivations[-1].end > new_size, "derivation outside the new image")
         damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
-    damaged(sum(d.last - d.first for d in derivations) > 4 * new_size, "derivations cover too much")
+    covered = sum(d.last - d.first for d in derivations if d.list_of is None)
+    damaged(covered > 4 * new_size, "derivations cover too much")
     return derivations, listed
+
+
+def _covering(start: int, first: int, last: int, bits: int) -> Derivation:
+    damaged(start < 0 or last <= first, "derivation")
+    damaged(not 12 <= bits <= 16 and (bits != 0 or last - first > 64), "derivation of no known kind")
+    return Derivation(start, first, last, 1 << bits if bits else 0)
+
+
+# Lists
+
+
+def cells_of(blocks: list[Block], new_size: int) -> list[tuple[int, int, Block | None]]:
+    """Gaps that have bytes, and blocks, in order: first byte, end, block."""
+    cells: list[tuple[int, int, Block | None]] = []
+    end = 0
+    for block in blocks:
+        cells += [(end, block.new, None), (block.new, end := block.new + block.length, block)]
+    cells.append((end, new_size, None))
+    return [cell for cell in cells if cell[0] < cell[1]]
+
+
+def read_lists(
+    stream: Layout,
+    derivations: list[Derivation],
+    image: OldImage,
+    blocks: list[Block],
+    regions: list[Region],
+    new_size: int,
+) -> dict[int, bytes]:
+    """The bytes of each list, by where it starts."""
+    return {
+        derivation.start: read_list(stream, derivation, image, blocks, regions, new_size)
+        for derivation in derivations
+        if derivation.list_of is not None
+    }
+
+
+def read_list(
+    stream: Layout,
+    derivation: Derivation,
+    image: OldImage,
+    blocks: list[Block],
+    regions: list[Region],
+    new_size: int,
+) -> bytes:
+    assert derivation.list_of is not None
+    shift, count = stream.signed(What.LIST_BASE), stream.number(What.EXCEPTIONS)
+    damaged(count > new_size, "exceptions")
+    damaged(derivation.list_of >= len(image.lists), "number of an old list")
+    base, old_listed = image.lists[derivation.list_of]
+    cells = cells_of(blocks, new_size)
+    listed: set[int] = set()
+    for _, _, block in cells:
+        if block is not None:
+            first, last = (bisect_left(old_listed, at) for at in (block.old, block.old + block.length))
+            listed.update(at - block.old + block.new for at in old_listed[first:last])
+    cell, at = 0, cells[0][0] if cells else 0
+    for _ in range(count):
+        skipped = stream.number(What.EXCEPTION_CELLS)
+        cell += skipped
+        damaged(cell >= len(cells), "exception behind the last cell")
+        at = (cells[cell][0] if skipped else at) + stream.number(What.EXCEPTION_BYTES)
+        damaged(at >= cells[cell][1], "exception outside its cell")
+        listed ^= {at}
+        at += 1
+    out, last_address = bytearray(), base + shift & MASK
+    for offset in sorted(listed):
+        address = address_of(regions, offset)
+        out += uleb(address - last_address & MASK)
+        last_address = address
+    size = derivation.last - derivation.first
+    damaged(len(out) > size, "list with no room")
+    return bytes(out) + bytes(size - len(out))
+
+
+def uleb(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
 
 
 # Compressed streams
@@ -1010,8 +1102,9 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     damaged(overlap, "derivation over a compressed stream")
     blocks = read_blocks(streams, derivations, tails, len(old), header.new_size)
     in_image = [block for block in blocks if block.new < header.new_size]
+    made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
     streams.give_context(context_of(old, in_image, regions, header.new_size) if header.context else b"")
-    filling = Filling(streams, regions, derivations, tails)
+    filling = Filling(streams, regions, derivations, tails, made)
     new = Walk(old + tails.old, known, streams, blocks, filling).all(len(in_image), header.new_size)
     streams.check_ends()
     if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
@@ -1023,9 +1116,15 @@ class Filling:
     """The bytes of gaps: literals, each from the stream of its region's class, and derived bytes."""
 
     def __init__(
-        self, streams: Streams, regions: list[Region], derivations: list[Derivation], tails: Tails
+        self,
+        streams: Streams,
+        regions: list[Region],
+        derivations: list[Derivation],
+        tails: Tails,
+        lists: dict[int, bytes],
     ) -> None:
         self.streams, self.regions, self.derivations, self.tails = streams, regions, derivations, tails
+        self.lists = lists
         loaded = [(r.offset, r.offset + r.size) for r in regions if r.has_bytes]
         derived = [(d.start, d.end) for d in derivations] + tails.pieces
         self._edges = sorted({edge for pair in loaded + derived for edge in pair})
@@ -1035,7 +1134,7 @@ class Filling:
         while (at := start + len(out)) < end:
             derivation = next((d for d in self.derivations if d.start == at), None)
             if derivation is not None:
-                out += derivation.make(bytes(out))
+                out += self.lists[at] if at in self.lists else derivation.make(bytes(out))
                 continue
             if at in self.tails.made:
                 out += self.tails.made[at]

@@ -411,6 +411,8 @@ class Macho:
 
     def read_function_starts(self, table: Table) -> None:
         address, cursor = self.header_address, Cursor(self.image.data, table.offset, table.end)
+        named: list[int] = []
+        self.image.lists.append((address, named))
         while cursor.at < cursor.end:
             at = cursor.at
             try:
@@ -421,6 +423,9 @@ class Macho:
                 return
             self.add_uleb(at, cursor.at - at, address)
             address = address + distance & MASK
+            offset = self.image.named_byte(address)
+            if offset is not None and (not named or offset > named[-1]):
+                named.append(offset)
             self.is_function(address)
 
     def read_data_in_code(self, table: Table) -> None:

@@ -88,6 +88,7 @@ class Building:
         self.starts = bytearray(len(data))
         self.functions: set[int] = set()
         self.words: set[Region] = set()  # code of AArch64 images
+        self.lists: list[tuple[int, list[int]]] = []
         self.budget = 0
         self._addresses: list[int] = []
         self._by_offset: list[Region] = []
@@ -152,6 +153,15 @@ class Building:
             return self._by_offset[at].address + offset - self._offsets[at]
         return B + offset
 
+    def named_byte(self, address: int) -> int | None:
+        """The byte that an address names, in a region or as B + offset."""
+        if B <= address < B + len(self.data):
+            return address - B
+        region = self.region_of(address)
+        if region is None or not region.has_bytes:
+            return None
+        return region.offset + address - region.address
+
     def table_at(self, offset: int, size: int) -> Table:
         address = self.address_of(offset)
         region = self.region_of(address)
@@ -199,10 +209,8 @@ class Building:
 
     def settle(self) -> OldImage:
         words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
-        image, end = (
-            OldImage(self.regions, starts=bytes(self.starts) if 1 in self.starts else b"", of_words=words),
-            0,
-        )
+        starts = bytes(self.starts) if 1 in self.starts else b""
+        image, end = OldImage(self.regions, starts=starts, of_words=words, lists=self.lists), 0
         for ref in sorted(self.added, key=lambda added: added.offset):
             if ref.offset >= end:
                 end = ref.offset + LENGTHS[ref.kind]

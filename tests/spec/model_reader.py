@@ -33,7 +33,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     model = Model(delta[header.size :], header.table)
-    decided = read_decided(model, old, known.regions, header.new_size)
+    decided = read_decided(model, old, known, header.new_size)
     new = Walk(model, known, old, decided, header.new_size).all()
     model.decoder.check_end()
     if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
@@ -73,7 +73,8 @@ class Walk:
         self.stretch(new, range(self.of_image), self.new_size)
         out = new.data
         for derivation in self.decided.derivations:
-            out[derivation.start : derivation.end] = derivation.make(bytes(out))
+            made = self.decided.lists.get(derivation.start)
+            out[derivation.start : derivation.end] = made or derivation.make(bytes(out))
         return bytes(out)
 
     def stretch(self, new: New, numbers: range, end: int) -> None:

@@ -8,6 +8,7 @@ from spec.delta_reader import (
     MASK,
     Block,
     Derivation,
+    OldImage,
     Reader,
     Region,
     Tails,
@@ -15,6 +16,7 @@ from spec.delta_reader import (
     damaged,
     over,
     read_derivations,
+    read_lists,
     read_regions,
     to_front,
     zigzag,
@@ -76,11 +78,12 @@ class Decided:
     derivations: list[Derivation]
     tails: Tails
     blocks: list[Block]
+    lists: dict[int, bytes]
 
 
-def read_decided(model: Model, old: bytes, old_regions: list[Region], new_size: int) -> Decided:
+def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> Decided:
     layout = Layout(model)
-    regions = read_regions(layout, old_regions, new_size)
+    regions = read_regions(layout, image.regions, new_size)
     derivations, listed = read_derivations(layout, new_size)
     tails = Tails()
     if listed:
@@ -100,7 +103,10 @@ def read_decided(model: Model, old: bytes, old_regions: list[Region], new_size: 
             block.new < new_size < new_end or block.old < len(old) < old_end,
             "block over the end of an image",
         )
-    return Decided(regions, derivations, tails, blocks)
+    in_image = [block for block in blocks if block.new < new_size]
+    lists = read_lists(layout, derivations, image, in_image, regions, new_size)
+    model.decoder.look()
+    return Decided(regions, derivations, tails, blocks, lists)
 
 
 def read_blocks(model: Model, count: int, old_size: int, new_size: int) -> list[Block]:

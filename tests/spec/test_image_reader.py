@@ -68,11 +68,13 @@ BUILDS = {
 
 
 def differences(expected: OldImage, got: OldImage) -> list[object]:
-    """Empty when regions, references and starts are the same, in the same order."""
+    """Empty when regions, references, starts and lists are the same, in the same order."""
     if got.regions != expected.regions:
         return [expected.regions, got.regions]
     if got.starts != expected.starts:
         return ["starts"]
+    if got.lists != expected.lists:
+        return [expected.lists, got.lists]
     if got.references == expected.references:
         return []
     missing = set(expected.references) - set(got.references)

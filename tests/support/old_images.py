@@ -19,7 +19,10 @@ _CLASSES = {"data": 0, "code": 1, "nobits": 2}
 def old_image(path: Path) -> OldImage:
     """Regions, references and instruction starts of the image in a file; not which code is AArch64's."""
     dump = subprocess.run(
-        [driver("dump_image"), path, "regions", "refs", "starts"], capture_output=True, check=True, text=True
+        [driver("dump_image"), path, "regions", "refs", "starts", "lists"],
+        capture_output=True,
+        check=True,
+        text=True,
     )
     image, starts = OldImage(), bytearray(path.stat().st_size)
     for line in dump.stdout.splitlines():
@@ -32,6 +35,9 @@ def old_image(path: Path) -> OldImage:
             image.references.append(Reference(offset, rest[1], aux, target, base))
         elif what == "start":
             starts[int(rest[0], 16)] = 1
+        elif what == "list":
+            base, *listed = (int(text, 16) for text in rest)
+            image.lists.append((base, listed))
     return replace(image, starts=bytes(starts) if 1 in starts else b"")
 
 

@@ -53,6 +53,7 @@ ds_status ds_macho_indirect(ds_macho *macho, ds_extent table) {
 /* ULEB128 distances, the first from the Mach header; zero ends. */
 ds_status ds_macho_function_starts(ds_macho *macho, ds_extent table) {
     ds_address function = macho->header;
+    DS_TRY(ds_image_open_list(macho->image, (ds_list){.offset = table.offset, .size = table.size, .base = function}));
     ds_offset at = table.offset, end = table.offset + table.size;
     while (at < end) {
         unsigned bytes;
@@ -61,6 +62,7 @@ ds_status ds_macho_function_starts(ds_macho *macho, ds_extent table) {
             break;
         DS_TRY(ds_macho_uleb(macho, at, bytes, function));
         function += distance;
+        DS_TRY(ds_image_add_listed(macho->image, function));
         ds_macho_function(macho, function);
         at += bytes;
     }

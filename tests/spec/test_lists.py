@@ -1,0 +1,155 @@
+"""Lists of addresses: function starts that move with the blocks (docs/spec/delta-format.md, "Lists")."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Sequence
+
+import pytest
+from spec import delta_reader, image_reader, model_reader
+from support.image_delta import LAYOUT, Block, Delta, number, numbers, plain, signed
+
+from deltaseal import images
+from deltaseal.errors import DeltasealError
+
+TEXT = 0x4000  # where code begins; the header before it
+BASE = 0x1_0000_0000
+
+
+def name(text: str) -> bytes:
+    return text.encode().ljust(16, b"\0")
+
+
+def segment(title: str, offset: int, size: int, section: bytes = b"") -> bytes:
+    front = struct.pack("<II", 0x19, 72 + len(section)) + name(title)
+    front += struct.pack("<QQQQ", BASE + offset, size, offset, size)
+    return front + struct.pack("<IIII", 5, 5, len(section) // 80, 0) + section
+
+
+def ulebs(distances: Sequence[int]) -> bytes:
+    return numbers(*distances)
+
+
+def program(functions: Sequence[bytes], *, listed: Sequence[int] | None = None) -> bytes:
+    """A Mach-O image for AArch64: code, and the list of its function starts (or of ``listed``)."""
+    code = b"".join(functions)
+    starts, at = [], TEXT
+    for function in functions:
+        starts.append(at)
+        at += len(function)
+    starts = list(listed) if listed is not None else starts
+    table = ulebs([after - before for before, after in zip([0, *starts], starts, strict=False)]) + b"\0"
+    table += bytes(-len(table) % 8)
+    end = TEXT + len(code)
+    section = name("__text") + name("__TEXT") + struct.pack("<QQ", BASE + TEXT, len(code))
+    section += struct.pack("<IIIIIIII", TEXT, 2, 0, 0, 0x80000400, 0, 0, 0)
+    commands = segment("__TEXT", 0, end, section) + segment("__LINKEDIT", end, len(table))
+    commands += struct.pack("<IIII", 0x26, 16, end, len(table))
+    header = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x0100000C, 0, 6, 3, len(commands), 0, 0)
+    return (header + commands).ljust(TEXT, b"\0") + code + table
+
+
+def make_functions(seed: int, count: int) -> list[bytes]:
+    """Words of data processing, no two functions alike."""
+    choose = random.Random(seed)
+    return [
+        b"".join(
+            struct.pack("<I", 0x8B000000 | choose.randrange(1 << 21)) for _ in range(choose.randrange(8, 60))
+        )
+        for _ in range(count)
+    ]
+
+
+OLD = make_functions(1, 400)
+RUNS = [OLD[at : at + 4] for at in range(0, 396, 4)]
+random.Random(2).shuffle(RUNS)  # so that much of the list is new
+MIXED = [*make_functions(3, 2), *(function for run in RUNS for function in run), *make_functions(4, 1)]
+
+
+def derivations_of(delta: bytes, old: bytes) -> list[delta_reader.Derivation]:
+    header = delta_reader.read_header(delta)
+    stream = delta_reader.Streams(delta, header)[LAYOUT]
+    layout = delta_reader.LayoutStream(stream)
+    delta_reader.read_regions(layout, image_reader.parse(old).regions, header.new_size)
+    return delta_reader.read_derivations(layout, header.new_size)[0]
+
+
+def test_functions_in_another_order() -> None:
+    old, new = program(OLD), program(MIXED)
+    delta = images.diff_bytes(old, new)
+    assert [d.list_of for d in derivations_of(delta, old)] == [0]
+    assert delta_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+    modelled = images.diff_bytes(old, new, effort="best")
+    assert model_reader.decode(old, modelled, image_reader.parse(old)) == new == apply(old, modelled)
+
+
+def test_starts_that_came_and_went() -> None:
+    """Exceptions in blocks: half of the functions are no longer listed, and some are in their middle."""
+    starts = [start for start, _ in zip(range(TEXT, TEXT + 4000, 36), range(200), strict=False)]
+    old = program(OLD)
+    new = program(MIXED, listed=starts)
+    delta = images.diff_bytes(old, new)
+    assert delta_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+
+
+def test_an_equal_list_is_copied() -> None:
+    old = program(OLD)
+    new = old[:TEXT] + bytes([old[TEXT] ^ 1]) + old[TEXT + 1 :]
+    assert derivations_of(images.diff_bytes(old, new), old) == []
+
+
+def apply(old: bytes, delta: bytes) -> bytes:
+    pieces: list[bytes] = []
+    images.apply(old, delta, lambda piece: pieces.append(bytes(piece)))
+    return b"".join(pieces)
+
+
+SMALL = program(OLD[:3])
+SIZE = len(SMALL) - TEXT - sum(map(len, OLD[:3]))  # of the list
+
+
+def listing(
+    *, list_of: int = 0, size: int = SIZE, base: int = 0, exceptions: Sequence[tuple[int, int]] = ()
+) -> Delta:
+    """Copies SMALL as far as its list, which is computed."""
+    copied = len(SMALL) - SIZE
+    delta = plain(SMALL, copied + size, [Block(0, copied, 0)], layout=b"")
+    old = image_reader.parse(SMALL)
+    stream = signed(0) + number(len(old.regions))
+    stream += number(1) + numbers(size, list_of, size, 1)
+    stream += number(1) + signed(base) + number(len(exceptions))
+    stream += b"".join(numbers(*exception) for exception in exceptions)
+    return delta.but(flags=0, streams={**delta.streams, LAYOUT: stream})
+
+
+def test_a_list_made_by_hand() -> None:
+    delta = bytes(listing())
+    assert delta_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == SMALL == apply(SMALL, delta)
+
+
+@pytest.mark.parametrize("exceptions", [[(0, TEXT)], [(0, TEXT), (0, 3), (0, 0)]])
+def test_exceptions_by_hand(exceptions: list[tuple[int, int]]) -> None:
+    delta = bytes(listing(exceptions=exceptions))
+    new = delta_reader.decode(SMALL, delta, image_reader.parse(SMALL))
+    assert new != SMALL and new == apply(SMALL, delta)
+
+
+REFUSED = {
+    "no such list": listing(list_of=1),
+    "no room": listing(size=2),
+    "no bytes": listing(size=0),
+    "behind the last cell": listing(exceptions=[(2, 0)]),
+    "outside its cell": listing(exceptions=[(0, len(SMALL))]),
+    "outside its cell, after one inside": listing(exceptions=[(0, 8), (0, len(SMALL) - 9)]),
+    "a base that no number holds": listing(base=1 << 62),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused(what: str) -> None:
+    delta = bytes(REFUSED[what])
+    with pytest.raises(delta_reader.Refused, match="E_DELTA"):
+        delta_reader.decode(SMALL, delta, image_reader.parse(SMALL))
+    with pytest.raises(DeltasealError, match="the delta is damaged"):
+        apply(SMALL, delta)
