@@ -17,7 +17,17 @@ from pathlib import Path
 
 from deltaseal.errors import NetworkError
 
-__all__ = ["RELEASED", "Edge", "HookResult", "Mapping", "Process", "processes_from", "system_edge"]
+__all__ = [
+    "RELEASED",
+    "Edge",
+    "HookResult",
+    "Mapping",
+    "Process",
+    "available_cores",
+    "available_memory",
+    "processes_from",
+    "system_edge",
+]
 
 # 2026-01-01T00:00:00Z, seconds since 1970: nothing this program accepts can have been checked before it
 # was released, so no clock is believed that says less (product rule R9). A constant of the release, not
@@ -117,6 +127,19 @@ def system_edge() -> Edge:
         tell_hook=_run_hook,
         post=_post,
     )
+
+
+def available_cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def available_memory() -> int:
+    """Bytes that programs of this machine, or of this control group, can still have."""
+    told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+    free = int(told["MemAvailable"].split()[0]) << 10
+    most, used = (_first_line(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    return min(free, int(most) - int(used)) if most.isdigit() and used.isdigit() else free
 
 
 def processes_from(proc: Path) -> Iterator[Process]:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
     "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
     "fleet": ("deltaseal.cli.fleet:fleet", "Many devices: their reports, and who is still exposed."),
+    "matrix": ("deltaseal.cli.matrix:matrix", "Make all deltas for many bases, models and components."),
     "torture": (
         "deltaseal.cli.torture:torture",
         "Prove that no cut, fault or hostile byte leaves a wrong image.",

@@ -11,7 +11,7 @@ from deltaseal._lazy import homes_in, names_from
 if TYPE_CHECKING:
     from deltaseal.trees.applier import apply
     from deltaseal.trees.container import MAGIC
-    from deltaseal.trees.creator import diff
+    from deltaseal.trees.creator import ImagePair, diff, image_pairs
     from deltaseal.trees.info import Change, GroupInfo, TreeDeltaInfo, inspect
     from deltaseal.trees.limits import Limits, Progress
     from deltaseal.trees.listing import Entry, Listing
@@ -24,6 +24,7 @@ __all__ = [
     "Change",
     "Entry",
     "GroupInfo",
+    "ImagePair",
     "Limits",
     "Links",
     "Listing",
@@ -32,6 +33,7 @@ __all__ = [
     "TreeDeltaInfo",
     "apply",
     "diff",
+    "image_pairs",
     "inspect",
     "scan",
     "show",
@@ -44,7 +46,7 @@ __getattr__ = names_from(
         {
             "applier": ("apply",),
             "container": ("MAGIC",),
-            "creator": ("diff",),
+            "creator": ("ImagePair", "diff", "image_pairs"),
             "info": ("Change", "GroupInfo", "TreeDeltaInfo", "inspect"),
             "limits": ("Limits", "Progress"),
             "listing": ("Entry", "Listing"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deltaseal import images
@@ -12,7 +12,7 @@ from deltaseal.errors import UsageError
 from deltaseal.storage import BytesSource, RealDisk
 from deltaseal.trees.applier import judged_tree
 from deltaseal.trees.container import dump, load
-from deltaseal.trees.grouping import make_groups
+from deltaseal.trees.grouping import IMAGE_MAGICS, SMALL, KnownImages, make_groups
 from deltaseal.trees.limits import Limits, Progress
 from deltaseal.trees.listing import Entry, Listing
 from deltaseal.trees.pairing import Need, pair
@@ -22,7 +22,15 @@ from deltaseal.trees.rules import Names
 from deltaseal.trees.scanned import ScannedTree
 from deltaseal.trees.scanner import scan
 
-__all__ = ["diff"]
+__all__ = ["ImagePair", "diff", "image_pairs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """An old and a new file whose image delta is made by itself."""
+
+    old: Entry
+    new: Entry
 
 
 def diff(
@@ -35,6 +43,7 @@ def diff(
     threads: int = 1,
     max_memory: int | None = None,
     whole: bool = False,
+    known_images: KnownImages | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Return the tree delta from ``old_dir`` to ``new_dir``.
@@ -42,7 +51,8 @@ def diff(
     ``exclude`` and ``names`` are what the base says: paths left out of both
     trees, and whether case tells names apart. ``whole`` codes every new
     content by itself, so that no old content is needed but that of entries
-    which have it unchanged. Equal inputs give equal bytes, for any
+    which have it unchanged. ``known_images`` gives image deltas that were made
+    before (of ``image_pairs``, say). Equal inputs give equal bytes, for any
     ``threads``. ``max_memory`` is in bytes, for the work on one image; a file
     for which it is not enough is coded otherwise. ``progress`` is called with
     the bytes hashed and 0 while the trees are scanned, then with bytes of the new contents.
@@ -53,6 +63,67 @@ def diff(
     """
     if effort not in images.EFFORTS:
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(images.EFFORTS))
+    with _both(old_dir, new_dir, exclude, names, progress) as (old_tree, new_tree):
+        old, new = old_tree.listing, new_tree.listing
+        needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
+        told = _Told(progress, sum(need.entry.size for need in needs))
+        made = make_groups(
+            [Need(need.entry, None) for need in needs] if whole else needs,
+            read_old=lambda number: old_tree.content([number]),
+            read_new=lambda need: new_tree.entry_content(need.entry),
+            effort=effort,
+            threads=threads,
+            max_memory=max_memory,
+            advance=told.advance,
+            under_way=told.under_way,
+            known_images=known_images,
+        )
+    plan = Plan(
+        tuple(_edits(old, new, [need.entry for need in needs])),
+        tuple(Group(group.coding, group.old, group.new, len(group.payload)) for group in made),
+    )
+    delta = dump(old.digest, new.digest, plan, [group.payload for group in made])
+    _prove(delta, old, new, names)
+    return delta
+
+
+def image_pairs(
+    old_dir: Path,
+    new_dir: Path,
+    *,
+    exclude: Collection[str | bytes] = (),
+    names: Names = "sensitive",
+    progress: Progress | None = None,
+) -> list[ImagePair]:
+    """Return the pairs of files whose image deltas ``diff`` makes by themselves, in path order of the new.
+
+    With their deltas at hand (``known_images``) little is left for ``diff`` to do. Raises as ``diff``.
+    """
+    with _both(old_dir, new_dir, exclude, names, progress) as (old_tree, new_tree):
+        needs = pair(
+            old_tree.listing,
+            new_tree.listing,
+            read_old=old_tree.entry_content,
+            read_new=new_tree.entry_content,
+        )
+        entries = old_tree.listing.entries
+        found = [ImagePair(entries[need.old], need.entry) for need in needs if need.old is not None]
+        return [one for one in found if one.old.size and _goes_alone(one.new, new_tree)]
+
+
+def _goes_alone(entry: Entry, tree: ScannedTree) -> bool:
+    return entry.size > SMALL or tree.entry_content(entry).startswith(IMAGE_MAGICS)
+
+
+@contextmanager
+def _both(
+    old_dir: Path,
+    new_dir: Path,
+    exclude: Collection[str | bytes],
+    names: Names,
+    progress: Progress | None,
+) -> Iterator[tuple[ScannedTree, ScannedTree]]:
+    """Both trees, scanned."""
     disk = RealDisk()
     with disk.open_root(old_dir) as old_top, disk.open_root(new_dir) as new_top:
         old = scan(disk, old_top, exclude=exclude, names=names, progress=progress)
@@ -61,25 +132,7 @@ def diff(
             closing(ScannedTree(disk, old_top, old)) as old_tree,
             closing(ScannedTree(disk, new_top, new)) as new_tree,
         ):
-            needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
-            told = _Told(progress, sum(need.entry.size for need in needs))
-            made = make_groups(
-                [Need(need.entry, None) for need in needs] if whole else needs,
-                read_old=lambda number: old_tree.content([number]),
-                read_new=lambda need: new_tree.entry_content(need.entry),
-                effort=effort,
-                threads=threads,
-                max_memory=max_memory,
-                advance=told.advance,
-                under_way=told.under_way,
-            )
-    plan = Plan(
-        tuple(_edits(old, new, [need.entry for need in needs])),
-        tuple(Group(group.coding, group.old, group.new, len(group.payload)) for group in made),
-    )
-    delta = dump(old.digest, new.digest, plan, [group.payload for group in made])
-    _prove(delta, old, new, names)
-    return delta
+            yield old_tree, new_tree
 
 
 class _Told:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from deltaseal import images
 from deltaseal.errors import LimitError
@@ -17,9 +18,13 @@ from deltaseal.trees.frames import MAX_PREFIX, compress, decompress
 from deltaseal.trees.pairing import Need
 from deltaseal.trees.plan import Coding
 
-__all__ = ["Made", "make_groups"]
+__all__ = ["IMAGE_MAGICS", "SMALL", "KnownImages", "Made", "make_groups"]
 
-_SMALL = 1 << 18  # bytes of a file that may share a group
+KnownImages = Callable[[bytes, bytes], bytes | None]
+"""Called with the SHA-256 of an old and a new content: their image delta without digests, as
+``images.diff_bytes`` makes it with the same effort (empty: there can be none), or ``None``: make it."""
+
+SMALL = 1 << 18  # bytes of a file that may share a group
 _SHARED = 1 << 23  # bytes of a shared group, old and new together
 _OVERHEAD = 6  # bytes that one more group costs in the plan, about
 
@@ -27,7 +32,7 @@ _OVERHEAD = 6  # bytes that one more group costs in the plan, about
 _CLEARLY_SMALLER = 8
 _PREFIX_ALWAYS = 1 << 20  # bytes of new content for which a frame after the old bytes is always tried
 
-_IMAGE_MAGICS = (
+IMAGE_MAGICS = (
     b"\x7fELF",
     *(
         bytes.fromhex(magic) for magic in ("cffaedfe", "cefaedfe", "cafebabe", "cafebabf")
@@ -58,6 +63,7 @@ class _Maker:
     max_memory: int | None
     advance: Callable[[int], None]
     under_way: Callable[[int], None]
+    known_images: KnownImages | None
 
 
 def _untold(size: int) -> None:
@@ -74,18 +80,20 @@ def make_groups(
     max_memory: int | None,
     advance: Callable[[int], None],
     under_way: Callable[[int], None],
+    known_images: KnownImages | None = None,
 ) -> list[Made]:
     """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared.
 
     ``advance`` gets the bytes of each group that is made, ``under_way`` those done so far of a large one:
     what either raises stops the work.
+    ``known_images`` gives image deltas that were made, and proved, before.
     """
-    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance, under_way)
+    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance, under_way, known_images)
     contents: dict[int, bytes] = {}
     groups: list[Made] = []
     for place, need in enumerate(needs):
         content = read_new(need)
-        if len(content) <= _SMALL and not content.startswith(_IMAGE_MAGICS):
+        if len(content) <= SMALL and not content.startswith(IMAGE_MAGICS):
             contents[place] = content
         else:
             groups.append(_group(maker, (place,), {place: content}))
@@ -153,6 +161,10 @@ def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
     """Return an image delta; empty where there can be none, as over the engine's limits or the memory."""
     if not old or not new:
         return b""
+    if maker.known_images is not None:
+        known = maker.known_images(sha256(old).digest(), sha256(new).digest())
+        if known is not None:
+            return known
 
     def progress(step: int) -> bool:
         maker.under_way(len(new) * step // _STEPS)

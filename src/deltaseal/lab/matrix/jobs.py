@@ -1,0 +1,209 @@
+"""Jobs: what is computed, under which key, with how much memory, and the function that does it.
+
+A task is what one process, or one worker of a cluster, does in one go: a job, or the jobs of one
+old image. Tasks hold plain values only, so that they can be sent anywhere; results go to the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from deltaseal import images, trees
+from deltaseal._version import __version__
+from deltaseal.errors import DigestError, LimitError, UsageError
+from deltaseal.lab.matrix.cache import Cache
+from deltaseal.storage import BytesSource, FileSource
+
+__all__ = ["ImageJob", "Job", "Task", "Toolchain", "TreeJob", "key_of", "run_task", "toolchain"]
+
+MIB = 1 << 20
+_IMAGE_BESIDE, _IMAGE_FACTOR = 64 * MIB, 16
+_TREE_BESIDE = 256 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """What, beside the contents, decides the bytes of a result."""
+
+    deltaseal: str
+    zstd: str
+    revisions: tuple[int, int]  # of image and tree deltas
+
+
+@cache
+def toolchain() -> Toolchain:
+    """That of this process."""
+    from deltaseal.images.frames import ZSTD_VERSION
+    from deltaseal.trees.container import REVISION
+
+    revision = images.inspect(images.diff_bytes(b"old", b"new")).header.revision
+    return Toolchain(__version__, ".".join(map(str, ZSTD_VERSION)), (revision, REVISION))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """The image delta between two files, which lie anywhere; digests hexadecimal, sizes bytes."""
+
+    old: str
+    new: str
+    old_path: Path
+    new_path: Path
+    old_size: int
+    new_size: int
+    effort: str
+
+    kind = "image"
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it may take."""
+        sizes = (self.old_size, self.new_size)
+        return _IMAGE_BESIDE + sum(sizes) + _IMAGE_FACTOR * max(sizes)
+
+    @property
+    def weight(self) -> int:
+        """How long it takes, in a measure of its own: about the time for a byte of image."""
+        return self.old_size + self.new_size
+
+    def make(self, cache: Cache, threads: int) -> bytes:
+        """The image delta; empty where there can be none."""
+        old, new = _read(self.old_path, self.old), _read(self.new_path, self.new)
+        try:
+            return images.diff_bytes(old, new, effort=self.effort, threads=threads, digests=False)
+        except LimitError:
+            return b""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeJob:
+    """A tree delta between two directories. ``images`` are the keys of those that it needs, by contents."""
+
+    old: str  # tree digests
+    new: str
+    old_dir: Path
+    new_dir: Path
+    kind: Literal["delta", "whole"]
+    new_bytes: int
+    largest: int  # bytes of the largest old and the largest new file together
+    names: trees.Names
+    exclude: tuple[str, ...]
+    effort: str
+    images: tuple[tuple[str, str, str], ...] = ()  # old, new, key
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it may take."""
+        return _TREE_BESIDE + 2 * self.new_bytes + 4 * self.largest
+
+    @property
+    def weight(self) -> int:
+        """As of an image job: compressing whole files is slow, putting image deltas together is quick."""
+        return self.new_bytes if self.kind == "whole" else self.new_bytes // 4
+
+    def make(self, cache: Cache, threads: int) -> bytes:
+        """The tree delta, of images that were made before."""
+        keys = {(old, new): key for old, new, key in self.images}
+
+        def known(old: bytes, new: bytes) -> bytes | None:
+            key = keys.get((old.hex(), new.hex()))
+            return cache.get(key) if key else None
+
+        made = trees.diff(
+            self.old_dir,
+            self.new_dir,
+            exclude=self.exclude,
+            names=self.names,
+            effort=self.effort,
+            threads=threads,
+            whole=self.kind == "whole",
+            known_images=known,
+        )
+        _check_unchanged(self, made)
+        return made
+
+
+Job = ImageJob | TreeJob
+
+
+def key_of(job: Job, tools: Toolchain) -> str:
+    """The key of a job (docs/spec/matrix.md, section 2)."""
+    values = {
+        "deltaseal": tools.deltaseal,
+        "effort": job.effort,
+        "format": 1,
+        "kind": job.kind,
+        "new": job.new,
+        "old": job.old,
+        "revisions": tools.revisions,
+        "zstd": tools.zstd,
+    }
+    return _sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Jobs that are done in one go, one after the other. ``needs``: keys that the cache must have before."""
+
+    name: str  # for people
+    jobs: tuple[tuple[str, Job], ...]  # with their keys
+    needs: frozenset[str]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it may take: its jobs run one after the other."""
+        return max(job.memory for _, job in self.jobs)
+
+    @property
+    def weight(self) -> int:
+        """How long it takes, in the measure of jobs."""
+        return sum(job.weight for _, job in self.jobs)
+
+
+def run_task(task: Task, folder: Path, tools: Toolchain, threads: int) -> None:
+    """Do the jobs of a task that the cache has not got, and put their results there.
+
+    Raises ``UsageError`` if this process would make other bytes than the one that planned.
+    """
+    if toolchain() != tools:
+        raise UsageError(
+            f"this worker has {toolchain()}, the run was planned with {tools}",
+            hint="install the same deltaseal, and so the same zstandard, on all machines",
+        )
+    cache = Cache(folder)
+    for key, job in task.jobs:
+        if not cache.has(key):
+            cache.put(key, job.make(cache, threads))
+
+
+def _read(path: Path, digest: str) -> bytes:
+    with FileSource(path) as source:
+        data = source.read_at(0, source.size())
+    if _sha256(data) != digest:
+        raise _changed(path, digest, _sha256(data))
+    return data
+
+
+def _check_unchanged(job: TreeJob, made: bytes) -> None:
+    info = trees.inspect(BytesSource(made))
+    sides = ((job.old_dir, job.old, info.old_digest), (job.new_dir, job.new, info.new_digest))
+    for directory, expected, found in sides:
+        if found.hex() != expected:
+            raise _changed(directory, expected, found.hex())
+
+
+def _changed(path: Path, expected: str, found: str) -> DigestError:
+    return DigestError(
+        f"{str(path)!r} was changed while the matrix was built",
+        hint="build again, from directories that nobody writes to",
+        expected=expected,
+        found=found,
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
