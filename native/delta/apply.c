@@ -1,6 +1,7 @@
 /* Applying: container under limits, old image checked and parsed, walk, result checked. */
 #include "base/sha256.h"
 #include "delta/container.h"
+#include "delta/trace.h"
 #include "delta/walk.h"
 
 typedef struct checked_sink {
@@ -18,49 +19,53 @@ static bool pass_on(void *context, const uint8_t *data, size_t size) {
 }
 
 static ds_status apply_streams(const ds_image *old_image, const ds_delta_info *info, const ds_frames *frames,
-                               ds_sink sink, void *context, ds_arena *arena) {
-    ds_coder coder = {0};
+                               ds_trace *trace, ds_sink sink, void *context, ds_arena *arena) {
+    ds_coder coder = {.trace = trace};
     ds_status status = ds_stream_reader_open(&coder.reader, frames, arena);
+    if (status == DS_OK && trace != NULL)
+        status = ds_trace_streams(trace, coder.reader, frames);
     if (status == DS_OK)
         status = ds_walk_read(old_image, info->new_size, info->has_context, &coder, NULL, sink, context, arena);
     ds_stream_reader_close(coder.reader);
     return status;
 }
 
-static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_sink sink,
-                                void *context, ds_arena *arena) {
-    ds_coder coder = {0};
+static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_trace *trace,
+                                ds_sink sink, void *context, ds_arena *arena) {
+    ds_coder coder = {.trace = trace};
     ds_targets targets;
     /* Ranking takes memory that the model may have afterwards. */
     DS_TRY(ds_targets_rank(&targets, old_image, arena));
     DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, arena));
+    if (trace != NULL)
+        DS_TRY(ds_trace_model(trace, coder.model));
     DS_TRY(ds_walk_read(old_image, info->new_size, false, &coder, &targets, sink, context, arena));
     return ds_model_at_end(coder.model) ? DS_OK : DS_E_DELTA;
 }
 
-static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_sink sink,
-                       void *context, ds_arena *arena) {
+static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_trace *trace,
+                       ds_sink sink, void *context, ds_arena *arena) {
     ds_image old_image = {.file = old_file, .arena = arena};
     if (!info->plain)
         DS_TRY(ds_image_parse(old_file, arena, &old_image));
-    return info->modelled ? apply_modelled(&old_image, info, frames->body, sink, context, arena)
-                          : apply_streams(&old_image, info, frames, sink, context, arena);
+    return info->modelled ? apply_modelled(&old_image, info, frames->body, trace, sink, context, arena)
+                          : apply_streams(&old_image, info, frames, trace, sink, context, arena);
 }
 
-ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
-                   const ds_limits *limits, ds_sink sink, void *context) {
+ds_status ds_apply_traced(ds_span old_file, ds_span delta, const ds_limits *limits, ds_trace *trace, ds_sink sink,
+                          void *context) {
     ds_delta_info info;
     ds_frames frames;
     uint8_t digest[DS_DIGEST_SIZE];
     if (limits == NULL || sink == NULL)
         return DS_E_ARGUMENT;
-    DS_TRY(ds_container_read((ds_span){delta, delta_size}, &info, &frames));
+    DS_TRY(ds_container_read(delta, &info, &frames));
     if (info.new_size > limits->output_bytes)
         return DS_E_LIMIT;
-    if (info.old_size != old_size)
+    if (info.old_size != old_file.size)
         return DS_E_OLD;
     if (info.has_digests) {
-        ds_sha256(old_data, old_size, digest);
+        ds_sha256(old_file.data, old_file.size, digest);
         if (memcmp(digest, info.old_digest, sizeof digest) != 0)
             return DS_E_OLD;
     }
@@ -69,10 +74,15 @@ ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *de
         return DS_E_MEMORY;
     checked_sink checked = {.sink = sink, .context = context, .hashing = info.has_digests};
     ds_sha256_open(&checked.hash);
-    ds_status status = apply((ds_span){old_data, old_size}, &info, &frames, pass_on, &checked, arena);
+    ds_status status = apply(old_file, &info, &frames, trace, pass_on, &checked, arena);
     ds_arena_close(arena);
     if (status != DS_OK || !info.has_digests)
         return status;
     ds_sha256_close(&checked.hash, digest);
     return memcmp(digest, info.new_digest, sizeof digest) == 0 ? DS_OK : DS_E_DIGEST;
+}
+
+ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
+                   const ds_limits *limits, ds_sink sink, void *context) {
+    return ds_apply_traced((ds_span){old_data, old_size}, (ds_span){delta, delta_size}, limits, NULL, sink, context);
 }

@@ -135,6 +135,7 @@ ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t siz
         bool as_expected =
             ds_align_expect_word(&w->alignment, &expected) && without_address(expected) == without_address(word);
         ds_align_take_word(&w->alignment, word, as_expected);
+        ds_coder_note(w->coder, at + i);
         enter_word(w, word);
     }
     return ds_model_check(w->coder->model);
@@ -195,6 +196,7 @@ void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, 
         any |= differs;
         if (differs)
             ds_store32(bytes + i, code_changed(w, &n, old, word));
+        ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + i);
         n.before = ds_load32(bytes + i);
     }
 }

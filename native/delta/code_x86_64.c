@@ -138,10 +138,12 @@ ds_status ds_code_x86_64(ds_walk *w, uint64_t block, ds_offset at, uint64_t size
         if (at_field(&r, size - i)) {
             DS_TRY(code_field(w, block, at + i, &r, bytes + i, new_bytes != NULL ? new_bytes + i : NULL));
             take_field(&r);
+            ds_coder_note(w->coder, at + i);
             i += FIELD_SIZE;
         } else {
             code_byte(w, &r, bytes + i, new_bytes != NULL ? new_bytes + i : NULL);
             take_byte(&r);
+            ds_coder_note(w->coder, at + i);
             i++;
         }
     }
@@ -326,6 +328,7 @@ void ds_recode_x86_64(ds_walk *w, const ds_block *block, ds_offset old_offset, u
             enter(w->old_image, old_offset + i, &s.site);
         any |= recode_byte(w, &s, old_offset + i, bytes + i, new_bytes != NULL ? new_bytes + i : NULL,
                            !any && i + 1 == size);
+        ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + i);
         s.site.at++;
     }
 }

@@ -6,12 +6,14 @@
 
 #include "codec/streams.h"
 #include "delta/decisions.h"
+#include "delta/trace.h"
 
 typedef struct ds_coder {
     bool writing;
     ds_stream_writer *writer; /* one of the three is set */
     ds_stream_reader *reader;
     ds_model *model;
+    ds_trace *trace;                 /* looks on while reading, or NULL */
     uint64_t until[DS_STREAM_COUNT]; /* reading streams of gaps: clean items before the next event */
 } ds_coder;
 
@@ -37,6 +39,12 @@ ds_status ds_code_run(ds_coder *coder, ds_stream stream, uint64_t limit, uint64_
 /* Reading streams of gaps: the first gap; at the end, whether no event is left. */
 ds_status ds_coder_begin(ds_coder *coder);
 ds_status ds_coder_end(ds_coder *coder);
+
+/* What was decided since the last such call was decided on the new byte `at`. */
+static inline void ds_coder_note(const ds_coder *coder, ds_offset at) {
+    if (coder->trace != NULL)
+        ds_trace_take(coder->trace, at);
+}
 
 static inline unsigned ds_code_symbol(ds_coder *coder, const ds_contexts *contexts, unsigned bits, unsigned value) {
     return ds_model_symbol(coder->model, contexts->row, contexts->select, contexts->hash, bits, value);

@@ -346,6 +346,8 @@ static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_siz
     if (!ds_within(block->old_offset, block->length, old_size))
         return DS_E_DELTA;
     settle_place(p, block);
+    if (c->trace != NULL)
+        ds_trace_take_block(c->trace, block, gap);
     return DS_OK;
 }
 
@@ -357,6 +359,7 @@ ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_a
     history h = {0};
     uint64_t count = blocks->list.count;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_BLOCK_COUNT, &count));
+    ds_coder_note(c, DS_TRACE_NOWHERE);
     if (count > new_size)
         return DS_E_DELTA;
     if (!c->writing)

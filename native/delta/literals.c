@@ -15,6 +15,7 @@ static void code_data(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, c
                                          ds_mix(column, next[-8]), ds_mix(ds_mix(2, expected), next[-1])}};
         bytes[i] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_bytes != NULL ? new_bytes[i] : 0);
         ds_align_take(&w->alignment, next + 1);
+        ds_coder_note(w->coder, at + i);
     }
 }
 
@@ -36,8 +37,12 @@ static ds_status literal_run(ds_walk *w, uint64_t block, const ds_region *region
     if (c->model != NULL)
         return model_run(w, block, region, at, size, bytes, new_bytes);
     ds_stream stream = region != NULL ? DS_STREAM_CODE : DS_STREAM_DATA;
-    return c->writing ? ds_write_bytes(c->writer, stream, new_bytes, size)
-                      : ds_read_bytes(c->reader, stream, bytes, size);
+    if (c->writing)
+        return ds_write_bytes(c->writer, stream, new_bytes, size);
+    DS_TRY(ds_read_bytes(c->reader, stream, bytes, size));
+    if (c->trace != NULL)
+        ds_trace_take_literals(c->trace, at, size);
+    return DS_OK;
 }
 
 static void enter_gap(ds_walk *w, uint64_t block) {

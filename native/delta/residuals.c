@@ -13,7 +13,8 @@ static uint64_t equal_run(const uint8_t *a, const uint8_t *b, uint64_t limit) {
     return run;
 }
 
-static ds_status stream_residuals(ds_coder *c, uint8_t *bytes, const uint8_t *new_bytes, uint64_t size) {
+static ds_status stream_residuals(ds_coder *c, ds_offset new_offset, uint8_t *bytes, const uint8_t *new_bytes,
+                                  uint64_t size) {
     uint64_t at = 0;
     while (at < size) {
         uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) : 0;
@@ -26,6 +27,7 @@ static ds_status stream_residuals(ds_coder *c, uint8_t *bytes, const uint8_t *ne
                           : ds_read_bytes(c->reader, DS_STREAM_RESIDUALS, &residual, 1));
         if (new_bytes == NULL)
             bytes[at] = (uint8_t)(bytes[at] + residual);
+        ds_coder_note(c, new_offset + at);
         at++;
     }
     return DS_OK;
@@ -63,7 +65,9 @@ static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset ol
         uint64_t unit = size - at < UNIT ? size - at : UNIT;
         const uint8_t *new_unit = new_bytes != NULL ? new_bytes + at : NULL;
         bool differs = new_unit != NULL && memcmp(bytes + at, new_unit, unit) != 0;
-        if (!code_unit_flag(w, block, old_offset + at, unit, differs))
+        differs = code_unit_flag(w, block, old_offset + at, unit, differs);
+        ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + at);
+        if (!differs)
             continue;
         (is_words(w, old_offset + at, block, unit) ? ds_recode_aarch64 : ds_recode_x86_64)(w, block, old_offset + at,
                                                                                            bytes + at, new_unit, unit);
@@ -74,5 +78,6 @@ static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset ol
 ds_status ds_walk_residuals(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                             const uint8_t *new_bytes, uint64_t size) {
     return w->coder->model != NULL ? model_residuals(w, block, old_offset, bytes, new_bytes, size)
-                                   : stream_residuals(w->coder, bytes, new_bytes, size);
+                                   : stream_residuals(w->coder, block->new_offset + (old_offset - block->old_offset),
+                                                      bytes, new_bytes, size);
 }

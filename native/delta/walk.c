@@ -75,9 +75,11 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
         memcpy(bytes, ds_image_bytes(w->old_image, at), stop - at);
         for (; next < last; next++)
             if (ref_end(&refs[next]) <= end) {
-                uint64_t in_chunk = refs[next].offset - at;
+                uint64_t in_chunk = refs[next].offset - at, in_block = refs[next].offset - block->old_offset;
                 DS_TRY(ds_walk_reference(w, &refs[next], number, bytes + in_chunk,
                                          new_bytes != NULL ? new_bytes + in_chunk : NULL));
+                if (w->coder->trace != NULL)
+                    ds_trace_take_reference(w->coder->trace, block->new_offset + in_block);
             }
         DS_TRY(ds_walk_residuals(w, block, at, bytes, new_bytes, stop - at));
         at = stop;
@@ -271,6 +273,8 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     if (has_context) {
         DS_TRY(collect_context(&w, new_size, &prefix));
         DS_TRY(ds_stream_set_prefix(coder->reader, DS_STREAM_CODE, (ds_span){prefix.items, prefix.count}));
+        if (coder->trace != NULL)
+            DS_TRY(ds_trace_prefix(coder->trace, (ds_span){prefix.items, prefix.count}));
     }
     DS_TRY(ds_coder_begin(coder));
     DS_TRY(walk(&w, new_size));

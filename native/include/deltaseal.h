@@ -5,6 +5,7 @@
  *   apply    ds_apply()                     old image + delta -> new image, forward, through a callback
  *   inspect  ds_inspect()                   what a delta says of itself
  *   create   ds_create(), ds_stream_at()    typed raw streams; the caller compresses them with zstd
+ *   explain  ds_explain()                   what each new byte costs in a delta
  *
  * Bytes in, bytes out: no file names, no globals, no locale, no clock. All functions may be
  * called from several threads at once on different objects. Sizes are bytes. Spans given in
@@ -129,6 +130,29 @@ const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsig
 /* What each kind of the model's decisions cost, in 1/4096 bit; *name is NULL behind the last one. */
 uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name);
 uint64_t ds_create_peak_memory(const ds_creation *creation);
+
+/* ---- Explain -------------------------------------------------------------------------- */
+
+typedef struct ds_explanation ds_explanation; /* opaque; owns what it found */
+
+/* Which new bytes a delta is spent on. Applies it once more and looks on; the caller has applied it before, and so
+ * knows that it is whole. The new image is cut at `bounds` (ascending, from 0; they must stay): each piece reaches to
+ * the next bound, the last one has no end; bytes of compressed streams lie behind the new image. Errors: as ds_apply's.
+ */
+ds_status ds_explain(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
+                     const ds_limits *limits, const uint64_t *bounds, uint64_t bound_count, ds_explanation **out);
+void ds_explain_free(ds_explanation *explanation); /* accepts NULL */
+
+/* A kind of decision: a stream of the delta, or a row of the model; NULL behind the last. */
+const char *ds_explained_kind(const ds_explanation *explanation, unsigned kind);
+/* Costs in 1/4096 bit: those of every kind for the first piece, then for the next; last those of no place. */
+const uint64_t *ds_explained_costs(const ds_explanation *explanation);
+/* The blocks that were copied: new offset, old offset, length, each three numbers. */
+const uint64_t *ds_explained_blocks(const ds_explanation *explanation, uint64_t *count);
+
+/* The same for plain bytes that were compressed behind a prefix: adds to one cost for each piece. */
+ds_status ds_explain_bytes(const uint8_t *data, uint64_t size, const uint8_t *prefix, uint64_t prefix_size,
+                           uint64_t memory_bytes, const uint64_t *bounds, uint64_t bound_count, uint64_t *costs);
 
 /* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */
 void ds_sha256(const uint8_t *data, uint64_t size, uint8_t digest[DS_DIGEST_SIZE]);

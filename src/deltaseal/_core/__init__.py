@@ -19,6 +19,7 @@ from deltaseal._core.binding import (
     read_header,
     write_header,
 )
+from deltaseal._core.explaining import Explained, explain, explain_bytes
 
 __all__ = [
     "CONTEXT_STREAM",
@@ -27,11 +28,14 @@ __all__ = [
     "CoreError",
     "Creation",
     "DeltaHeader",
+    "Explained",
     "Modelled",
     "Status",
     "applier_path",
     "apply",
     "create",
+    "explain",
+    "explain_bytes",
     "read_header",
     "write_header",
 ]

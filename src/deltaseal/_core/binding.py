@@ -42,7 +42,8 @@ class CoreError(Exception):
         self.status = status
 
 
-def _check(status: int) -> None:
+def check_status(status: int) -> None:
+    """Raises CoreError for anything but ``DS_OK``."""
     if status != lib.DS_OK:
         raise CoreError(Status(status))
 
@@ -166,7 +167,7 @@ def create(
     status = lib.ds_create(old_data, len(old), new_data, len(new), options, out)
     if call is not None:
         call.raise_error()
-    _check(status)
+    check_status(status)
     return Creation(out[0])
 
 
@@ -192,7 +193,7 @@ def apply(
     old_data, delta_data = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", delta)
     status = lib.ds_apply(old_data, len(old), delta_data, len(delta), limits, lib.ds_python_sink, handle)
     call.raise_error()
-    _check(status)
+    check_status(status)
 
 
 def applier_path() -> Path:
@@ -251,7 +252,7 @@ def write_header(header: DeltaHeader) -> bytes:
 def read_header(delta: Buffer) -> DeltaHeader:
     """The header of a whole delta. Raises CoreError: DELTA where it is not one."""
     info = ffi.new("ds_delta_info *")
-    _check(lib.ds_inspect(ffi.from_buffer("uint8_t[]", delta), len(delta), info))
+    check_status(lib.ds_inspect(ffi.from_buffer("uint8_t[]", delta), len(delta), info))
     streams, frames = range(0 if info.modelled else STREAM_COUNT), range(info.frame_count)
     return DeltaHeader(
         zstd_version=tuple(info.zstd_version),

@@ -20,6 +20,7 @@ _COMMANDS = {
     "manifest": ("deltaseal.cli.manifest:manifest", "Make bases, device manifests and catalogues."),
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
     "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
+    "explain": ("deltaseal.cli.explain:explain", "Say what every byte of a delta is spent on."),
     "fleet": ("deltaseal.cli.fleet:fleet", "Many devices: their reports, and who is still exposed."),
     "matrix": ("deltaseal.cli.matrix:matrix", "Make all deltas for many bases, models and components."),
     "torture": (

@@ -11,20 +11,26 @@ from deltaseal._lazy import homes_in, names_from
 if TYPE_CHECKING:
     from deltaseal.images.applier import AppliedImage, apply
     from deltaseal.images.creator import EFFORTS, diff, diff_bytes
+    from deltaseal.images.explainer import NOWHERE, ImageAccount, account, price, split
     from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
     from deltaseal.images.limits import Limits
 
 __all__ = [
     "EFFORTS",
+    "NOWHERE",
     "AppliedImage",
+    "ImageAccount",
     "ImageDeltaInfo",
     "Limits",
     "StreamInfo",
+    "account",
     "apply",
     "diff",
     "diff_bytes",
     "inspect",
     "is_image_delta",
+    "price",
+    "split",
 ]
 
 __getattr__ = names_from(
@@ -34,6 +40,7 @@ __getattr__ = names_from(
         {
             "applier": ("AppliedImage", "apply"),
             "creator": ("EFFORTS", "diff", "diff_bytes"),
+            "explainer": ("NOWHERE", "ImageAccount", "account", "price", "split"),
             "inspector": ("ImageDeltaInfo", "StreamInfo", "inspect", "is_image_delta"),
             "limits": ("Limits",),
         },

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deltaseal.trees.limits import Limits, Progress
     from deltaseal.trees.listing import Entry, Listing
     from deltaseal.trees.paths import show
+    from deltaseal.trees.payloads import Payload, TreePayloads, payloads
     from deltaseal.trees.rules import Links, Names
     from deltaseal.trees.scanner import scan
 
@@ -29,12 +30,15 @@ __all__ = [
     "Links",
     "Listing",
     "Names",
+    "Payload",
     "Progress",
     "TreeDeltaInfo",
+    "TreePayloads",
     "apply",
     "diff",
     "image_pairs",
     "inspect",
+    "payloads",
     "scan",
     "show",
 ]
@@ -51,6 +55,7 @@ __getattr__ = names_from(
             "limits": ("Limits", "Progress"),
             "listing": ("Entry", "Listing"),
             "paths": ("show",),
+            "payloads": ("Payload", "TreePayloads", "payloads"),
             "rules": ("Links", "Names"),
             "scanner": ("scan",),
         },
