@@ -21,6 +21,7 @@ _COMMANDS = {
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
     "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
     "explain": ("deltaseal.cli.explain:explain", "Say what every byte of a delta is spent on."),
+    "rollout": ("deltaseal.cli.rollout:rollout", "Move, pause, withdraw and reissue improvements."),
     "fleet": ("deltaseal.cli.fleet:fleet", "Many devices: their reports, and who is still exposed."),
     "matrix": ("deltaseal.cli.matrix:matrix", "Make all deltas for many bases, models and components."),
     "torture": (

@@ -12,7 +12,7 @@ from typing import Final
 from deltaseal.bundle import VerifiedBundle, open_bundle
 from deltaseal.device.store import BASELINE, FETCH
 from deltaseal.device.updater import Updater
-from deltaseal.errors import DeltasealError, DigestError, NetworkError, NothingToDo, UsageError
+from deltaseal.errors import DeltasealError, DigestError, ExpiredError, NetworkError, NothingToDo, UsageError
 from deltaseal.manifest import (
     STEPS,
     Applied,
@@ -29,6 +29,7 @@ from deltaseal.manifest import (
     full_name,
     letter_rank,
     need,
+    standing_permits,
     usable_routes,
     verify_catalogue,
     verify_device_manifest,
@@ -88,7 +89,14 @@ def accept_catalogues(up: Updater, sources: Sequence[Source]) -> Catalogue | Non
 def _accepted(up: Updater, document: UnverifiedDocument) -> Verified[Catalogue]:
     catalogue = verify_catalogue(document, up.trust, now=up.now)
     last = (up.floors.serial, up.floors.catalogue) if up.floors.serial else None
-    accept_catalogue(catalogue, os=up.base.os, now=up.now, last=last)
+    try:
+        accept_catalogue(catalogue, os=up.base.os, now=up.now, last=last)
+    except ExpiredError:
+        # It offers nothing any more, but its orders stand: a device that was away carries them out.
+        accept_catalogue(catalogue, os=up.base.os, now=catalogue.value.issued, last=last)
+        if catalogue.value.withdrawals and catalogue.value.serial > up.floors.serial:
+            up.record_catalogue(catalogue.value, catalogue.digest)
+        raise
     return catalogue
 
 
@@ -158,11 +166,12 @@ def _why_none(up: Updater, refused: Sequence[_Refused], *, applied: bool, id: st
 def _permits(
     up: Updater, sources: Sequence[Source], id: str | None, refused: list[_Refused]
 ) -> Iterator[DeviceManifest]:
-    """The device manifests that a personaliser signed; those that nobody did are refused.
+    """The device manifests that a personaliser signed and that count; those that nobody signed are refused.
 
     Who asks for one by its id is told why it does not fit, also where it is for another system.
     """
     seen: set[bytes] = set()
+    found: list[DeviceManifest] = []
     os = up.base.os if id is None else None
     for document in (each for source in sources for each in source.manifests(os)):
         if document.digest in seen:
@@ -173,6 +182,8 @@ def _permits(
             refused.append(_Refused("", -1, error, False))
             continue
         seen.add(document.digest)
+        found.append(permit)
+    for permit in standing_permits(found, up.identity.model):
         if id is None or permit.id == id:
             yield permit
 

@@ -23,8 +23,10 @@ def take(up: Updater, sources: Sequence[Source], *, id: str | None = None, retry
     anything else is looked at.
     """
     up.refuse_if_broken()
-    catalogue = accept_catalogues(up, sources)
-    obey(up)
+    try:
+        catalogue = accept_catalogues(up, sources)
+    finally:
+        obey(up)  # also what an expired catalogue ordered
     if up.ledger.state in (State.WAITING, State.TRIAL):
         ended = up.work
         if not confirm(up):

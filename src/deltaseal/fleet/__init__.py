@@ -2,6 +2,7 @@
 
 from deltaseal.fleet.enroll import Enrolled, enroll
 from deltaseal.fleet.exposure import REASONS, BaseExposure, Exposure, exposure_to
+from deltaseal.fleet.impact import Impact, impact_of
 from deltaseal.fleet.ingest import Ingested, Refusal, documents_of, ingest
 from deltaseal.fleet.publisher import Followed, Improvement, Move, Publisher, follow, publisher_of
 from deltaseal.fleet.recommend import (
@@ -21,6 +22,7 @@ __all__ = [
     "Exposure",
     "Fleet",
     "Followed",
+    "Impact",
     "Improvement",
     "Ingested",
     "Limits",
@@ -34,6 +36,7 @@ __all__ = [
     "enroll",
     "exposure_to",
     "follow",
+    "impact_of",
     "ingest",
     "open_fleet",
     "progress_of",

@@ -3,6 +3,7 @@
 Nothing here opens a file or asks for the time.
 """
 
+from deltaseal.manifest.amending import next_catalogue
 from deltaseal.manifest.catalogue import WITHDRAWALS, Catalogue, CatalogueBase, Listed, Withdrawal
 from deltaseal.manifest.device_manifest import (
     CHANNELS,
@@ -48,6 +49,7 @@ from deltaseal.manifest.rules import (
     in_phase,
     phase_place,
     sequence_floor,
+    standing_permits,
     withdrawals,
 )
 from deltaseal.manifest.scenario import Scenario
@@ -112,12 +114,14 @@ __all__ = [
     "make_permit",
     "make_withdrawals",
     "need",
+    "next_catalogue",
     "numeric",
     "os_name",
     "phase_place",
     "read_policy",
     "release_role",
     "sequence_floor",
+    "standing_permits",
     "usable_routes",
     "verify_base",
     "verify_bundle_manifest",

@@ -150,10 +150,10 @@ def make_catalogue(
         expires=expires,
         minimum_sequence=minimum_sequence,
         bases=tuple(bases),
-        improvements=tuple(_listed(one) for one in published),
+        improvements=tuple(listed(one) for one in published),
         withdrawals=tuple(withdrawals),
     )
-    _check_nothing_lost(catalogue)
+    check_nothing_lost(catalogue)
     return Catalogue.loads(catalogue.dumps())
 
 
@@ -169,7 +169,8 @@ def _check_belongs(manifest: BundleManifest, os: str, builds: Collection[str]) -
         )
 
 
-def _listed(one: Published) -> Listed:
+def listed(one: Published) -> Listed:
+    """The entry of an improvement in a catalogue."""
     manifest = one.manifest
     return Listed(
         id=manifest.id,
@@ -182,7 +183,8 @@ def _listed(one: Published) -> Listed:
     )
 
 
-def _check_nothing_lost(catalogue: Catalogue) -> None:
+def check_nothing_lost(catalogue: Catalogue) -> None:
+    """Refuse a catalogue that loses a fix (R11): a ``UsageError`` that names each."""
     lost = lost_fixes(catalogue)
     if lost:
         named = "; ".join(f"{one.cve}, closed on {one.closed_on}, is open on {one.lost_on}" for one in lost)

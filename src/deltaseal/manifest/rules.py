@@ -8,7 +8,7 @@ others that could be evaluated are listed for people.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -138,6 +138,29 @@ def phase_place(id: str, device: str) -> int:
     """A device's place in the order in which one improvement reaches devices, 0 to 9,999."""
     digest = hashlib.sha256(f"deltaseal-phase/1|{id}|{device}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % PHASES
+
+
+def standing_permits(permits: Sequence[DeviceManifest], model: str) -> tuple[DeviceManifest, ...]:
+    """The device manifests that count for a device of this model, in the order given.
+
+    Of several static ones for one bundle that list the model, the one issued last takes the place of the
+    others: so a pause holds although an older one is still about. Of two issued at once the narrower counts.
+    """
+    last: dict[str, DeviceManifest] = {}
+    for permit in permits:
+        if permit.models is not None and model in permit.models:
+            before = last.get(permit.bundle)
+            if before is None or _newness(permit) > _newness(before):
+                last[permit.bundle] = permit
+    return tuple(
+        permit
+        for permit in permits
+        if permit.models is None or model not in permit.models or last[permit.bundle] is permit
+    )
+
+
+def _newness(permit: DeviceManifest) -> tuple[int, bool, int]:
+    return permit.issued, permit.paused, -permit.phase
 
 
 def sequence_floor(facts: DeviceFacts, catalogue: Catalogue | None) -> int:

@@ -50,8 +50,9 @@ class DirectorySource:
     """The files of one directory, told apart by how they begin, never by their names.
 
     The directory is looked through once, when the source is made; subdirectories
-    are not.  A bundle is found by the digest of its manifest as it lies there, so
-    one that was edited is not found under its old digest.  Files of deltaseal that
+    and names that begin with a dot (what is being written) are not.  A bundle is
+    found by the digest of its manifest as it lies there, so one that was edited is
+    not found under its old digest.  Files of deltaseal that
     cannot be read are listed in ``faults``, files of other kinds ignored.
     """
 
@@ -98,7 +99,7 @@ class DirectorySource:
 def _paths(directory: Path) -> list[Path]:
     disk = RealDisk()
     with disk.open_root(directory) as root:
-        return [directory / name for name in sorted(disk.names(root))]
+        return [directory / name for name in sorted(disk.names(root)) if not name.startswith(".")]
 
 
 def _document(source: ByteSource) -> UnverifiedDocument:
