@@ -8,10 +8,10 @@
  * paths are recorded only where a state is entered. Between the mismatches of the best state nothing can
  * overtake it, so where it is alone, runs of equal bytes are jumped over.
  *
- * Prices are integers in 1/64 bit, found by trial on nine pairs of both formats: the optimum is
- * flat, each of them moves the total by less than 1 % for a fifth of its value.
+ * The states of one byte are one vector a field: costs are paid, compared and taken over in all states at once. Each
+ * state's cost stands above its number in one word, so that the least word is the best state, of equal ones the first.
  */
-#include "match/match.h"
+#include "match/prices.h"
 
 #define LIVE 24
 #define LIVE_POOR 4          /* the same, when the credit is used up */
@@ -23,78 +23,13 @@
 #define FAR_DISTANCE 4096
 #define WORD_SIZE 4 /* code in words starts at multiples of it in the file too: linkers align sections */
 
-#define BIT 64
 #define PRICE_EQUAL 1
-#define PRICE_INTO_LITERAL (3 * BIT)
+#define PRICE_INTO_LITERAL (3 * DS_BIT)
 #define PRICE_DISTANCE 70 /* 1.1 bits for each doubling of the distance */
-#define PRICE_FAR (16 * BIT)
-
-/* What a new byte is, which decides its prices. */
-enum {
-    DATA_BYTE,
-    CODE_BYTE,
-    WORD_BYTE,
-    WORD_REF_BYTE,
-    REF1_BYTE,
-    REF2_BYTE,
-    REF3_BYTE,
-    REF4_BYTE,
-    REF8_BYTE,
-    BYTE_CLASSES
-};
-
-/* What the two codings pay. The model makes literals of code cheap, since it knows the code round them, and blocks
- * dearer against them. */
-typedef struct price_list {
-    uint16_t change;
-    uint16_t miss[BYTE_CLASSES];
-    uint16_t literal[BYTE_CLASSES];
-} price_list;
-
-static const price_list price_lists[] = {
-    [DS_PRICES_STREAMS] = {.change = 15 * BIT,
-                           .miss = {[DATA_BYTE] = 9 * BIT,
-                                    [CODE_BYTE] = 9 * BIT,
-                                    [WORD_BYTE] = 7 * BIT,
-                                    [WORD_REF_BYTE] = 14 * BIT / 4,
-                                    [REF1_BYTE] = 14 * BIT,
-                                    [REF2_BYTE] = 14 * BIT / 2,
-                                    [REF3_BYTE] = 14 * BIT / 3,
-                                    [REF4_BYTE] = 12 * BIT / 4,
-                                    [REF8_BYTE] = 14 * BIT / 8},
-                           .literal = {[DATA_BYTE] = 7 * BIT,
-                                       [CODE_BYTE] = 32 * BIT / 10,
-                                       [WORD_BYTE] = 27 * BIT / 10,
-                                       [WORD_REF_BYTE] = 10 * BIT / 4,
-                                       [REF1_BYTE] = 5 * BIT,
-                                       [REF2_BYTE] = 10 * BIT / 2,
-                                       [REF3_BYTE] = 10 * BIT / 3,
-                                       [REF4_BYTE] = 10 * BIT / 4,
-                                       [REF8_BYTE] = 10 * BIT / 8}},
-    [DS_PRICES_MODEL] = {.change = 17 * BIT,
-                         .miss = {[DATA_BYTE] = 9 * BIT,
-                                  [CODE_BYTE] = 9 * BIT,
-                                  [WORD_BYTE] = 7 * BIT,
-                                  [WORD_REF_BYTE] = 14 * BIT / 4,
-                                  [REF1_BYTE] = 14 * BIT,
-                                  [REF2_BYTE] = 14 * BIT / 2,
-                                  [REF3_BYTE] = 14 * BIT / 3,
-                                  [REF4_BYTE] = 14 * BIT / 4,
-                                  [REF8_BYTE] = 14 * BIT / 8},
-                         .literal = {[DATA_BYTE] = 7 * BIT,
-                                     [CODE_BYTE] = 25 * BIT / 10,
-                                     [WORD_BYTE] = 27 * BIT / 10,
-                                     [WORD_REF_BYTE] = 10 * BIT / 4,
-                                     [REF1_BYTE] = 5 * BIT,
-                                     [REF2_BYTE] = 10 * BIT / 2,
-                                     [REF3_BYTE] = 10 * BIT / 3,
-                                     [REF4_BYTE] = 10 * BIT / 4,
-                                     [REF8_BYTE] = 10 * BIT / 8}},
-};
+#define PRICE_FAR (16 * DS_BIT)
 
 #define NO_NODE UINT32_MAX
 #define LITERAL INT64_MIN
-#define NO_COST (UINT64_MAX / 2) /* of a state that was never entered */
 
 /* Where a state was entered. */
 typedef struct node {
@@ -103,25 +38,58 @@ typedef struct node {
     int64_t diagonal; /* LITERAL, or the block's */
 } node;
 
-/* The states, one array a field since each byte visits them all. [0] is literal. A state that was entered
- * but never left needs no node yet: `node` is NO_NODE, and parent and entry say what it would be. */
+#define LANES 4 /* of a vector */
+#define VECTORS 7
+#define STATES (VECTORS * LANES)
+_Static_assert(STATES > LIVE, "a lane for literal, and one for each diagonal");
+
+typedef int32_t vector __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
+typedef union field {
+    vector vectors[VECTORS];
+    int32_t of[STATES];
+} field;
+
+/* A state's word: its cost, counted from some base that all share, above its number. */
+#define NUMBER_BITS 5
+#define NUMBER_MASK ((1 << NUMBER_BITS) - 1)
+#define WORD_OF(cost, number) ((int32_t)(cost) << NUMBER_BITS | (int32_t)(number))
+#define NO_COST (1 << 25)    /* of a state that was never entered, or is none */
+#define NO_PRICE (1 << 24)   /* of entering what is none */
+#define BASE_LIMIT (1 << 23) /* the base moves when the best state costs more */
+_Static_assert(STATES <= NUMBER_MASK + 1, "numbers fit");
+
+/* How states were left that others were entered from: shared by all that were entered in one go. */
+#define LEAVINGS 64
+typedef struct leaving {
+    uint32_t node;        /* of the state that was left; NO_NODE where it has none */
+    int64_t home;         /* diagonal of the last long block before */
+    int64_t literal_home; /* the same for literal: the diagonal it left */
+} leaving;
+#define NEVER 0 /* the leaving of states that were never entered */
+
+/* [0] is literal. A state that was entered but never left needs no node yet: `node` is NO_NODE, and leaving and entry
+ * say what it would be. */
 typedef struct states {
     unsigned count;
-    uint64_t cost[LIVE + 1];
-    uint64_t price[LIVE + 1];           /* of entering it from the best state */
-    const uint8_t *old_bytes[LIVE + 1]; /* old_bytes[i][new offset]; NULL for literal */
-    int64_t diagonal[LIVE + 1];
-    int64_t home[LIVE + 1]; /* diagonal of the last long block before; for literal, the one it left */
-    uint32_t entry[LIVE + 1];
-    uint32_t parent[LIVE + 1];
-    uint32_t node[LIVE + 1];
-    uint32_t until[LIVE + 1]; /* new offset where it dies */
+    field word;
+    field price;   /* of entering it from the best state, above zeros */
+    field entry;   /* new offset */
+    field leaving; /* number of the leaving */
+    field node;
+    field misses;                     /* of the bytes at hand: a bit where the old byte is another */
+    const uint8_t *old_bytes[STATES]; /* old_bytes[i][new offset]; NULL for literal */
+    int64_t diagonal[STATES];
+    uint32_t until[STATES]; /* new offset where it dies */
+    leaving leavings[LEAVINGS];
+    uint64_t free_leavings; /* one bit each */
+    unsigned current;       /* the leaving of the best state; its node is made when it is needed */
+    bool has_current_node;
 } states;
 
 typedef struct chooser {
     const ds_side *old_side, *new_side;
     uint8_t *classes; /* of the new bytes of the range */
-    const price_list *prices;
+    const ds_price_list *prices;
     ds_range range;
     states live;
     unsigned best;
@@ -134,42 +102,26 @@ typedef struct chooser {
     ds_arena *arena;
 } chooser;
 
-/* Sets classes from `from` to before `to`, as far as they lie in the range. */
-static void classify(chooser *c, uint64_t from, uint64_t to, uint8_t class_) {
-    from = from > c->range.from ? from : c->range.from;
-    to = to < c->range.to ? to : c->range.to;
-    if (from < to)
-        memset(c->classes + (from - c->range.from), class_, to - from);
+static int32_t cost_of(const states *s, unsigned i) {
+    return s->word.of[i] >> NUMBER_BITS;
 }
 
-static uint8_t class_of(const chooser *c, uint64_t at) {
-    return c->classes[at - c->range.from];
+/* ---- leavings ---- */
+
+static uint64_t used_leavings(const states *s) {
+    uint64_t used = UINT64_C(1) << NEVER | UINT64_C(1) << s->current;
+    for (unsigned i = 0; i < s->count; i++)
+        used |= UINT64_C(1) << s->leaving.of[i];
+    return used;
 }
 
-/* Only those of the range, and while it is worked on. A reference that begins before it may reach into it. */
-static ds_status open_classes(chooser *c) {
-    static const uint8_t by_length[] = {0,         REF1_BYTE, REF2_BYTE, REF3_BYTE, REF4_BYTE,
-                                        REF4_BYTE, REF8_BYTE, REF8_BYTE, REF8_BYTE};
-    const ds_image *image = c->new_side->image;
-    c->classes = ds_arena_alloc(c->arena, c->range.to - c->range.from + 1);
-    if (c->classes == NULL)
-        return DS_E_MEMORY;
-    for (uint64_t i = 0; i < image->regions.count; i++) {
-        const ds_region *region = &image->regions.items[i];
-        if (region->class_ == DS_REGION_CODE)
-            classify(c, region->offset, region->offset + region->size, region->words ? WORD_BYTE : CODE_BYTE);
-    }
-    uint64_t first = c->range.from < DS_COUNT(by_length) ? 0 : c->range.from - DS_COUNT(by_length);
-    for (uint64_t i = ds_image_first_ref(image, first); i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
-        unsigned length = ds_ref_length(ds_ref_kind_of(ref));
-        if (ref->offset >= c->range.to)
-            break;
-        classify(c, ref->offset, ref->offset + (uint64_t)length,
-                 ref->offset >= c->range.from && class_of(c, ref->offset) == WORD_BYTE ? WORD_REF_BYTE
-                                                                                       : by_length[length]);
-    }
-    return DS_OK;
+/* There are more than states: some are always free. */
+static unsigned take_leaving(states *s) {
+    if (s->free_leavings == 0)
+        s->free_leavings = ~used_leavings(s);
+    unsigned taken = (unsigned)__builtin_ctzll(s->free_leavings);
+    s->free_leavings &= s->free_leavings - 1;
+    return taken;
 }
 
 /* ---- the tree of entries, collected when full ---- */
@@ -190,11 +142,14 @@ static void renumber(const chooser *c, uint32_t *n) {
 /* Keep only what the states can still reach; ancestors have lower numbers, so one pass down marks and one
  * pass up moves. */
 static void collect(chooser *c) {
+    states *s = &c->live;
+    uint64_t used = used_leavings(s);
+    s->free_leavings = ~used;
     memset(c->marks, 0, c->node_count * sizeof *c->marks);
-    for (unsigned i = 0; i < c->live.count; i++) {
-        mark(c, c->live.node[i]);
-        mark(c, c->live.parent[i]);
-    }
+    for (unsigned i = 0; i < s->count; i++)
+        mark(c, (uint32_t)s->node.of[i]);
+    for (uint64_t left = used; left != 0; left &= left - 1)
+        mark(c, s->leavings[__builtin_ctzll(left)].node);
     for (uint32_t i = c->node_count; i-- > 0;)
         if (c->marks[i])
             mark(c, c->nodes[i].parent);
@@ -207,10 +162,13 @@ static void collect(chooser *c) {
         c->nodes[kept] = n;
         c->marks[i] = kept++;
     }
-    for (unsigned i = 0; i < c->live.count; i++) {
-        renumber(c, &c->live.node[i]);
-        renumber(c, &c->live.parent[i]);
+    for (unsigned i = 0; i < s->count; i++) {
+        uint32_t n = (uint32_t)s->node.of[i];
+        renumber(c, &n);
+        s->node.of[i] = (int32_t)n;
     }
+    for (uint64_t left = used; left != 0; left &= left - 1)
+        renumber(c, &s->leavings[__builtin_ctzll(left)].node);
     c->node_count = kept;
 }
 
@@ -227,24 +185,28 @@ static ds_status grow_nodes(chooser *c, uint32_t capacity) {
     return DS_OK;
 }
 
-/* A byte needs at most one node for the best state and one for each that dies. */
+#define BYTES 32 /* that are looked at together */
+
+/* Each byte needs at most one node, for the best state; so does each state that dies before them. */
+#define NODES_A_TURN (BYTES + STATES)
+
 static ds_status make_room(chooser *c) {
-    if (c->node_count + LIVE + 2 <= c->node_capacity)
+    if (c->node_count + NODES_A_TURN <= c->node_capacity)
         return DS_OK;
     collect(c);
     if (c->node_count > c->node_capacity / 2 && c->node_capacity < NODES_MAX)
         return grow_nodes(c, c->node_capacity * 2);
-    return c->node_count + LIVE + 2 <= c->node_capacity ? DS_OK : DS_E_MEMORY;
+    return c->node_count + NODES_A_TURN <= c->node_capacity ? DS_OK : DS_E_MEMORY;
 }
 
 /* The node of a state, made when something first hangs on it. */
 static uint32_t node_of(chooser *c, unsigned i) {
     states *s = &c->live;
-    if (s->node[i] == NO_NODE && s->entry[i] != UINT32_MAX) {
-        c->nodes[c->node_count] = (node){s->parent[i], s->entry[i], s->diagonal[i]};
-        s->node[i] = c->node_count++;
+    if ((uint32_t)s->node.of[i] == NO_NODE && (uint32_t)s->entry.of[i] != UINT32_MAX) {
+        c->nodes[c->node_count] = (node){s->leavings[s->leaving.of[i]].node, (uint32_t)s->entry.of[i], s->diagonal[i]};
+        s->node.of[i] = (int32_t)c->node_count++;
     }
-    return s->node[i];
+    return (uint32_t)s->node.of[i];
 }
 
 /* ---- changes of state ---- */
@@ -255,10 +217,13 @@ static uint64_t magnitude(int64_t x) {
 
 static int64_t home_of(const chooser *c, unsigned i, uint64_t at) {
     const states *s = &c->live;
-    return s->diagonal[i] != LITERAL && at - s->entry[i] >= HOME_LENGTH ? s->diagonal[i] : s->home[i];
+    const leaving *left = &s->leavings[s->leaving.of[i]];
+    if (s->diagonal[i] == LITERAL)
+        return left->literal_home;
+    return at - (uint32_t)s->entry.of[i] >= HOME_LENGTH ? s->diagonal[i] : left->home;
 }
 
-static uint64_t price_of_change(const price_list *prices, int64_t home, int64_t from, int64_t to) {
+static uint64_t price_of_change(const ds_price_list *prices, int64_t home, int64_t from, int64_t to) {
     uint64_t distance = magnitude(to - home);
     if (from != LITERAL && magnitude(to - from) < distance)
         distance = magnitude(to - from);
@@ -266,63 +231,100 @@ static uint64_t price_of_change(const price_list *prices, int64_t home, int64_t 
     return prices->change + doublings * PRICE_DISTANCE + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
 }
 
+/* How a state is left at `at`. Its node is made later where `later`. */
+static leaving leave(chooser *c, unsigned i, uint64_t at, bool later) {
+    int64_t home = home_of(c, i, at), diagonal = c->live.diagonal[i];
+    return (leaving){
+        .node = later ? NO_NODE : node_of(c, i), .home = home, .literal_home = diagonal != LITERAL ? diagonal : home};
+}
+
 /* Prices of leaving the best state; they hold until another is best, or it becomes its own home. */
 static void set_prices(chooser *c, uint64_t at) {
     states *s = &c->live;
-    int64_t home = home_of(c, c->best, at), from = s->diagonal[c->best];
-    c->home_from = from == LITERAL || home == from ? UINT32_MAX : s->entry[c->best] + HOME_LENGTH;
-    s->price[0] = PRICE_INTO_LITERAL;
+    s->current = take_leaving(s);
+    s->leavings[s->current] = leave(c, c->best, at, true);
+    s->has_current_node = false;
+    int64_t home = s->leavings[s->current].home, from = s->diagonal[c->best];
+    c->home_from = from == LITERAL || home == from ? UINT32_MAX : (uint32_t)s->entry.of[c->best] + HOME_LENGTH;
+    s->price.of[0] = WORD_OF(PRICE_INTO_LITERAL, 0);
     for (unsigned i = 1; i < s->count; i++)
-        s->price[i] = price_of_change(c->prices, home, from, s->diagonal[i]);
+        s->price.of[i] = WORD_OF(price_of_change(c->prices, home, from, s->diagonal[i]), 0);
 }
 
 static void choose_best(chooser *c, uint64_t at) {
     unsigned best = 0;
     for (unsigned i = 1; i < c->live.count; i++)
-        if (c->live.cost[i] < c->live.cost[best])
+        if (c->live.word.of[i] < c->live.word.of[best])
             best = i;
     c->best = best;
     set_prices(c, at);
 }
 
-static void enter_from(chooser *c, unsigned i, unsigned from, uint64_t at, uint64_t cost) {
-    states *s = &c->live;
-    s->parent[i] = node_of(c, from);
-    s->home[i] = i == 0 && s->diagonal[from] != LITERAL ? s->diagonal[from] : home_of(c, from, at);
-    s->cost[i] = cost;
-    s->entry[i] = (uint32_t)at;
-    s->node[i] = NO_NODE;
+static vector all(int32_t value) {
+    return (vector){value, value, value, value};
 }
 
-/* Let every state be entered from the best one where that is cheaper. An instruction word is never cut. */
+static vector either(vector mask, vector yes, vector no) {
+    return (mask & yes) | (~mask & no);
+}
+
+/* Vectors that hold states; those behind hold none. */
+static unsigned vectors_of(const states *s) {
+    return (s->count + LANES - 1) / LANES;
+}
+
+/* Let every state be entered from the best one where that is cheaper. */
 static void relax(chooser *c, uint64_t at) {
     states *s = &c->live;
-    if (at % WORD_SIZE != 0 && (class_of(c, at) == WORD_BYTE || class_of(c, at) == WORD_REF_BYTE))
-        return;
-    uint64_t best = s->cost[c->best];
-    for (unsigned i = 0; i < s->count; i++)
-        if (best + s->price[i] < s->cost[i])
-            enter_from(c, i, c->best, at, best + s->price[i]);
+    vector best = all(s->word.of[c->best] & ~NUMBER_MASK), numbers = {0, 1, 2, 3};
+    vector entered_any = {0}, entry = all((int32_t)at), leaving = all((int32_t)s->current);
+    for (unsigned v = 0; v < vectors_of(s); v++) {
+        vector word = s->word.vectors[v], offer = best + s->price.vectors[v] + (numbers + all((int32_t)(v * LANES)));
+        vector entered = offer < word;
+        s->word.vectors[v] = either(entered, offer, word);
+        s->entry.vectors[v] = either(entered, entry, s->entry.vectors[v]);
+        s->leaving.vectors[v] = either(entered, leaving, s->leaving.vectors[v]);
+        s->node.vectors[v] |= entered; /* NO_NODE */
+        entered_any |= entered;
+    }
+    if (!s->has_current_node && (entered_any[0] | entered_any[1] | entered_any[2] | entered_any[3]) != 0) {
+        s->leavings[s->current].node = node_of(c, c->best);
+        s->has_current_node = true;
+    }
 }
 
 /* ---- live diagonals ---- */
 
+static void clear_state(states *s, unsigned i) {
+    s->word.of[i] = WORD_OF(NO_COST, i);
+    s->price.of[i] = WORD_OF(NO_PRICE, 0);
+    s->entry.of[i] = s->node.of[i] = -1;
+    s->leaving.of[i] = NEVER;
+    s->misses.of[i] = -1;
+}
+
 static void move_state(states *s, unsigned to, unsigned from) {
-    s->cost[to] = s->cost[from];
+    s->word.of[to] = WORD_OF(cost_of(s, from), to);
+    s->entry.of[to] = s->entry.of[from];
+    s->leaving.of[to] = s->leaving.of[from];
+    s->node.of[to] = s->node.of[from];
     s->old_bytes[to] = s->old_bytes[from];
     s->diagonal[to] = s->diagonal[from];
-    s->home[to] = s->home[from];
-    s->entry[to] = s->entry[from];
-    s->parent[to] = s->parent[from];
-    s->node[to] = s->node[from];
     s->until[to] = s->until[from];
+    clear_state(s, from);
 }
 
 /* What a dying state reached must not be lost: literal takes over where that is cheaper. */
 static void drop(chooser *c, unsigned i, uint64_t at) {
     states *s = &c->live;
-    if (s->cost[i] + PRICE_INTO_LITERAL < s->cost[0])
-        enter_from(c, 0, i, at, s->cost[i] + PRICE_INTO_LITERAL);
+    if (cost_of(s, i) + PRICE_INTO_LITERAL < cost_of(s, 0)) {
+        unsigned left = take_leaving(s);
+        s->leavings[left] = leave(c, i, at, false);
+        s->word.of[0] = WORD_OF(cost_of(s, i) + PRICE_INTO_LITERAL, 0);
+        s->entry.of[0] = (int32_t)at;
+        s->leaving.of[0] = (int32_t)left;
+        s->node.of[0] = -1;
+    }
     move_state(s, i, --s->count);
 }
 
@@ -334,7 +336,7 @@ static void drop_worst(chooser *c, uint64_t at) {
     states *s = &c->live;
     unsigned worst = 1;
     for (unsigned i = 2; i < s->count; i++)
-        if (s->cost[i] > s->cost[worst])
+        if (cost_of(s, i) > cost_of(s, worst))
             worst = i;
     drop(c, worst, at);
 }
@@ -350,12 +352,9 @@ static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
     while (s->count > (c->credit > 0 ? LIVE : LIVE_POOR))
         drop_worst(c, at);
     unsigned i = s->count++;
-    s->cost[i] = NO_COST;
+    clear_state(s, i);
     s->old_bytes[i] = c->old_side->bytes + diagonal;
     s->diagonal[i] = diagonal;
-    s->home[i] = 0;
-    s->entry[i] = UINT32_MAX;
-    s->parent[i] = s->node[i] = NO_NODE;
     s->until[i] = (uint32_t)until;
 }
 
@@ -403,22 +402,51 @@ static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t ne
     return stop;
 }
 
-static void pay(chooser *c, uint64_t at) {
+/* ---- along the bytes ---- */
+
+/* A bit for each of eight bytes, where they differ. */
+static uint32_t differing(const uint8_t *a, const uint8_t *b) {
+    uint64_t x = ds_load64(a) ^ ds_load64(b), low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t high = (((x & low) + low) | x) & ~low;
+    return (uint32_t)((high >> 7) * UINT64_C(0x0102040810204080) >> 56);
+}
+
+/* Sides have room behind their ends, so that all of BYTES can be read wherever one can. */
+static void compare(chooser *c, uint64_t at, uint64_t bytes) {
     states *s = &c->live;
-    uint8_t byte = c->new_side->bytes[at];
-    unsigned class_ = class_of(c, at);
-    uint64_t miss = c->prices->miss[class_];
-    c->credit -= s->count < c->credit ? s->count : c->credit;
-    s->cost[0] += c->prices->literal[class_];
-    uint64_t least = s->cost[0];
-    unsigned best = 0;
+    const uint8_t *new_bytes = c->new_side->bytes + at;
     for (unsigned i = 1; i < s->count; i++) {
-        s->cost[i] += s->old_bytes[i][at] == byte ? PRICE_EQUAL : miss;
-        if (s->cost[i] < least) {
-            least = s->cost[i];
-            best = i;
-        }
+        uint32_t misses = 0;
+        for (unsigned from = 0; from < bytes; from += 8)
+            misses |= differing(s->old_bytes[i] + at + from, new_bytes + from) << from;
+        s->misses.of[i] = (int32_t)misses;
     }
+}
+
+static void move_base(states *s, int32_t by) {
+    for (unsigned i = 0; i < s->count; i++)
+        if (cost_of(s, i) < NO_COST)
+            s->word.of[i] -= by << NUMBER_BITS;
+}
+
+static void pay(chooser *c, uint64_t at, unsigned byte) {
+    states *s = &c->live;
+    unsigned class_ = c->classes[at - c->range.from];
+    c->credit -= s->count < c->credit ? s->count : c->credit;
+    vector bit = all((int32_t)(1u << byte)), equal = all(WORD_OF(PRICE_EQUAL, 0));
+    vector more = all(WORD_OF(c->prices->miss[class_], 0)) - equal;
+    vector literal = more;
+    literal[0] = WORD_OF(c->prices->literal[class_], 0) - WORD_OF(PRICE_EQUAL, 0);
+    vector word = s->word.vectors[0] + equal + (((s->misses.vectors[0] & bit) != 0) & literal);
+    s->word.vectors[0] = word;
+    vector least = word;
+    for (unsigned v = 1; v < vectors_of(s); v++) {
+        word = s->word.vectors[v] + equal + (((s->misses.vectors[v] & bit) != 0) & more);
+        s->word.vectors[v] = word;
+        least = either(word < least, word, least);
+    }
+    int32_t first = least[0] < least[1] ? least[0] : least[1], second = least[2] < least[3] ? least[2] : least[3];
+    unsigned best = (unsigned)((first < second ? first : second) & NUMBER_MASK);
     if (best != c->best || at + 1 >= c->home_from) {
         c->best = best;
         set_prices(c, at + 1);
@@ -434,22 +462,43 @@ static uint64_t lonely_run(const chooser *c, uint64_t at, uint64_t end) {
     return run;
 }
 
+#define RUN_COST_MAX (BASE_LIMIT / 2) /* literal is entered anew behind a run of that cost, whatever it is */
+
+/* The jump over a run: where the best state is alone with literal, nothing can overtake it. */
+static uint64_t jump(chooser *c, uint64_t at, uint64_t stop) {
+    states *s = &c->live;
+    uint64_t run = lonely_run(c, at, stop);
+    if (run == 0)
+        return 0;
+    uint64_t ahead = run * (c->prices->literal[DS_CODE_BYTE] - PRICE_EQUAL);
+    s->word.of[0] += WORD_OF(ahead < RUN_COST_MAX ? ahead : RUN_COST_MAX, 0);
+    set_prices(c, at + run);
+    return run;
+}
+
+/* An instruction word is never cut. */
+static bool may_change(const chooser *c, uint64_t at) {
+    uint8_t class_ = c->classes[at - c->range.from];
+    return at % WORD_SIZE == 0 || (class_ != DS_WORD_BYTE && class_ != DS_WORD_REF_BYTE);
+}
+
 /* States that live from `at` to `stop`, none entering or dying. */
 static ds_status run_quietly(chooser *c, uint64_t at, uint64_t stop) {
     while (at < stop) {
         DS_TRY(make_room(c));
-        relax(c, at);
-        if (c->live.count == 2 && c->best == 1) {
-            uint64_t run = lonely_run(c, at, stop);
-            if (run > 0) {
-                c->live.cost[1] += run * PRICE_EQUAL;
-                c->live.cost[0] += run * c->prices->literal[CODE_BYTE];
-                at += run;
-                set_prices(c, at);
-                continue;
-            }
+        if (cost_of(&c->live, c->best) > BASE_LIMIT)
+            move_base(&c->live, cost_of(&c->live, c->best));
+        uint64_t bytes = stop - at < BYTES ? stop - at : BYTES, jumped = 0;
+        compare(c, at, bytes);
+        for (unsigned byte = 0; byte < bytes && jumped == 0; byte++) {
+            if (may_change(c, at))
+                relax(c, at);
+            if (c->live.count == 2 && c->best == 1)
+                jumped = jump(c, at, stop);
+            if (jumped == 0)
+                pay(c, at++, byte);
         }
-        pay(c, at++);
+        at += jumped;
     }
     return DS_OK;
 }
@@ -486,21 +535,27 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
     return DS_OK;
 }
 
+static void open_states(states *s) {
+    for (unsigned i = 0; i < STATES; i++)
+        clear_state(s, i);
+    s->count = 1;
+    s->word.of[0] = WORD_OF(0, 0);
+    s->diagonal[0] = LITERAL;
+    s->leavings[NEVER] = (leaving){.node = NO_NODE};
+}
+
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
                            ds_price_coding coding, ds_range range, ds_arena *arena) {
     chooser c = {.old_side = old_side,
                  .new_side = new_side,
-                 .prices = &price_lists[coding],
+                 .prices = ds_prices_of(coding),
                  .range = range,
-                 .live = {.count = 1},
                  .credit = CREDIT_MAX,
                  .earned = range.from,
                  .arena = arena};
-    DS_TRY(open_classes(&c));
+    DS_TRY(ds_classes_open(&c.classes, new_side->image, range, arena));
     DS_TRY(grow_nodes(&c, NODES_MIN));
-    c.live.diagonal[0] = LITERAL;
-    c.live.entry[0] = UINT32_MAX;
-    c.live.parent[0] = c.live.node[0] = NO_NODE;
+    open_states(&c.live);
     uint64_t at = range.from, next = 0;
     while (at < range.to) {
         DS_TRY(make_room(&c));

@@ -32,10 +32,10 @@ static bool inside_run(const uint8_t *bytes, uint64_t at) {
 }
 
 /* Visits each anchor that enters the index from `from` on, before `to`. */
-#define FOR_EACH_ANCHOR(side, at, from, to)                                \
-    for (uint64_t at = from; at < (to); at++)                              \
-        if (!ds_bit((side)->anchors, at) || inside_run((side)->bytes, at)) \
-            continue;                                                      \
+#define FOR_EACH_ANCHOR(side, at, from, to)                                                                        \
+    for (uint64_t at = ds_next_anchor((side), (from), (to)); at < (to); at = ds_next_anchor((side), at + 1, (to))) \
+        if (inside_run((side)->bytes, at))                                                                         \
+            continue;                                                                                              \
         else
 
 static uint64_t slice_start(const ds_side *side, uint64_t slice) {

@@ -31,11 +31,13 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
 
 /* ---- between the files of this room ---- */
 
+#define DS_SIDE_BEHIND 40
+
 /* One side in reference-free form. */
 typedef struct ds_side {
     const ds_image *image;
-    uint8_t *bytes;   /* the file with labels in its reference fields */
-    uint8_t *anchors; /* one bit per byte: matches may start here */
+    uint8_t *bytes;   /* the file with labels in its reference fields; DS_SIDE_BEHIND may be read behind its end */
+    uint8_t *anchors; /* one bit per byte: matches may start here; may be read behind too */
     uint64_t size;
 } ds_side;
 
@@ -48,8 +50,15 @@ void ds_side_label_targets(ds_side *side);
 /* ... and the new side's the old target that `blocks` or aligned references say. */
 ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena);
 
-static inline bool ds_bit(const uint8_t *bits, uint64_t at) {
-    return bits[at >> 3] >> (at & 7) & 1;
+/* The first anchor from `at` on; at least `end` where there is none before it. */
+static inline uint64_t ds_next_anchor(const ds_side *side, uint64_t at, uint64_t end) {
+    while (at < end) {
+        uint64_t bits = ds_load64(side->anchors + (at >> 3)) >> (at & 7);
+        if (bits != 0)
+            return at + (unsigned)__builtin_ctzll(bits);
+        at = (at | 7) + 57; /* the bits of eight bytes, less those before `at` */
+    }
+    return at;
 }
 
 /* Positions of the old side by a hash of their first bytes, sorted inside each bucket. */

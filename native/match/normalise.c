@@ -19,7 +19,7 @@ static uint64_t mix(uint64_t x) {
 /* Bits of code regions are instruction starts, all other bits are set. */
 static ds_status mark_anchors(ds_side *side, ds_arena *arena) {
     uint64_t bytes = side->size / 8 + 1;
-    side->anchors = ds_arena_alloc(arena, bytes);
+    side->anchors = ds_arena_alloc(arena, bytes + DS_SIDE_BEHIND);
     if (side->anchors == NULL)
         return DS_E_MEMORY;
     memset(side->anchors, 0xff, bytes);
@@ -38,7 +38,7 @@ static ds_status mark_anchors(ds_side *side, ds_arena *arena) {
 
 ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena) {
     *side = (ds_side){.image = image, .size = ds_image_size(image)};
-    side->bytes = ds_arena_alloc(arena, side->size + 8);
+    side->bytes = ds_arena_alloc(arena, side->size + DS_SIDE_BEHIND);
     if (side->bytes == NULL)
         return DS_E_MEMORY;
     return mark_anchors(side, arena);

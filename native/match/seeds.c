@@ -13,6 +13,17 @@
 #define BARREN_LIMIT 4096     /* after this many new bytes without a seed, only every ... */
 #define BARREN_STRIDE 8       /* ... so many anchors are looked up: foreign input stays cheap */
 
+/* What will be looked up soon is asked for early, in three steps: memory answers late. Deeper the longer nothing was
+ * jumped over. */
+#define AHEAD 32 /* anchors; a power of two */
+typedef struct ahead {
+    uint32_t anchors[AHEAD];
+    uint32_t buckets[AHEAD];
+    uint64_t done, fetched, placed, listed; /* how many so far; each at least the one before */
+    uint64_t next;                          /* where to look for the next anchor */
+    uint64_t depth;
+} ahead;
+
 typedef struct search {
     const ds_index *index;
     const ds_side *old_side, *new_side;
@@ -20,6 +31,8 @@ typedef struct search {
     int64_t home;
     uint64_t from;      /* where the range begins */
     uint64_t looked_at; /* candidates so far */
+    uint64_t limit;     /* lookups begin before it */
+    ahead soon;
 } search;
 
 static uint64_t match_length(const ds_side *old_side, uint64_t old_at, const ds_side *new_side, uint64_t new_at) {
@@ -56,6 +69,34 @@ static bool is_crowded(const search *s, uint64_t new_at) {
     return s->looked_at >= (new_at - s->from) * CANDIDATES_PER_BYTE;
 }
 
+static void look_ahead(search *s, uint64_t at) {
+    ahead *a = &s->soon;
+    const ds_index *index = s->index;
+    while (a->done < a->listed && a->anchors[a->done % AHEAD] < at)
+        a->done++;
+    if (a->done == a->listed)
+        a->next = at;
+    a->placed = a->placed > a->done ? a->placed : a->done;
+    a->fetched = a->fetched > a->done ? a->fetched : a->done;
+    while (a->listed < a->done + a->depth && (a->next = ds_next_anchor(s->new_side, a->next, s->limit)) < s->limit) {
+        unsigned i = a->listed++ % AHEAD;
+        a->anchors[i] = (uint32_t)a->next;
+        a->buckets[i] = (uint32_t)ds_hash_at(s->new_side->bytes + a->next++, index->bits);
+        __builtin_prefetch(index->heads + a->buckets[i]);
+    }
+    for (; a->placed < a->done + a->depth / 2 && a->placed < a->listed; a->placed++)
+        __builtin_prefetch(index->positions + index->heads[a->buckets[a->placed % AHEAD]]);
+    for (; a->fetched < a->done + a->depth / 4 && a->fetched < a->placed; a->fetched++)
+        __builtin_prefetch(s->old_side->bytes + index->positions[index->heads[a->buckets[a->fetched % AHEAD]]]);
+    a->depth += a->depth < AHEAD;
+}
+
+/* Whether a candidate may be longer than the best so far: then it is equal where that one ended. */
+static bool may_be_longer(const search *s, uint64_t old_at, uint64_t new_at, uint64_t length) {
+    return old_at + length < s->old_side->size && new_at + length < s->new_side->size &&
+           s->old_side->bytes[old_at + length] == s->new_side->bytes[new_at + length];
+}
+
 /* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
 static ds_seed look_up(search *s, uint64_t new_at) {
     ds_seed best = {.new_offset = (uint32_t)new_at};
@@ -80,8 +121,10 @@ static ds_seed look_up(search *s, uint64_t new_at) {
     for (unsigned i = 0; i < most && (down > first || up < last); i++) {
         bool take_up = down == first || (up < last && positions[up] - wanted <= wanted - positions[down - 1]);
         uint64_t old_at = take_up ? positions[up++] : positions[--down];
-        uint64_t length = match_length(s->old_side, old_at, s->new_side, new_at);
         s->looked_at++;
+        if (!may_be_longer(s, old_at, new_at, best.length))
+            continue;
+        uint64_t length = match_length(s->old_side, old_at, s->new_side, new_at);
         if (length > best.length) {
             best.length = (uint32_t)length;
             best.old_offset = (uint32_t)old_at;
@@ -96,6 +139,7 @@ static ds_seed seed_at(search *s, uint64_t new_at) {
         if (length >= RECENT_MIN)
             return (ds_seed){(uint32_t)new_at, (uint32_t)(new_at + (uint64_t)s->recent[i]), (uint32_t)length};
     }
+    look_ahead(s, new_at);
     return look_up(s, new_at);
 }
 
@@ -103,13 +147,12 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
                         ds_range range, ds_arena *arena) {
     search s = {.index = index, .old_side = old_side, .new_side = new_side, .from = range.from};
     uint64_t at = range.from, last_seed = range.from, skip = 0;
+    s.limit = new_side->size < DS_HASH_BYTES ? 0 : new_side->size - DS_HASH_BYTES + 1;
+    s.limit = s.limit < range.to ? s.limit : range.to;
     seeds->list.count = 0;
-    while (at < range.to && at + DS_HASH_BYTES <= new_side->size) {
-        if (!ds_bit(new_side->anchors, at)) {
-            at++;
-            continue;
-        }
+    while ((at = ds_next_anchor(new_side, at, s.limit)) < s.limit) {
         if (at - last_seed > BARREN_LIMIT && skip++ % BARREN_STRIDE != 0) {
+            s.soon.depth = 0;
             at++;
             continue;
         }
@@ -127,6 +170,7 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
             remember(&s, ds_seed_diagonal(&seed));
             at += seed.length;
             last_seed = at;
+            s.soon.depth = 0;
         } else
             at += is_crowded(&s, at) ? seed.length / 2 : 1;
     }
