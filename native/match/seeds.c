@@ -97,18 +97,10 @@ static bool may_be_longer(const search *s, uint64_t old_at, uint64_t new_at, uin
            s->old_side->bytes[old_at + length] == s->new_side->bytes[new_at + length];
 }
 
-/* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
-static ds_seed look_up(search *s, uint64_t new_at) {
-    ds_seed best = {.new_offset = (uint32_t)new_at};
-    uint64_t bucket = ds_hash_at(s->new_side->bytes + new_at, s->index->bits);
+/* Some positions of a bucket, nearest to the wanted one first; their bytes are asked for at once. */
+static unsigned choose_candidates(search *s, uint64_t bucket, uint64_t wanted, unsigned most, uint32_t *candidates) {
     const uint32_t *positions = s->index->positions;
-    uint64_t first = s->index->heads[bucket], last = s->index->heads[bucket + 1];
-    if (first == last)
-        return best;
-    uint64_t wanted = new_at + (uint64_t)s->home;
-    uint64_t low = first, high = last;
-    if ((int64_t)wanted < 0)
-        wanted = 0;
+    uint64_t first = s->index->heads[bucket], last = s->index->heads[bucket + 1], low = first, high = last;
     while (low < high) {
         uint64_t middle = (low + high) / 2;
         if (positions[middle] < wanted)
@@ -117,17 +109,31 @@ static ds_seed look_up(search *s, uint64_t new_at) {
             high = middle;
     }
     uint64_t down = low, up = low;
-    unsigned most = is_crowded(s, new_at) ? CANDIDATES_FEW : CANDIDATES;
-    for (unsigned i = 0; i < most && (down > first || up < last); i++) {
+    unsigned count = 0;
+    for (; count < most && (down > first || up < last); count++) {
         bool take_up = down == first || (up < last && positions[up] - wanted <= wanted - positions[down - 1]);
-        uint64_t old_at = take_up ? positions[up++] : positions[--down];
-        s->looked_at++;
-        if (!may_be_longer(s, old_at, new_at, best.length))
+        candidates[count] = positions[take_up ? up++ : --down];
+        __builtin_prefetch(s->old_side->bytes + candidates[count]);
+    }
+    s->looked_at += count;
+    return count;
+}
+
+/* The longest of some candidates nearest to the home diagonal; of equal length the nearest. */
+static ds_seed look_up(search *s, uint64_t new_at) {
+    ds_seed best = {.new_offset = (uint32_t)new_at};
+    uint32_t candidates[CANDIDATES];
+    uint64_t wanted = new_at + (uint64_t)s->home;
+    unsigned count =
+        choose_candidates(s, ds_hash_at(s->new_side->bytes + new_at, s->index->bits), (int64_t)wanted < 0 ? 0 : wanted,
+                          is_crowded(s, new_at) ? CANDIDATES_FEW : CANDIDATES, candidates);
+    for (unsigned i = 0; i < count; i++) {
+        if (!may_be_longer(s, candidates[i], new_at, best.length))
             continue;
-        uint64_t length = match_length(s->old_side, old_at, s->new_side, new_at);
+        uint64_t length = match_length(s->old_side, candidates[i], s->new_side, new_at);
         if (length > best.length) {
             best.length = (uint32_t)length;
-            best.old_offset = (uint32_t)old_at;
+            best.old_offset = candidates[i];
         }
     }
     return best;
