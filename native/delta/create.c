@@ -14,6 +14,7 @@ struct ds_creation {
     ds_model *model;
     ds_span modelled;
     unsigned table;
+    uint32_t without; /* as asked for */
 };
 
 #define ROUNDS_SMALL 4
@@ -37,12 +38,24 @@ typedef struct images {
     ds_span files[2]; /* old, new */
     ds_image images[2];
     bool plain;
+    uint64_t without_kinds;
     ds_arena *arena;
 } images;
 
+static void drop_kinds(ds_image *image, uint64_t kinds) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < image->refs.count; i++)
+        if (!(kinds >> ds_ref_kind_of(&image->refs.items[i]) & 1))
+            image->refs.items[kept++] = image->refs.items[i];
+    image->refs.count = kept;
+}
+
 static ds_status read_side(void *context, uint64_t side) {
     images *both = context;
-    return read_image(both->files[side], both->plain, both->arena, &both->images[side]);
+    DS_TRY(read_image(both->files[side], both->plain, both->arena, &both->images[side]));
+    if (both->without_kinds != 0)
+        drop_kinds(&both->images[side], both->without_kinds);
+    return DS_OK;
 }
 
 /* What is computed in the new image, and what that needs of both. */
@@ -66,7 +79,7 @@ static ds_status match(const ds_image *old_image, const ds_image *new_image, com
 
 static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                computed *made, ds_blocks *blocks) {
-    ds_coder coder = {.writing = true, .writer = &creation->writer};
+    ds_coder coder = {.writing = true, .writer = &creation->writer, .without = creation->without};
     creation->writer.arena = creation->arena;
     return ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
                          &creation->context, creation->arena);
@@ -99,7 +112,7 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     creation->table = choose_table(made, blocks, ds_image_size(new_image));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
-    ds_coder coder = {.writing = true, .model = creation->model};
+    ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
     DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, &targets, NULL,
                          creation->arena));
     ds_targets_close(&targets);
@@ -133,23 +146,29 @@ static ds_status find_packed(const ds_image *old_image, const ds_image *new_imag
 static ds_status find_computed(ds_image *old_image, ds_image *new_image, const ds_create_options *options,
                                ds_arena *arena, computed *made) {
     ds_packed_both *packed = &made->packed;
-    if (!options->plain)
+    if (!options->plain && !(options->without & DS_WITHOUT_DERIVATIONS))
         DS_TRY(ds_derive_find(new_image, arena, &made->derivations));
-    DS_TRY(ds_derive_find_lists(new_image, arena, &made->derivations));
-    DS_TRY(find_packed(old_image, new_image, options, arena, made));
+    if (!(options->without & DS_WITHOUT_DERIVATIONS))
+        DS_TRY(ds_derive_find_lists(new_image, arena, &made->derivations));
+    if (!(options->without & DS_WITHOUT_DEFLATE))
+        DS_TRY(find_packed(old_image, new_image, options, arena, made));
     old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
     new_image->tail = (ds_span){packed->new_side.tail.items, packed->new_side.tail.count};
     return DS_OK;
 }
 
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
-    images both = {.files = {old_file, new_file}, .plain = options->plain, .arena = creation->arena};
+    images both = {.files = {old_file, new_file},
+                   .plain = options->plain,
+                   .without_kinds = options->without_kinds,
+                   .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     computed made = {0};
     ds_match_options match_options = {.coding = options->modelled ? DS_PRICES_MODEL : DS_PRICES_STREAMS,
                                       .rounds = options->rounds,
                                       .threads = options->threads,
+                                      .without = options->without,
                                       .progress = tell_round,
                                       .context = (void *)options};
     if (match_options.rounds == 0)
@@ -178,6 +197,7 @@ ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *n
     ds_creation *creation = calloc(1, sizeof *creation);
     if (creation == NULL)
         return DS_E_MEMORY;
+    creation->without = options->without;
     creation->arena = ds_arena_open(options->memory_bytes);
     ds_status status = creation->arena == NULL
                            ? DS_E_MEMORY

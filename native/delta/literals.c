@@ -45,14 +45,20 @@ static ds_status literal_run(ds_walk *w, uint64_t block, const ds_region *region
     return DS_OK;
 }
 
+static void begin_alignment(ds_walk *w, bool in_tail, ds_offset at) {
+    ds_align_begin(&w->alignment, w->old_image, in_tail, at);
+    if (w->coder->without & DS_WITHOUT_OLD_BYTES)
+        w->alignment.old.size = 0;
+}
+
 static void enter_gap(ds_walk *w, uint64_t block) {
     ds_offset old_end = w->old_image->file.size;
     if (block == w->first_block) {
-        ds_align_begin(&w->alignment, w->old_image, w->in_tail, w->in_tail ? old_end : 0);
+        begin_alignment(w, w->in_tail, w->in_tail ? old_end : 0);
         return;
     }
     const ds_block *before = &w->blocks->list.items[block - 1];
-    ds_align_begin(&w->alignment, w->old_image, before->old_offset >= old_end, before->old_offset + before->length);
+    begin_alignment(w, before->old_offset >= old_end, before->old_offset + before->length);
     ds_x86_64_follow(w, before);
 }
 

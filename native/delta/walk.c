@@ -101,6 +101,8 @@ static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
     w->teach_budget = TEACH_FACTOR * literals + TEACH_MIN;
     if (w->teach_budget > TEACH_MAX)
         w->teach_budget = TEACH_MAX;
+    if (w->coder->without & DS_WITHOUT_TEACHING)
+        w->teach_budget = 0;
     w->taught = ds_arena_alloc(w->arena, w->old_image->file.size / DS_PAGE_TAUGHT / 8 + 1);
     return w->taught == NULL ? DS_E_MEMORY : DS_OK;
 }
@@ -146,6 +148,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     if (w->old_image->refs.count > 0 || w->coder->model != NULL)
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
+    w->predictor.without = w->coder->without;
     if (w->coder->model != NULL)
         DS_TRY(ds_targets_begin(w->targets, &w->predictor, w->coder->writing));
     w->alignment.budget = SEARCH_FACTOR * (new_size + tail_size);

@@ -105,10 +105,26 @@ typedef struct ds_create_options {
     unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
     bool plain;            /* look at the images as plain bytes, whatever they are */
     bool modelled;         /* code with the adaptive model: the fewest bytes, slow on both sides */
+    /* For measurement, else 0: techniques (DS_WITHOUT_...) and kinds of references (bit n: kind n of
+     * docs/spec/delta-format.md) to do without. Of most such deltas only the size is of use: readers do not know
+     * what was left out. */
+    uint32_t without;
+    uint64_t without_kinds;
     /* Called now and then from the calling thread; `done` of 1000. False cancels. May be NULL. */
     bool (*progress)(void *context, unsigned done);
     void *context;
 } ds_create_options;
+
+enum {
+    DS_WITHOUT_LABELS = 1,       /* match bytes as they are, references and all, in one round */
+    DS_WITHOUT_PRICES = 2,       /* choose the longest matches as blocks */
+    DS_WITHOUT_DERIVATIONS = 4,  /* send what could be computed */
+    DS_WITHOUT_DEFLATE = 8,      /* leave compressed streams as they are */
+    DS_WITHOUT_OLD_BYTES = 16,   /* model: literals without the old bytes in their place */
+    DS_WITHOUT_TEACHING = 32,    /* model: no look at old code before the first literals */
+    DS_WITHOUT_LESSONS = 64,     /* learn nothing from corrected references */
+    DS_WITHOUT_NEIGHBOURS = 128, /* predict branches by the address map alone, not by the block they are in */
+};
 
 typedef struct ds_creation ds_creation; /* opaque; owns the streams */
 

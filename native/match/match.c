@@ -14,6 +14,7 @@ typedef struct matcher {
     ds_blocks found[RANGES_MAX];
     unsigned range_count;
     unsigned round, threads;
+    uint32_t without;
     ds_blocks *blocks;
     ds_arena *arena;
 } matcher;
@@ -46,15 +47,26 @@ static ds_status label_new(matcher *m) {
                          : ds_side_label_mapped(&m->new_side, m->old_side.image, m->blocks, m->arena);
 }
 
+static ds_status label_nothing(matcher *m, uint64_t side) {
+    ds_side_label_nothing(side == 0 ? &m->old_side : &m->new_side);
+    return side == 0 ? ds_index_build(&m->index, &m->old_side, m->arena) : DS_OK;
+}
+
 static ds_status label_side(void *context, uint64_t side) {
+    if (((matcher *)context)->without & DS_WITHOUT_LABELS)
+        return label_nothing(context, side);
     return side == 0 ? label_old(context) : label_new(context);
 }
 
 static ds_status match_range(void *context, uint64_t i) {
     matcher *m = context;
     ds_seeds seeds = {0};
-    DS_TRY(ds_seeds_find(&seeds, &m->index, &m->old_side, &m->new_side, m->ranges[i], m->arena));
-    DS_TRY(ds_blocks_choose(&m->found[i], &seeds, &m->old_side, &m->new_side, m->coding, m->ranges[i], m->arena));
+    ds_range range = m->ranges[i];
+    DS_TRY(ds_seeds_find(&seeds, &m->index, &m->old_side, &m->new_side, range, m->arena));
+    if (m->without & DS_WITHOUT_PRICES)
+        DS_TRY(ds_blocks_longest(&m->found[i], &seeds, range, m->arena));
+    else
+        DS_TRY(ds_blocks_choose(&m->found[i], &seeds, &m->old_side, &m->new_side, m->coding, range, m->arena));
     DS_VEC_FREE(m->arena, &seeds.list);
     return DS_OK;
 }
@@ -99,13 +111,18 @@ static void close_matcher(matcher *m) {
 
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
                    ds_arena *arena, ds_blocks *blocks) {
-    matcher m = {.blocks = blocks, .arena = arena, .threads = options->threads, .coding = options->coding};
+    matcher m = {.blocks = blocks,
+                 .arena = arena,
+                 .threads = options->threads,
+                 .coding = options->coding,
+                 .without = options->without};
     *blocks = (ds_blocks){0};
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
     cut_ranges(&m);
     /* Without references every round would say the same. */
-    unsigned rounds = old_image->refs.count == 0 || new_image->refs.count == 0 ? 1 : options->rounds;
+    bool once = old_image->refs.count == 0 || new_image->refs.count == 0 || m.without & DS_WITHOUT_LABELS;
+    unsigned rounds = once ? 1 : options->rounds;
     for (m.round = 0; m.round < rounds; m.round++) {
         if (options->progress != NULL && !options->progress(options->context, m.round, rounds))
             return DS_E_CANCELLED;

@@ -22,6 +22,7 @@ typedef struct ds_match_options {
     ds_price_coding coding;
     unsigned rounds;
     unsigned threads;
+    uint32_t without; /* DS_WITHOUT_LABELS, DS_WITHOUT_PRICES */
     ds_match_progress progress;
     void *context;
 } ds_match_options;
@@ -43,6 +44,8 @@ typedef struct ds_side {
 
 ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena);
 void ds_side_close(ds_side *side, ds_arena *arena);
+/* No labels: the bytes as they are. */
+void ds_side_label_nothing(ds_side *side);
 /* Round 0: a reference's label is the masked content at its target. */
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena);
 /* Later rounds: the old side's label is the old target itself ... */
@@ -96,5 +99,7 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
                         ds_range range, ds_arena *arena);
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
                            ds_price_coding coding, ds_range range, ds_arena *arena);
+/* The same by length alone. */
+ds_status ds_blocks_longest(ds_blocks *blocks, const ds_seeds *seeds, ds_range range, ds_arena *arena);
 
 #endif

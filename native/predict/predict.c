@@ -104,7 +104,8 @@ static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind
                                  ds_rule *rule) {
     ds_offset offset;
     ds_address moved;
-    if (is_local(kind) && ds_image_offset(predictor->old_image, old_target, &offset)) {
+    bool looks = is_local(kind) && !(predictor->without & DS_WITHOUT_NEIGHBOURS);
+    if (looks && ds_image_offset(predictor->old_image, old_target, &offset)) {
         *rule = DS_RULE_SAME_BLOCK;
         if (moves_with(predictor, block, offset, &moved))
             return moved;
@@ -244,6 +245,8 @@ ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *predi
         predictor->last_new = prediction->target;
     ds_map_see(predictor->map, prediction->old_target, actual);
     if (!corrected || prediction->old_target == 0 || is_distance(prediction->kind))
+        return DS_OK;
+    if (predictor->without & DS_WITHOUT_LESSONS)
         return DS_OK;
     if (predictor->lesson_count >= (UINT64_C(1) << predictor->lesson_bits) / 2)
         DS_TRY(grow_lessons(predictor));

@@ -49,6 +49,7 @@ typedef struct ds_predictor {
     ds_address page_place, page_base; /* of the last PAGE24 reference */
     ds_address last_old, last_new;    /* target of the last reference, and what became of it */
     ds_base distance_base;            /* of the last distance */
+    uint32_t without;                 /* for measurement: DS_WITHOUT_LESSONS, DS_WITHOUT_NEIGHBOURS */
     ds_arena *arena;
 } ds_predictor;
 

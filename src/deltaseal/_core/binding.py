@@ -138,6 +138,32 @@ class Creation:
         return int(lib.ds_create_peak_memory(self._pointer))
 
 
+# What a creation can do without, to measure what it gives (deltaseal.h says what each is).
+TECHNIQUES: dict[str, int] = {
+    "labels": lib.DS_WITHOUT_LABELS,
+    "prices": lib.DS_WITHOUT_PRICES,
+    "derivations": lib.DS_WITHOUT_DERIVATIONS,
+    "deflate": lib.DS_WITHOUT_DEFLATE,
+    "old bytes": lib.DS_WITHOUT_OLD_BYTES,
+    "teaching": lib.DS_WITHOUT_TEACHING,
+    "lessons": lib.DS_WITHOUT_LESSONS,
+    "neighbours": lib.DS_WITHOUT_NEIGHBOURS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Techniques to do without, by name, and kinds of references, a bit each by their number."""
+
+    techniques: tuple[str, ...] = ()
+    kinds: int = 0
+
+    @property
+    def mask(self) -> int:
+        """As the core takes it. Raises KeyError for an unknown technique."""
+        return sum({TECHNIQUES[name] for name in self.techniques})
+
+
 def create(
     old: Buffer,
     new: Buffer,
@@ -147,9 +173,11 @@ def create(
     rounds: int = 0,
     plain: bool = False,
     modelled: bool = False,
+    without: Without | None = None,
     progress: Callable[[int], bool] | None = None,
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
+    ``without`` is for measurement: of what it makes only the size is of use.
 
     Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
     """
@@ -160,6 +188,8 @@ def create(
     options.threads = threads
     options.rounds = rounds
     options.plain, options.modelled = plain, modelled
+    if without is not None:
+        options.without, options.without_kinds = without.mask, without.kinds
     options.progress = lib.ds_python_progress if call is not None else ffi.NULL
     options.context = handle
     out = ffi.new("ds_creation **")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deltaseal.errors import ChecksFailedError, DeltasealError, UsageError
+from deltaseal.lab.ablation import command as ablation
 from deltaseal.lab.bench import export, runner, sizes
 from deltaseal.lab.bench.corpus import Pair, load_pairs, recorded_sizes, select
 from deltaseal.lab.bench.fetch import fetch
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _bench(options: argparse.Namespace) -> None:
     every = load_pairs(options.lists / "pairs.toml", options.corpus)
     pairs = _fetched(select(every, options.names), options)
+    if options.streams:
+        ablation.run(pairs, TABLES)
+        return
     tools = [ours(options.tool, effort=options.effort), *_asked(options.peers)]
     records = runner.run(
         pairs,
@@ -137,6 +141,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--max-mb", type=float, default=float("inf"), metavar="MB", help="leave out larger new images")
     add("--timeout", type=float, metavar="S", help="seconds that one call may take")
     add("--effort", default="default", choices=EFFORTS, help="of ours; each has a table of its own")
+    add(
+        "--streams",
+        action="store_true",
+        help=f"bytes by stream and coder, and what each technique gives; kept in {TABLES}",
+    )
     add("--tool", type=Path, default=Path(sys.executable).with_name("deltaseal"), help="what is measured")
 
 
