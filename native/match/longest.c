@@ -20,7 +20,7 @@ ds_status ds_blocks_longest(ds_blocks *blocks, const ds_seeds *seeds, ds_range r
             }
         }
         if (best != NULL)
-            blocks->list.items[blocks->list.count++] = (ds_block){at, at + (uint64_t)best->diagonal, end - at};
+            blocks->list.items[blocks->list.count++] = (ds_block){at, at + (uint64_t)ds_seed_diagonal(best), end - at};
         at = end;
     }
     return DS_OK;

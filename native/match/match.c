@@ -49,7 +49,7 @@ static ds_status label_new(matcher *m) {
 
 static ds_status label_nothing(matcher *m, uint64_t side) {
     ds_side_label_nothing(side == 0 ? &m->old_side : &m->new_side);
-    return side == 0 ? ds_index_build(&m->index, &m->old_side, m->arena) : DS_OK;
+    return DS_OK;
 }
 
 static ds_status label_side(void *context, uint64_t side) {
