@@ -126,6 +126,7 @@ def _draw_dots(axes: Axes, result: Result, metric: Metric, label: str) -> None:
             xs, ys = zip(*points, strict=True)
             axes.scatter(xs, ys, s=30, label=tool, **_look(result, tool))
     axes.set_xscale("log")
+    _logarithmic(axes.xaxis)
     axes.set_yticks(range(len(result.pairs)), result.pairs)
     axes.set_ylim(len(result.pairs) - 0.4, -0.6)
     axes.set_xlabel(label)
@@ -150,10 +151,14 @@ def _draw_time(axes: Axes, result: Result, metric: Metric, *, with_legend: bool)
         axes.scatter([x], [y], s=110, label=tool, edgecolors=_INK, linewidths=0.8, **look)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    _logarithmic(axes.xaxis)
+    _logarithmic(axes.yaxis)
     axes.set_xlabel(f"{metric.name}: processor seconds")
     if with_legend:
         axes.set_ylabel("delta, % of the new image")
-        axes.legend(loc="best", fontsize=8, handletextpad=0.2)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, fontsize=9, markerscale=0.7, handletextpad=0.2
+        )
 
 
 def _draw_means(axes: Axes, result: Result) -> None:
@@ -170,15 +175,26 @@ def _draw_means(axes: Axes, result: Result) -> None:
             label = f"{metric.name}, {metric.unit}" if y == 0 else None
             axes.barh(y + offset, 1 / ratio.value - 1, left=1, height=0.15, color=_COLOURS[row], label=label)
             if name == "bytes":
-                axes.annotate(
-                    f" {1 / ratio.value:.1f}×", (1 / ratio.value, y + offset), va="center", fontsize=8
-                )
+                end = max(1.0, 1 / ratio.value)
+                axes.annotate(f" {1 / ratio.value:.1f}×", (end, y + offset), va="center", fontsize=8)
     axes.set_xscale("log")
+    _logarithmic(axes.xaxis)
     axes.axvline(1, color=_INK if axes.get_facecolor()[3] == 0 else "#222222", linewidth=1)
     axes.set_yticks(range(len(peers)), peers)
     axes.set_ylim(len(peers) - 0.4, -0.6)
     axes.set_xlabel(f"times {mine}'s (geometric means; right of 1: the peer needs more)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A logarithmic axis with numbers as people write them, and more of them where it spans little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high < 40 * low else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=steps))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
 
 
 # ---- SVG ---------------------------------------------------------------------------------------

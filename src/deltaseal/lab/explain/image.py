@@ -17,7 +17,8 @@ __all__ = ["NamedBytes", "explain_image"]
 
 _TEXT_SHOWN = 48  # characters of a text that its share is named by
 _TEXTS_IN = ("data", "strings")  # roles in which texts are looked for
-_KINSHIP = 4  # an unnamed function is of an old one from which at least a quarter of it was copied
+_KINSHIP = 2  # without a name to go by, an older self gave at least half of it
+_NEIGHBOURS = 8  # functions in a row that may be unknown, to find counterparts by their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +195,37 @@ class _Functions:
         return function.size - copied
 
     def _older(self, file: str, function: Function) -> Function | None:
-        """Of the same name in the same file; else the one that most of it was copied from."""
+        """Of the same name; else the one that most of it was copied from; else what stood there."""
         key = (file, function)
         if key not in self._known:
-            self._known[key] = self._named.get((file, function.name)) or self._ancestor(file, function)
+            named = self._named.get((file, function.name)) if function.name else None
+            self._known[key] = named or self._ancestor(file, function) or self._between(file, function)
         return self._known[key]
+
+    def _between(self, file: str, function: Function) -> Function | None:
+        """Its counterpart, where as many old functions as new ones stand between two that are known."""
+        new, old = self._after.parts[file].functions, self._before.parts.get(file)
+        at = bisect_right(new, function.offset, key=lambda other: other.offset) - 1
+        before, after = (self._nearest_known(file, at, step) for step in (-1, 1))
+        if old is None or function.name or before is None or after is None:
+            return None
+        starts = [other.offset for other in old.functions]
+        first, last = (bisect_right(starts, known.offset) for _, known in (before, after))
+        if last - first != after[0] - before[0]:
+            return None
+        return old.functions[first + at - before[0] - 1]
+
+    def _nearest_known(self, file: str, at: int, step: int) -> tuple[int, Function] | None:
+        """The next function, in one direction, that has an older self by name or by copies."""
+        functions = self._after.parts[file].functions
+        for place in range(at + step, at + step * (_NEIGHBOURS + 1), step):
+            if not 0 <= place < len(functions):
+                return None
+            neighbour = functions[place]
+            named = self._named.get((file, neighbour.name)) if neighbour.name else None
+            if known := named or self._ancestor(file, neighbour):
+                return place, known
+        return None
 
     def _ancestor(self, file: str, function: Function) -> Function | None:
         copied: dict[tuple[str, Function], int] = defaultdict(int)
@@ -210,7 +237,8 @@ class _Functions:
         if not copied:
             return None
         (_, best), size = max(copied.items(), key=lambda entry: entry[1])
-        return best if size * _KINSHIP >= function.size else None
+        other = bool(best.name and function.name)  # both have names, and they differ
+        return best if size * _KINSHIP >= function.size and not other else None
 
     def _copies(self, start: int, end: int) -> Iterable[tuple[int, int]]:
         at = max(0, bisect_right(self._starts, start) - 1)
