@@ -5,6 +5,7 @@ Format: docs/spec/store.md, sections 3 and 4.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Record:
         return record
 
 
+_KEPT_BYTES: Final = 4096  # of a line that is kept after it was read
 _KEYS: Final = ("n", "prev", "time", "state", "event", "id", "bundle", "attempt", "facts")
 _NUMBERS: Final = frozenset({"n", "time", "attempt"})
 
@@ -200,9 +202,16 @@ def _parse(number: int, data: bytes) -> _Segment:
 
 def _line(text: bytes) -> _Line | None:
     try:
-        return _Line(Record.of_line(text), text[:_DIGEST_CHARS].decode())
+        record = _record_again(text) if len(text) <= _KEPT_BYTES else Record.of_line(text)
+        return _Line(record, text[:_DIGEST_CHARS].decode())
     except (ValueError, DeltasealError):
         return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _record_again(text: bytes) -> Record:
+    """As ``of_line``; a run reads its journal more than once, and a record never changes."""
+    return Record.of_line(text)
 
 
 def _all(segment: _Segment) -> Iterator[_Line]:

@@ -186,6 +186,10 @@ class File(_Closing):
         """Return the file's size in bytes, now."""
 
     @abstractmethod
+    def has_capabilities(self) -> bool:
+        """Whether it carries file capabilities (capabilities(7)), which a tree may not."""
+
+    @abstractmethod
     def fileno(self) -> int:
         """Return a descriptor that reads the same bytes; it lives as long as this file is open."""
 

@@ -32,6 +32,9 @@ _CANNOT_CLONE = frozenset(
     {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EBADF, errno.EPERM}
 )
 
+# What getxattr answers where there is no such attribute, or the file system has none at all.
+_NO_ATTRIBUTE = frozenset({errno.ENODATA, errno.ENOTSUP})
+
 _KIND_BY_FORMAT: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 
 
@@ -92,6 +95,17 @@ class _RealFile(_Handle, File):
     def size(self) -> int:
         with _translated("look at", self.name):
             return os.fstat(self.fd).st_size
+
+    def has_capabilities(self) -> bool:
+        if not sys.platform.startswith("linux"):
+            return False
+        try:
+            os.getxattr(self.fd, "security.capability")
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTE:
+                return False
+            raise translate(error, "look at", self.name) from error
+        return True
 
     def fileno(self) -> int:
         return self.fd

@@ -27,7 +27,6 @@ from deltaseal.storage.volume import (
     LinkNode,
     Node,
     Pending,
-    Survivors,
     Volume,
     leaf_of,
 )
@@ -100,6 +99,9 @@ class _SimulatedFile(File):
 
     def size(self) -> int:
         return len(self.node.data)
+
+    def has_capabilities(self) -> bool:
+        return False
 
     def fileno(self) -> int:
         """Return a descriptor of an unnamed file with the bytes as they are now."""
@@ -184,6 +186,15 @@ class SimulatedDisk:
         """
         return SimulatedDisk.of(self.after_cut(keep), capacity=self.capacity, inodes=self.inodes)
 
+    def killed(self) -> SimulatedDisk:
+        """Return the disk as it is found if the process is killed now: nothing is lost but its locks.
+
+        What is pending stays so.  This disk stays as it is.
+        """
+        found = SimulatedDisk(capacity=self.capacity, inodes=self.inodes)
+        found._volume = self._volume.copy()
+        return found
+
     @classmethod
     def of(cls, state: DiskState, *, capacity: int = _UNLIMITED, inodes: int = _UNLIMITED) -> SimulatedDisk:
         """Return a disk in this state, all of it durable."""
@@ -194,15 +205,15 @@ class SimulatedDisk:
     @property
     def pending(self) -> tuple[Pending, ...]:
         """The changes that are not durable yet, oldest first."""
-        return tuple(self._volume.pending)
+        return self._volume.pending
 
     def after_cut(self, keep: Keep = "durable") -> DiskState:
         """Return the state that is found after a power cut now, as a value."""
         return self._volume.after_cut(keep)
 
-    def key(self, kept: Survivors) -> tuple[object, ...]:
-        """A value that is the same for two cuts of this disk only if they leave the same state."""
-        return self._volume.key(kept)
+    def digest_after_cut(self, keep: Keep = "durable") -> bytes:
+        """The digest of that state, which is found quicker than the state."""
+        return self._volume.digest_after_cut(keep)
 
     def tamper(self, path: str, leaf: Leaf | None) -> None:
         """Put something at ``path``, or remove it: as somebody does behind the back of whoever uses the disk.
@@ -214,8 +225,7 @@ class SimulatedDisk:
         if leaf is None:
             self._volume.uproot(path)
         elif leaf[0] == "file" and isinstance(node, FileNode):
-            node.data, node.saved, node.saved_digest = leaf[1], leaf[1], b""
-            node.mode = node.saved_mode = leaf[2]
+            self._volume.rewrite(node, leaf[1], leaf[2])
         else:
             self._volume.plant(path, leaf)
 
@@ -289,7 +299,7 @@ class SimulatedDisk:
         if not isinstance(file, _SimulatedFile):
             raise TypeError("this handle was opened by another disk")
         node = file.node
-        self._step("sync", file.label, changes=True, on_failure=lambda: self._volume.forget(node))
+        self._step("sync", file.label, changes=True, on_failure=lambda: self._volume.lose(node))
         self._volume.sync_file(node)
 
     def sync_dir(self, at: Dir) -> None:
@@ -355,7 +365,7 @@ class SimulatedDisk:
         if isinstance(node, FileNode):
             self._volume.set_mode(node, mode)
         else:
-            node.mode = mode
+            self._volume.set_dir_mode(node, mode)
 
     def space(self, at: Dir) -> Space:
         """Say how much room is left."""

@@ -13,24 +13,49 @@ The two are kept apart with no more promises than POSIX makes:
 
 What is pending is one list in the order in which it was asked for; a power cut
 is a choice from that list (:data:`Survivors`), and every choice is a state of
-the disk (:class:`DiskState`) with a digest, so that equal ones are found.
+the disk (:class:`DiskState`) with a digest, so that equal ones are found.  The
+digest of a choice costs far less than the state (:meth:`Volume.digest_after_cut`).
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import itertools
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Literal
+
+from deltaseal.storage.nodes import (
+    WHOLE,
+    DirNode,
+    DiskState,
+    Effect,
+    FileNode,
+    Keep,
+    Leaf,
+    LinkNode,
+    Naming,
+    NewMode,
+    NewSize,
+    Node,
+    Pending,
+    Survivors,
+    Tear,
+    Write,
+    leaf_of,
+    names_digest,
+    saved_digest,
+    saved_line,
+    seen_digest,
+    void_saved,
+    void_seen,
+)
 
 __all__ = [
     "WHOLE",
     "DirNode",
     "DiskState",
+    "Effect",
     "FileNode",
     "Keep",
     "Leaf",
@@ -47,154 +72,18 @@ __all__ = [
     "leaf_of",
 ]
 
-Leaf = tuple[Literal["file"], bytes, int] | tuple[Literal["link"], str] | tuple[Literal["dir"], int]
-"""What stands at a path in a snapshot: file (bytes, mode), link (target), directory (mode)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tear:
-    """How a write survives in part: up to byte ``at`` of it, or from there on.
-
-    ``short``: what was before, and the file is no longer for it.  ``zeros``: the same, but the file has
-    its new size; what is missing reads as zeros.  ``tail``: only what comes from ``at`` on.
-    """
-
-    at: int
-    kind: Literal["short", "zeros", "tail"] = "short"
-
-    def of(self, offset: int, data: bytes) -> list[tuple[int, bytes]]:
-        """The writes that are left of one."""
-        if self.kind == "tail":
-            return [(offset + self.at, data[self.at :])]
-        rest = bytes(len(data) - self.at) if self.kind == "zeros" else b""
-        return [(offset, data[: self.at] + rest)]
-
-
-WHOLE = None  # as a tear: nothing is missing
-
-Survivors = Mapping[int, Tear | None]
-"""What survives a cut: places in the list of pending changes, and how writes among them are torn."""
-
-Keep = Literal["durable", "visible"] | random.Random | Survivors
-"""The same in words: no pending change, all of them, a random choice, or just these."""
-
-
-@dataclass(slots=True, eq=False)
-class FileNode:
-    """A regular file: ``data`` and ``mode`` as seen, ``saved`` and ``saved_mode`` as they survive."""
-
-    inode: int
-    mode: int
-    data: bytes | bytearray = b""
-    saved: bytes = b""
-    saved_mode: int = 0
-    saved_digest: bytes = b""  # SHA-256 of ``saved``, once asked for
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Write, as a process sees it."""
-        if isinstance(self.data, bytes):  # shared with a state until now
-            self.data = bytearray(self.data)
-        self.data[offset : offset + len(data)] = data
-
-
-@dataclass(slots=True, eq=False)
-class LinkNode:
-    """A symbolic link; its target comes and goes with its name."""
-
-    inode: int
-    target: str
-
-
-@dataclass(slots=True, eq=False)
-class DirNode:
-    """A directory: its ``entries`` as seen, its ``saved`` entries as they survive."""
-
-    inode: int
-    mode: int
-    entries: dict[str, Node] = field(default_factory=dict)
-    saved: dict[str, Node] = field(default_factory=dict)
-
-
-Node = FileNode | LinkNode | DirNode
-
-Effect = tuple[DirNode, str, Node | None]
-"""What a name in a directory holds after a change; None: nothing."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Write:
-    """Bytes of a file that are not durable yet."""
-
-    node: FileNode
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewMode:
-    """A file's mode that is not durable yet."""
-
-    node: FileNode
-    mode: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewSize:
-    """A file's size that was set and is not durable yet: it is cut short, or gets zeros."""
-
-    node: FileNode
-    size: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Naming:
-    """Names that change in one step and are not durable yet: they survive together."""
-
-    effects: list[Effect]
-
-
-Pending = Write | NewMode | NewSize | Naming
-
-
-class DiskState:
-    """A whole disk as it is found after a cut: every path (``a/b``) with its leaf.  Two equal ones have
-    equal digests."""
-
-    def __init__(self, leaves: Mapping[str, Leaf], digests: Mapping[str, bytes] | None = None) -> None:
-        self.leaves = leaves
-        self._digests = digests or {}  # of files, by path, as far as known
-
-    def sha256(self, path: str) -> bytes:
-        """SHA-256 of the file at ``path``."""
-        known = self._digests.get(path)
-        if known is None:
-            leaf = self.leaves[path]
-            assert leaf[0] == "file"
-            known = hashlib.sha256(leaf[1]).digest()
-        return known
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 over everything but inode numbers."""
-        digests = self._digests
-        lines = [
-            f"{path}\0{leaf[2]}\0{(digests.get(path) or self.sha256(path)).hex()}"
-            if leaf[0] == "file"
-            else f"{path}\0{leaf[0]}\0{leaf[1]}"
-            for path, leaf in self.leaves.items()
-        ]
-        lines.sort()
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).digest()
+_Kept = list[tuple[int, Tear | None]]  # places of writes to one file, and how each is torn
 
 
 class Volume:
     """A tree of nodes and the changes that are not durable yet."""
 
     def __init__(self) -> None:
-        self._inodes = itertools.count(1)
+        self._inodes = 0
         self.root = DirNode(self.new_inode(), 0o755)
-        self.pending: list[Pending] = []
-        self._durable = 0  # how often what is durable has changed
+        self._pending: dict[int, Pending] = {}  # by id
+        self._lost = False  # a sync failed: what is seen is more than all that may survive
+        self._moved: set[DirNode] = set()  # directories that have two names where a cut comes now
         # Bytes and digest of files after a cut, by node and writes; emptied before one of these may end.
         self._contents: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
 
@@ -203,74 +92,125 @@ class Volume:
         """Return a volume on which all of ``state`` is durable."""
         volume = cls()
         directories = {"": volume.root}
+        # Nothing keeps a digest yet, so that nothing has to be voided.
         for path in sorted(state.leaves):
             above, _, name = path.rpartition("/")
             if above not in directories:  # a state that was put together by hand
                 made = volume.plant(above, ("dir", 0o755))
                 assert isinstance(made, DirNode), "it was just made"
                 directories[above] = made
-            node = volume._node_of(state.leaves[path])
-            directories[above].entries[name] = directories[above].saved[name] = node
+            directory, node = directories[above], volume._node_of(state.leaves[path])
+            directory.entries[name] = directory.saved[name] = node
+            if not isinstance(node, LinkNode):
+                node.above.append(directory)
             if isinstance(node, DirNode):
+                node.saved_names = 1
                 directories[path] = node
             elif isinstance(node, FileNode):
-                node.saved_digest = state.sha256(path)
+                node.digest = node.saved_digest = state.sha256(path)
         return volume
+
+    def copy(self) -> Volume:
+        """Return another volume that is like this one, with all that is pending."""
+        made = copy.deepcopy(self)
+        made._pending = {id(each): each for each in made._pending.values()}
+        made._contents.clear()
+        return made
 
     def new_inode(self) -> int:
         """Return an inode number that was never used here."""
-        return next(self._inodes)
+        self._inodes += 1
+        return self._inodes
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """The changes that are not durable, in the order in which they were asked for."""
+        return tuple(self._pending.values())
 
     # Changes, as a process sees them ------------------------------------------
 
     def change(self, *effects: Effect) -> None:
         """Change names in one step."""
+        naming = Naming(list(effects))
+        self._pending[id(naming)] = naming
         for directory, name, value in effects:
-            _assign(directory.entries, name, value)
-        self.pending.append(Naming(list(effects)))
+            directory.put(name, value)
+            if naming not in directory.pending[-1:]:
+                directory.pending.append(naming)
 
     def write(self, node: FileNode, offset: int, data: bytes) -> None:
         """Write bytes."""
         node.write(offset, data)
-        self.pending.append(Write(node, offset, data))
+        self._changed(node, Write(node, offset, data))
 
     def set_mode(self, node: FileNode, mode: int) -> None:
         """Set a file's mode."""
         node.mode = mode
-        self.pending.append(NewMode(node, mode))
+        self._changed(node, NewMode(node, mode))
+
+    def set_dir_mode(self, node: DirNode, mode: int) -> None:
+        """Set a directory's mode, durably: it is none of the things that are left to chance."""
+        node.mode = mode
+        void_seen(node)
+        void_saved(node)
 
     def resize(self, node: FileNode, size: int) -> None:
         """Set a file's size."""
         node.data = bytearray(_resized(bytearray(node.data), size))
-        self.pending.append(NewSize(node, size))
+        self._changed(node, NewSize(node, size))
+
+    def _changed(self, node: FileNode, change: Write | NewMode | NewSize) -> None:
+        void_seen(node)
+        node.pending.append(change)
+        self._pending[id(change)] = change
+
+    def rewrite(self, node: FileNode, data: bytes, mode: int) -> None:
+        """Let a file be other bytes, durably, as somebody does behind the back of whoever uses it."""
+        self._forget(node)
+        node.data, node.saved = data, data
+        node.mode = node.saved_mode = mode
+        void_seen(node)
+        void_saved(node)
 
     # What makes them durable ----------------------------------------------------
 
     def sync_file(self, node: FileNode) -> None:
         """Make bytes, size and mode of a file durable."""
-        writes = [each for each in self.pending if isinstance(each, Write | NewSize) and each.node is node]
+        writes = [each for each in node.pending if not isinstance(each, NewMode)]
         if writes:
             node.saved = _with_writes(node.saved, [(each, WHOLE) for each in writes])
-            node.saved_digest = b""
+        if writes or node.saved_mode != node.mode:
+            void_saved(node)
         node.saved_mode = node.mode
-        self.forget(node)
+        self._forget(node)
 
-    def forget(self, node: FileNode) -> None:
+    def lose(self, node: FileNode) -> None:
         """Lose what is pending of a file: its sync failed."""
+        self._lost = True
+        self._forget(node)
+
+    def _forget(self, node: FileNode) -> None:
         self._contents.clear()
-        self._durable += 1
-        self.pending = [each for each in self.pending if isinstance(each, Naming) or each.node is not node]
+        for each in node.pending:
+            del self._pending[id(each)]
+        node.pending.clear()
 
     def sync_names(self, directory: DirNode) -> None:
         """Make the names in ``directory`` durable, also those that are a part of a larger change."""
-        self._durable += 1
-        for change in self.pending:
-            if not isinstance(change, Naming):
-                continue
-            for _, name, value in (effect for effect in change.effects if effect[0] is directory):
-                _assign(directory.saved, name, value)
+        for change in directory.pending:
+            for _, name, value in change.of(directory):
+                self._save(directory, name, value)
             change.effects[:] = [effect for effect in change.effects if effect[0] is not directory]
-        self.pending = [each for each in self.pending if not isinstance(each, Naming) or each.effects]
+            if not change.effects:
+                del self._pending[id(change)]
+        directory.pending.clear()
+
+    def _save(self, directory: DirNode, name: str, value: Node | None) -> None:
+        for node in (directory.saved.get(name), value):
+            if isinstance(node, DirNode):
+                self._moved.add(node)
+        directory.save(name, value)
+        self._moved = {node for node in self._moved if node.saved_names > 1}
 
     # What is there ----------------------------------------------------------------
 
@@ -291,11 +231,13 @@ class Volume:
         for step in above:
             child = directory.entries.get(step)
             if child is None:
-                child = directory.entries[step] = directory.saved[step] = DirNode(self.new_inode(), 0o755)
+                child = DirNode(self.new_inode(), 0o755)
+                _plant(directory, step, child)
             if not isinstance(child, DirNode):
                 raise ValueError(f"{path!r} lies below something that is no directory")
             directory = child
-        node = directory.entries[name] = directory.saved[name] = self._node_of(leaf)
+        node = self._node_of(leaf)
+        _plant(directory, name, node)
         return node
 
     def uproot(self, path: str) -> None:
@@ -307,8 +249,7 @@ class Volume:
             if not isinstance(child, DirNode):
                 return
             directory = child
-        directory.entries.pop(name, None)
-        directory.saved.pop(name, None)
+        _plant(directory, name, None)
 
     def _node_of(self, leaf: Leaf) -> Node:
         inode = self.new_inode()
@@ -325,17 +266,10 @@ class Volume:
         if keep == "durable":
             return {}
         if keep == "visible":
-            return dict.fromkeys(range(len(self.pending)), WHOLE)
+            return dict.fromkeys(range(len(self._pending)), WHOLE)
         if isinstance(keep, random.Random):
             return self._some(keep)
         return keep
-
-    def key(self, kept: Survivors) -> tuple[object, ...]:
-        """A value that is the same for two cuts of this volume only if they leave the same state.
-
-        It costs less than the state.  It holds as long as the volume does.
-        """
-        return (self._durable, *((id(self.pending[place]), tear) for place, tear in sorted(kept.items())))
 
     def _some(self, chance: random.Random) -> dict[int, Tear | None]:
         kept: dict[int, Tear | None] = {}
@@ -349,14 +283,17 @@ class Volume:
     def after_cut(self, keep: Keep) -> DiskState:
         """Return what is found after a power cut now; this volume stays as it is."""
         kept = self.survivors(keep)
+        digest = self._quick_digest(kept)
+        if kept and self._is_everything(kept):
+            return self._seen(digest)
         names, writes, modes = self._sorted_out(kept)
         leaves: dict[str, Leaf] = {}
         digests: dict[str, bytes] = {}
-        seen = {self.root.inode}
+        met = {self.root.inode}
         todo = [("", self.root)]
         while todo:
             prefix, directory = todo.pop()
-            for name, node in names.get(directory.inode, directory.saved).items():
+            for name, node in names.get(directory, directory.saved).items():
                 path = prefix + name
                 if isinstance(node, FileNode):
                     if node.inode in writes or not node.saved_digest:
@@ -366,58 +303,125 @@ class Volume:
                     leaves[path] = ("file", data, modes.get(node.inode, node.saved_mode))
                 elif isinstance(node, LinkNode):
                     leaves[path] = ("link", node.target)
-                elif node.inode not in seen:  # if half a move between directories survived, it keeps one name
-                    seen.add(node.inode)
+                elif node.inode not in met:  # if half a move between directories survived, it keeps one name
+                    met.add(node.inode)
                     leaves[path] = ("dir", node.mode)
                     todo.append((path + "/", node))
-        return DiskState(leaves, digests)
+        return DiskState(leaves, digests, digest)
+
+    def _seen(self, digest: bytes) -> DiskState:
+        """Where everything survives: what a process sees."""
+        leaves = {path: leaf_of(node) for path, node in self.nodes()}
+        # The digest has asked for that of every file.
+        digests = {path: node.digest for path, node in self.nodes() if isinstance(node, FileNode)}
+        return DiskState(leaves, digests, digest)
+
+    def digest_after_cut(self, keep: Keep) -> bytes:
+        """The digest of :meth:`after_cut`'s state."""
+        kept = self.survivors(keep)
+        return self._quick_digest(kept) or self.after_cut(kept).digest
+
+    def _quick_digest(self, kept: Survivors) -> bytes:
+        """From the digests that directories keep; empty where a directory would have two names."""
+        if self._is_everything(kept):
+            return seen_digest(self.root)
+        if self._moved:
+            return b""
+        if not kept:
+            return saved_digest(self.root)
+        names, writes, modes = self._sorted_out(kept)
+        if _moves(names):
+            return b""
+        touched = self._touched(kept)
+
+        def below(directory: DirNode) -> bytes:
+            if directory.inode not in touched:
+                return saved_digest(directory)
+            entries = names.get(directory, directory.saved)
+            return names_digest(
+                saved_line(name, node, below, self._file(node, writes, modes))
+                for name, node in entries.items()
+            )
+
+        return below(self.root)
+
+    def _is_everything(self, kept: Survivors) -> bool:
+        return len(kept) == len(self._pending) and not self._lost and not any(kept.values())
+
+    def _touched(self, kept: Survivors) -> set[int]:
+        """The directories (by inode) whose digest is not the saved one where these survive."""
+        found: set[int] = set()
+        todo: list[FileNode | DirNode] = []
+        pending = self.pending
+        for place in kept:
+            each = pending[place]
+            todo += [effect[0] for effect in each.effects] if isinstance(each, Naming) else [each.node]
+        while todo:
+            node = todo.pop()
+            if node.inode not in found:
+                found.add(node.inode)
+                todo += node.above
+        return found
+
+    def _file(self, node: Node, writes: dict[int, _Kept], modes: dict[int, int]) -> tuple[int, bytes] | None:
+        """Mode and digest of a file of which more survives than is saved."""
+        if node.inode not in writes and node.inode not in modes:
+            return None
+        assert isinstance(node, FileNode), "only files are written"
+        return modes.get(node.inode, node.saved_mode), self._content(node, writes.get(node.inode, []))[1]
 
     def _sorted_out(
         self, kept: Survivors
-    ) -> tuple[dict[int, dict[str, Node]], dict[int, list[tuple[int, Tear | None]]], dict[int, int]]:
-        """Names of each directory (by inode) that differ from its saved ones; writes and modes of files."""
-        names: dict[int, dict[str, Node]] = {}
-        writes: dict[int, list[tuple[int, Tear | None]]] = {}
+    ) -> tuple[dict[DirNode, dict[str, Node]], dict[int, _Kept], dict[int, int]]:
+        """Names of each directory that differ from its saved ones; writes and modes of files."""
+        names: dict[DirNode, dict[str, Node]] = {}
+        writes: dict[int, _Kept] = {}
         modes: dict[int, int] = {}
+        pending = self.pending
         for place in sorted(kept):
-            each = self.pending[place]
+            each = pending[place]
             if isinstance(each, Write | NewSize):
                 writes.setdefault(each.node.inode, []).append((place, kept[place]))
             elif isinstance(each, NewMode):
                 modes[each.node.inode] = each.mode
             else:
                 for directory, name, value in each.effects:
-                    _assign(names.setdefault(directory.inode, dict(directory.saved)), name, value)
+                    changed = names.setdefault(directory, dict(directory.saved))
+                    if value is None:
+                        changed.pop(name, None)
+                    else:
+                        changed[name] = value
         return names, writes, modes
 
-    def _content(self, node: FileNode, kept: list[tuple[int, Tear | None]]) -> tuple[bytes, bytes]:
+    def _content(self, node: FileNode, kept: _Kept) -> tuple[bytes, bytes]:
         """A file's bytes with these of its pending writes, and their SHA-256."""
         if not kept:
             node.saved_digest = node.saved_digest or hashlib.sha256(node.saved).digest()
             return node.saved, node.saved_digest
-        key = (id(node), *((id(self.pending[place]), tear) for place, tear in kept))
+        pending = self.pending
+        key = (id(node), *((id(pending[place]), tear) for place, tear in kept))
         if key not in self._contents:
-            found = ((self.pending[place], tear) for place, tear in kept)
+            found = ((pending[place], tear) for place, tear in kept)
             writes = [(each, tear) for each, tear in found if isinstance(each, Write | NewSize)]
             data = _with_writes(node.saved, writes)
             self._contents[key] = (data, hashlib.sha256(data).digest())
         return self._contents[key]
 
 
-def leaf_of(node: Node) -> Leaf:
-    """Return what a snapshot says of a node."""
-    if isinstance(node, FileNode):
-        return ("file", bytes(node.data), node.mode)
-    if isinstance(node, LinkNode):
-        return ("link", node.target)
-    return ("dir", node.mode)
+def _moves(names: dict[DirNode, dict[str, Node]]) -> bool:
+    """Whether these names would give some directory a second one."""
+    more: dict[DirNode, int] = {}
+    for directory, entries in names.items():
+        for changed, by in ((directory.saved, -1), (entries, 1)):
+            for node in changed.values():
+                if isinstance(node, DirNode):
+                    more[node] = more.get(node, 0) + by
+    return any(node.saved_names + by > 1 for node, by in more.items())
 
 
-def _assign(entries: dict[str, Node], name: str, value: Node | None) -> None:
-    if value is None:
-        entries.pop(name, None)
-    else:
-        entries[name] = value
+def _plant(directory: DirNode, name: str, node: Node | None) -> None:
+    directory.put(name, node)
+    directory.save(name, node)
 
 
 def _resized(data: bytearray, size: int) -> bytearray:

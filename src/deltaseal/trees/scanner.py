@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import sys
 from collections.abc import Collection, Iterator
 
 from deltaseal.storage import Dir, Disk, File, Found, Stat, walk
@@ -19,9 +17,6 @@ __all__ = ["PIECE", "pieces", "scan"]
 PIECE = 1 << 20  # bytes read and hashed at once
 
 _SPECIAL_BITS = {0o4000: "set-user-ID", 0o2000: "set-group-ID", 0o1000: "sticky"}
-
-# What getxattr answers where there is no capability, or the file system has no attributes.
-_NO_ATTRIBUTE = {errno.ENODATA, errno.ENOTSUP}
 
 _HINT = "take these entries out of the tree, or leave them out with --exclude (of a base: its `exclude`)"
 
@@ -111,7 +106,7 @@ class _Visit:
         hasher = hashlib.sha256()
         size = 0
         with self._disk.open_read(found.at, found.name) as file:
-            if _has_capabilities(file):
+            if file.has_capabilities():
                 self.refusals.append(Refusal(path, "file capabilities"))
                 return
             for piece in pieces(file):
@@ -148,16 +143,3 @@ def _kind_fault(stat: Stat) -> str:
         return ""  # its mode bits mean nothing
     bits = [name for bit, name in _SPECIAL_BITS.items() if stat.mode & bit]
     return " and ".join(bits)
-
-
-def _has_capabilities(file: File) -> bool:
-    # capabilities(7): kept in this attribute. Other systems have no file capabilities.
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        os.getxattr(file.fileno(), "security.capability")
-    except OSError as error:
-        if error.errno in _NO_ATTRIBUTE:
-            return False
-        raise
-    return True

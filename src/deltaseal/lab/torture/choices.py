@@ -20,7 +20,16 @@ class Choice:
     """One choice, and how to say it."""
 
     kept: Survivors
-    words: str
+
+    @property
+    def words(self) -> str:
+        """Which changes survive, by their places in the list of what is pending."""
+        whole = [place for place, tear in self.kept.items() if tear is WHOLE]
+        torn = [
+            f"write {place} torn at byte {tear.at} ({tear.kind})" for place, tear in self.kept.items() if tear
+        ]
+        said = f"pending changes {', '.join(map(str, whole))}" if whole else "no pending change"
+        return " and ".join([said, *torn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +73,11 @@ class Choices:
             assert isinstance(each, Write)
             for tear in _half(len(each.data)) if self.torn == "half" else _sectors(len(each.data)):
                 for kept in (range(place), [other for other in range(len(pending)) if other != place]):
-                    words = f"{_said(kept)} and write {place} torn at byte {tear.at} ({tear.kind})"
-                    yield Choice({**dict.fromkeys(kept, WHOLE), place: tear}, words)
+                    yield Choice({**dict.fromkeys(kept, WHOLE), place: tear})
 
 
 def _choice(kept: Sequence[int]) -> Choice:
-    return Choice(dict.fromkeys(kept, WHOLE), _said(kept))
-
-
-def _said(kept: Sequence[int]) -> str:
-    return f"pending changes {', '.join(map(str, kept))}" if kept else "no pending change"
+    return Choice(dict.fromkeys(kept, WHOLE))
 
 
 def _half(size: int) -> Iterator[Tear]:

@@ -82,7 +82,7 @@ class Exploration:
         self._part.operations += len(disk.operations)
         self._note(disk.after_cut("visible"))
         self._judge_end(disk, ended)
-        self._take_pending(disk, 0, f"act {self._act.name!r}, at its end", set())
+        self._take_pending(disk, 0, f"act {self._act.name!r}, at its end")
         self.settle_all()
 
     def kill_then_cut(self) -> None:
@@ -90,15 +90,18 @@ class Exploration:
 
         What the dead one wrote is there to be seen, and not yet durable: nothing may rely on it.
         """
-        count = self._disk(self._start)
-        attempt(lambda: self._act.run(self._bench, self._device(count, self._world)))
-        for change in range(count.changes):
-            disk = self._disk(self._start)
-            disk.cut_at(change)
-            attempt(lambda disk=disk: self._act.run(self._bench, self._device(disk, self._world)))  # type: ignore[misc]
-            disk.revive()
-            self._collect_extremes(disk, f"act {self._act.name!r}, killed before change {change}; recovery")
-            attempt(self._device(disk, self._world).recover)
+        disk = self._disk(self._start)
+
+        def before(operation: Operation) -> None:
+            if operation.change is None:
+                return
+            left = disk.killed()
+            way = f"act {self._act.name!r}, killed before change {operation.change}; recovery"
+            self._collect_extremes(left, way)
+            attempt(self._device(left, self._world).recover)
+
+        disk.before = before
+        attempt(lambda: self._act.run(self._bench, self._device(disk, self._world)))
         self.settle_all()
 
     def _collect_extremes(self, disk: SimulatedDisk, way: str) -> None:
@@ -107,8 +110,12 @@ class Exploration:
         def before(operation: Operation) -> None:
             for choice in BOTH_ENDS.of(disk.pending, seed=0) if operation.change is not None else ():
                 self._part.states += 1
-                state = disk.after_cut(choice.kept)
-                self._take(state, f"{way}, before {operation}; survived: {choice.words}", len(self._levels))
+                if disk.digest_after_cut(choice.kept) not in self._seen:
+                    self._take(
+                        disk.after_cut(choice.kept),
+                        f"{way}, before {operation}; survived: {choice.words}",
+                        len(self._levels),
+                    )
 
         disk.before = before
 
@@ -131,7 +138,7 @@ class Exploration:
         self._note(visible)
         if not self._is_old_or_new(visible, f"{way}, and it ended with {ended}"):
             return
-        self._take_pending(disk, 0, f"{way}, and it ended with {ended.reason or 'done'}", set())
+        self._take_pending(disk, 0, f"{way}, and it ended with {ended.reason or 'done'}")
         self.settle_all()
 
     def _judge_end(self, disk: SimulatedDisk, ended: Ended) -> None:
@@ -140,7 +147,12 @@ class Exploration:
             self._find("act", f"the act itself ended with {ended}")
         if not self._act.told:
             return
+        told: set[bytes] = set()
         for choice in self._levels[0].of(disk.pending, seed=0):
+            digest = disk.digest_after_cut(choice.kept)
+            if digest in told:
+                continue
+            told.add(digest)
             state = disk.after_cut(choice.kept)
             label = self._bench.eye.label(state)
             if label != self._act.new:
@@ -163,24 +175,18 @@ class Exploration:
     def _collect(self, disk: SimulatedDisk, level: int, way: str) -> None:
         """From now on take up whatever a power cut before an operation of this disk may leave."""
 
-        known: set[object] = set()
-
         def before(operation: Operation) -> None:
             if operation.change is not None:
-                self._take_pending(
-                    disk, level, f"{way}, before change {operation.change} ({operation})", known
-                )
+                self._take_pending(disk, level, f"{way}, before change {operation.change} ({operation})")
 
         disk.before = before
 
-    def _take_pending(self, disk: SimulatedDisk, level: int, way: str, known: set[object]) -> None:
-        """Take up what a cut now may leave; ``known`` are the keys of states of this disk taken before."""
+    def _take_pending(self, disk: SimulatedDisk, level: int, way: str) -> None:
+        """Take up what a cut now may leave."""
         self._part.cuts += level == 0
         for choice in self._levels[level].of(disk.pending, seed=disk.changes):
             self._part.states += 1
-            key = disk.key(choice.kept)
-            if key not in known:
-                known.add(key)
+            if disk.digest_after_cut(choice.kept) not in self._seen:
                 self._take(disk.after_cut(choice.kept), f"{way}; survived: {choice.words}", level + 1)
 
     # Recovery -----------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Stock:
         bundles = {self.bundles[label].digest: self.bundles[label] for label in labels}
         return MemorySource(
             bundles={digest: bundle.to_bytes() for digest, bundle in bundles.items()},
-            manifests=[_permit(bundle, self.now) for bundle in bundles.values()],
+            manifests=[_permit(bundle.document, self.now) for bundle in bundles.values()],
             catalogue=catalogue,
             spoil=spoil,
         )
@@ -211,8 +211,10 @@ def _harness_trust(*released: str) -> Trust:
     return Trust.of(*roles, expires=DAY_ZERO + 3_650 * DAY)
 
 
-def _permit(bundle: Bundle, now: int) -> UnverifiedDocument:
-    permit = make_permit(bundle.manifest, bundle.digest, issued=now - 3_600)
+@functools.lru_cache(maxsize=16)
+def _permit(document: UnverifiedDocument, now: int) -> UnverifiedDocument:
+    manifest = BundleManifest.loads(document.body)
+    permit = make_permit(manifest, document.digest.hex(), issued=now - 3_600)
     return sign(DeviceManifest.TYPE, permit.dumps(), harness_keys(PERSONALISER))
 
 

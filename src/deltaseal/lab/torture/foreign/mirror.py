@@ -36,7 +36,7 @@ class Mirror:
     @property
     def pending(self) -> tuple[Pending, ...]:
         """What is not durable."""
-        return tuple(self._volume.pending)
+        return self._volume.pending
 
     def state(self, keep: Keep) -> DiskState:
         """The folder as it is found after a power cut now."""
