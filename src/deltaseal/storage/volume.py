@@ -197,13 +197,41 @@ class Volume:
 
     def sync_names(self, directory: DirNode) -> None:
         """Make the names in ``directory`` durable, also those that are a part of a larger change."""
+        gone = False
         for change in directory.pending:
             for _, name, value in change.of(directory):
+                gone = gone or directory.saved.get(name) is not None
                 self._save(directory, name, value)
-            change.effects[:] = [effect for effect in change.effects if effect[0] is not directory]
-            if not change.effects:
-                del self._pending[id(change)]
+            self._drop(change, directory)
         directory.pending.clear()
+        if gone:
+            self._forget_unreachable()
+
+    def _drop(self, change: Naming, directory: DirNode) -> None:
+        change.effects[:] = [effect for effect in change.effects if effect[0] is not directory]
+        if not change.effects:
+            del self._pending[id(change)]
+
+    def _forget_unreachable(self) -> None:
+        """Forget changes of what no name can lead to any more: they are the same in every state."""
+        reached: set[Node] = set()
+        todo: list[Node] = [self.root]
+        while todo:
+            node = todo.pop()
+            if node in reached:
+                continue
+            reached.add(node)
+            if isinstance(node, DirNode):
+                todo += node.saved.values()
+                todo += [value for each in node.pending for _, _, value in each.of(node) if value is not None]
+        for change in self.pending:
+            if not isinstance(change, Naming):
+                if change.node not in reached:
+                    self._forget(change.node)
+            else:
+                for directory in {effect[0] for effect in change.effects} - reached:
+                    directory.pending.clear()
+                    self._drop(change, directory)
 
     def _save(self, directory: DirNode, name: str, value: Node | None) -> None:
         for node in (directory.saved.get(name), value):

@@ -22,13 +22,15 @@ from pathlib import Path
 from deltaseal.device import Device
 from deltaseal.lab.torture.acts import Act
 from deltaseal.lab.torture.bench import Bench, attempt
-from deltaseal.lab.torture.result import Part
+from deltaseal.lab.torture.result import Ended, Part
 from deltaseal.lab.torture.seen import ROOT, notes_of
 from deltaseal.lab.torture.stock import read_tree
 from deltaseal.lab.torture.world import AFTER
 from deltaseal.storage.volume import DiskState
 
 __all__ = ["kill_often", "laid_out", "lay_out"]
+
+PATIENCE = 10  # seconds
 
 
 def kill_often(bench: Bench, act: Act, *, times: int, seed: int = 0) -> Part:
@@ -109,7 +111,7 @@ def _judge(bench: Bench, act: Act, part: Part, folder: Path, way: str) -> None:
     device = Device(folder / ROOT, edge=replace(act.world(bench.world), boot=AFTER).edge())
     if (label := _label(bench, folder)) not in known:
         part.find("mixed", f"after it was killed the device shows {label}", way=way)
-    ended = attempt(device.recover)
+    ended = _once_unlocked(device.recover)
     if ended.reason not in act.recovers:
         part.find("recovery", f"recovery ended with {ended}", way=way)
     for _ in range(3):
@@ -124,6 +126,17 @@ def _judge(bench: Bench, act: Act, part: Part, folder: Path, way: str) -> None:
         part.find("repeat", f"the repeat ended with {ended}; the device is {at}, showing {label}", way=way)
     elif findings := list(device.verify()):
         part.find("verify", f"`verify` finds {findings[0].sentence}", way=way)
+
+
+def _once_unlocked(verb: Callable[[], object]) -> Ended:
+    """Do something when the lock is free.
+
+    A child that the dead process was about to start has the lock until it has become another program.
+    """
+    until = time.monotonic() + PATIENCE
+    while (ended := attempt(verb)).reason == "E_LOCKED" and time.monotonic() < until:
+        time.sleep(0.01)
+    return ended
 
 
 def _state(folder: Path) -> DiskState:
