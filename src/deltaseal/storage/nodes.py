@@ -1,8 +1,8 @@
 """The pieces of a simulated disk: files, links, directories, changes that are not durable yet, and states.
 
-A directory's digest stands for everything below it, and is kept until something below changes: one for what a
-process sees, one for what would survive. Nodes know every directory that they were ever put in (``above``), so
-a change finds whose digest it voids.
+A directory's digest stands for everything below it and is kept until something below changes: one for what a
+process sees, one for what would survive. Nodes know every directory that they were ever put in (``above``),
+and so a change finds whose digest it voids.
 
 Invariant: where a directory's digest is kept, so is that of everything in it, in the same view.
 """
