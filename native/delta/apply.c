@@ -86,3 +86,34 @@ ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *de
                    const ds_limits *limits, ds_sink sink, void *context) {
     return ds_apply_traced((ds_span){old_data, old_size}, (ds_span){delta, delta_size}, limits, NULL, sink, context);
 }
+
+typedef struct comparison {
+    ds_span expected;
+    uint64_t same;
+    bool differs;
+    bool (*progress)(void *context, unsigned done);
+    void *context;
+} comparison;
+
+static bool compare(void *context, const uint8_t *data, size_t size) {
+    comparison *c = context;
+    const uint8_t *expected = c->expected.data + c->same;
+    c->differs = size > c->expected.size - c->same || memcmp(data, expected, size) != 0;
+    if (!c->differs) {
+        c->same += size;
+        return c->progress == NULL || c->progress(c->context, (unsigned)(c->same * 1000 / c->expected.size));
+    }
+    while (c->same < c->expected.size && *data++ == *expected++)
+        c->same++;
+    return false;
+}
+
+ds_status ds_prove(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes,
+                   bool (*progress)(void *context, unsigned done), void *context, uint64_t *same) {
+    comparison c = {.expected = {new_data, new_size}, .progress = progress, .context = context};
+    ds_limits limits = {.output_bytes = new_size, .memory_bytes = memory_bytes};
+    ds_status status = ds_apply(old_data, old_size, delta, delta_size, &limits, compare, &c);
+    *same = c.same;
+    return c.differs ? DS_OK : status;
+}

@@ -15,6 +15,7 @@ struct ds_creation {
     ds_span modelled;
     unsigned table;
     uint32_t without; /* as asked for */
+    bool has_parsed;
 };
 
 #define ROUNDS_SMALL 4
@@ -174,6 +175,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (match_options.rounds == 0)
         match_options.rounds = new_file.size > LARGE_IMAGE ? ROUNDS_LARGE : ROUNDS_SMALL;
     DS_TRY(ds_pool_run(options->threads, 2, read_side, &both));
+    creation->has_parsed = old_image->starts != NULL || new_image->starts != NULL;
     DS_TRY(find_computed(old_image, new_image, options, creation->arena, &made));
     DS_TRY(match(old_image, new_image, &made, &match_options, creation->arena, &blocks));
     if (!tell_round((void *)options, 1, 1))
@@ -239,6 +241,10 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
     bool known = creation->model != NULL && index < DS_DECISIONS;
     *name = known ? ds_decision_rows[index].name : NULL;
     return known ? ds_model_cost(creation->model, index) : 0;
+}
+
+bool ds_create_has_parsed(const ds_creation *creation) {
+    return creation->has_parsed;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

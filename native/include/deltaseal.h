@@ -58,6 +58,13 @@ typedef bool (*ds_sink)(void *context, const uint8_t *data, size_t size);
 ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
                    const ds_limits *limits, ds_sink sink, void *context);
 
+/* Apply, and compare with the new image that is at hand: *same counts the bytes up to the first that differs, or is
+ * missing. The delta is proved where DS_OK is returned and *same is new_size. `progress` is called now and then with
+ * bytes of a thousand; false cancels. May be NULL. */
+ds_status ds_prove(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes,
+                   bool (*progress)(void *context, unsigned done), void *context, uint64_t *same);
+
 /* ---- Inspect -------------------------------------------------------------------------- */
 
 #define DS_STREAM_COUNT 10
@@ -145,6 +152,8 @@ const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size);
 const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table);
 /* What each kind of the model's decisions cost, in 1/4096 bit; *name is NULL behind the last one. */
 uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name);
+/* Whether either image was understood, at least in part; else the delta is that of plain bytes. */
+bool ds_create_has_parsed(const ds_creation *creation);
 uint64_t ds_create_peak_memory(const ds_creation *creation);
 
 /* ---- Explain -------------------------------------------------------------------------- */

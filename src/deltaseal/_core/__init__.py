@@ -18,6 +18,7 @@ from deltaseal._core.binding import (
     applier_path,
     apply,
     create,
+    prove,
     read_header,
     write_header,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "create",
     "explain",
     "explain_bytes",
+    "prove",
     "read_header",
     "write_header",
 ]

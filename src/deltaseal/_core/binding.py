@@ -133,6 +133,11 @@ class Creation:
             costs[ffi.string(name[0]).decode("ascii")] = cost / 4096 / 8
 
     @property
+    def has_parsed(self) -> bool:
+        """Whether either image was understood, at least in part; else this is the delta of plain bytes."""
+        return bool(lib.ds_create_has_parsed(self._pointer))
+
+    @property
     def peak_memory(self) -> int:
         """Bytes the core held at its peak, beside the two images."""
         return int(lib.ds_create_peak_memory(self._pointer))
@@ -224,6 +229,24 @@ def apply(
     status = lib.ds_apply(old_data, len(old), delta_data, len(delta), limits, lib.ds_python_sink, handle)
     call.raise_error()
     check_status(status)
+
+
+def prove(old: Buffer, new: Buffer, delta: Buffer, *, memory_bytes: int) -> int:
+    """Apply a delta that this process has made, and count the bytes that are those of ``new``.
+
+    Raises CoreError.
+    """
+    same = ffi.new("uint64_t *")
+    old_data, new_data, data = (ffi.from_buffer("uint8_t[]", side) for side in (old, new, delta))
+    call = _Call(lambda done: True)  # so that a signal is heard meanwhile
+    handle = ffi.new_handle(call)
+    progress = lib.ds_python_progress
+    status = lib.ds_prove(
+        old_data, len(old), new_data, len(new), data, len(delta), memory_bytes, progress, handle, same
+    )
+    call.raise_error()
+    check_status(status)
+    return int(same[0])
 
 
 def applier_path() -> Path:

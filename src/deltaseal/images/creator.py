@@ -31,8 +31,10 @@ EFFORTS: dict[str, Effort] = {
 
 _MEMORY_FLOOR = 96 << 20
 _MEMORY_FACTOR = 16
-_SMALL = 1 << 20  # images up to this size are tried as plain bytes too
-_MENDED_MANY = 1 << 15  # raw bytes of corrections that make a larger one worth trying so
+_SMALL = 1 << 20
+_MENDED_SOME = 1 << 9  # raw bytes of corrections that make a small image worth trying as plain bytes too ...
+_MENDED_MANY = 1 << 15  # ... and a larger one
+_PLAIN_MORE = 2  # times as many raw bytes are not worth compressing: they never became fewer
 
 
 # Streams of what was predicted wrong, and of what was not predicted at all.
@@ -48,11 +50,13 @@ class _Attempt:
     delta: bytes
     mended: int
     literals: int
+    raw: int  # bytes of all streams before they are compressed; 0 of the model's
+    has_parsed: bool
 
-    @property
-    def is_doubtful(self) -> bool:
+    def is_doubtful(self, new_size: int) -> bool:
         """Whether much was predicted wrong: perhaps bytes were moved without being adjusted."""
-        return self.mended > max(_MENDED_MANY, self.literals // 2)
+        many = _MENDED_SOME if new_size <= _SMALL else _MENDED_MANY
+        return self.has_parsed and self.mended > max(many, self.literals // 2)
 
 
 def _raw_size(streams: Sequence[bytes], names: Collection[str]) -> int:
@@ -68,8 +72,12 @@ class _Container:
     digests: tuple[bytes, bytes] | None
     plain: bool
 
-    def streams(self, creation: _core.Creation, threads: int) -> _Attempt:
+    def streams(self, creation: _core.Creation, threads: int, most: int | None = None) -> _Attempt | None:
+        """None where there are more than ``most`` bytes to compress."""
         streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
+        raw = sum(map(len, streams))
+        if most is not None and raw > most:
+            return None
         delta = write_streams(
             streams,
             context=creation.context(),
@@ -79,7 +87,8 @@ class _Container:
             digests=self.digests,
             plain=self.plain,
         )
-        return _Attempt(delta, _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS))
+        mended, literals = _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS)
+        return _Attempt(delta, mended, literals, raw, creation.has_parsed)
 
     def modelled(self, creation: _core.Creation) -> _Attempt:
         delta = write_modelled(
@@ -91,7 +100,7 @@ class _Container:
         )
         costs = creation.modelled_costs()
         mended = sum(costs[name] for name in _MENDED_DECISIONS)
-        return _Attempt(delta, int(mended), int(sum(costs.values()) - mended))
+        return _Attempt(delta, int(mended), int(sum(costs.values()) - mended), 0, creation.has_parsed)
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
@@ -141,28 +150,20 @@ def _create(
 
 def _prove(old: Buffer, new: Buffer, delta: bytes) -> None:
     """Apply ``delta`` and compare: what does not come back exactly is never handed out."""
-    view = memoryview(new)
-    at = 0
-
-    def compare(piece: memoryview) -> bool:
-        nonlocal at
-        same = piece == view[at : at + len(piece)]
-        at += len(piece)
-        return same
-
     try:
-        _core.apply(
-            old, delta, compare, output_bytes=len(new), memory_bytes=memory_ceiling(len(old), len(new))
-        )
+        same = _core.prove(old, new, delta, memory_bytes=memory_ceiling(len(old), len(new)))
     except _core.CoreError as error:
         raise DigestError(
             "the delta that was made does not give the new image back",
             hint="this is a bug of deltaseal: please report the two images",
-            at_byte=at,
             status=error.status.name,
         ) from error
-    if at != len(new):
-        raise DigestError("the delta that was made gives too few bytes", at_byte=at)
+    if same != len(new):
+        raise DigestError(
+            "the delta that was made does not give the new image back",
+            hint="this is a bug of deltaseal: please report the two images",
+            at_byte=same,
+        )
 
 
 def diff_bytes(
@@ -186,7 +187,7 @@ def diff_bytes(
     pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
     ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
-    def attempt(plain: bool) -> _Attempt:
+    def attempt(plain: bool, most: int | None = None) -> _Attempt | None:
         creation = _create(
             old,
             new,
@@ -199,12 +200,12 @@ def diff_bytes(
         container = _Container(len(old), len(new), pair, plain)
         if EFFORTS[effort].modelled:
             return container.modelled(creation)
-        return container.streams(creation, threads)
+        return container.streams(creation, threads, most)
 
     made = attempt(False)
-    delta = made.delta
-    if len(new) <= _SMALL or made.is_doubtful:
-        delta = min(delta, attempt(True).delta, key=len)
+    assert made is not None  # without a limit
+    other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+    delta = min((each.delta for each in (made, other) if each is not None), key=len)
     _prove(old, new, delta)
     return delta
 

@@ -7,9 +7,9 @@ alone, so that the applier can read them piece by piece.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import zstandard
@@ -53,6 +53,14 @@ def compress(data: bytes, context: bytes = b"") -> bytes:
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=prefix).compress(data)
 
 
+def _run_in_threads(calls: Sequence[Callable[[], object]], threads: int) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # a third of what a small delta takes, if not needed
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
+
+
 class Frames:
     """Frames of consecutive streams, each compressed once, large ones on several threads."""
 
@@ -61,10 +69,15 @@ class Frames:
         self._context = context
         self._made: dict[tuple[int, int], Frame] = {}
         jobs = [(i, i) for i in range(len(streams)) if len(streams[i])]
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            behind = pool.submit(self._behind_context) if self.has_context else None
-            list(pool.map(lambda job: self.make(*job), self._needed(jobs)))
-            self.behind_context = behind.result() if behind else None
+        self.behind_context: Frame | None = None
+        makers: list[Callable[[], object]] = [partial(self.make, *job) for job in self._needed(jobs)]
+        if self.has_context:
+            makers.insert(0, self._set_behind_context)
+        if threads > 1 and sum(map(len, streams)) > _JOINED_MAX:
+            _run_in_threads(makers, threads)
+        else:
+            for make in makers:
+                make()
 
     @property
     def has_context(self) -> bool:
@@ -80,9 +93,9 @@ class Frames:
         skipped = (_core.CONTEXT_STREAM, _core.CONTEXT_STREAM) if self.context_surely_helps else None
         return [job for job in jobs if job != skipped]
 
-    def _behind_context(self) -> Frame:
+    def _set_behind_context(self) -> None:
         code = _core.CONTEXT_STREAM
-        return Frame((code,), compress(self._streams[code], self._context), False)
+        self.behind_context = Frame((code,), compress(self._streams[code], self._context), False)
 
     def make(self, first: int, last: int) -> Frame:
         """Frame of the streams ``first`` to ``last`` inclusive."""

@@ -7,7 +7,6 @@ for.  Outputs are written through ``storage``: whole, or not at all.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,6 +264,8 @@ def _prove_by_old(delta: Path, old: Path, kind: DeltaKind, progress: Progress | 
     if kind == "image delta":
         applied = _apply_image(old, delta, lambda piece: None, progress)
         return f"applied to {str(old)!r} it gives {applied.size:,} bytes, SHA-256 {applied.sha256.hex()}"
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="deltaseal-") as scratch, RealDisk().open_root(scratch) as dest:
         listing = _apply_tree(old, delta, dest, progress=progress)
     entries = f"{len(listing.entries):,} entries"
