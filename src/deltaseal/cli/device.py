@@ -18,6 +18,7 @@ from deltaseal.cli.exporting import (
     exported_files,
     rescue_program,
     verified_audit,
+    write_folder,
 )
 from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import (
@@ -279,7 +280,7 @@ def export(
         raise UsageError("--source is only for --as openvex")
     opened = _open(app, store)
     if kind == "intune" and output is not None:
-        _write_folder(app, output, exported_files(opened, store=store), force=force)
+        write_folder(app, output, exported_files(opened, store=store), force=force)
         return
     _put(app, exported(app, opened, kind, lambda: _sources(app, sources)), output, force=force)
 
@@ -383,7 +384,7 @@ def units(app: App, store: Path, sources: tuple[Path, ...], every: int, output: 
         sources=[source.resolve() for source in sources],
         every=every,
     )
-    _write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
+    write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
 
 
 @device.command()
@@ -473,16 +474,6 @@ def _put(app: App, data: bytes, output: Path | None, *, force: bool) -> None:
         click.echo(data.decode(), nl=False)
     else:
         write_output(output, [data], force=force)
-
-
-def _write_folder(app: App, folder: Path, files: dict[str, bytes], *, force: bool) -> None:
-    from deltaseal.storage import RealDisk, open_output_dir, write_file
-
-    disk = RealDisk()
-    with open_output_dir(folder, force=force, disk=disk) as at:
-        for name, data in files.items():
-            write_file(disk, at, name, data, mode=0o755 if name.endswith(".sh") else 0o644)
-    app.done({"files": sorted(files)}, f"{folder}: {', '.join(sorted(files))}")
 
 
 def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:

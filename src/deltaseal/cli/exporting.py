@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from deltaseal.repo import Source
     from deltaseal.report import AuditSummary
 
-__all__ = ["audit_words", "checked_audit", "exported", "exported_files", "rescue_program", "verified_audit"]
+__all__ = [
+    "audit_words",
+    "checked_audit",
+    "exported",
+    "exported_files",
+    "rescue_program",
+    "verified_audit",
+    "write_folder",
+]
 
 _AUDIT_BYTES = 1 << 30
 
@@ -85,3 +93,14 @@ def audit_words(summary: AuditSummary) -> list[str]:
         f"the chain of {records} holds{evidence}; device {summary.device} in state {summary.state}",
         f"made {moment(summary.made)}, head {summary.head}, key {summary.key.key_hint.hex()}",
     ]
+
+
+def write_folder(app: App, folder: Path, files: dict[str, bytes], *, force: bool) -> None:
+    """Write a new folder of files; scripts may be executed."""
+    from deltaseal.storage import RealDisk, open_output_dir, write_file
+
+    disk = RealDisk()
+    with open_output_dir(folder, force=force, disk=disk) as at:
+        for name, data in files.items():
+            write_file(disk, at, name, data, mode=0o755 if name.endswith(".sh") else 0o644)
+    app.done({"files": sorted(files)}, f"{folder}: {', '.join(sorted(files))}")

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from deltaseal._version import __version__
 from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.exporting import write_folder
 from deltaseal.cli.fleet_words import (
     exposure_lines,
     ingested_lines,
+    played_lines,
     status_lines,
 )
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, PATH, force_option, json_option
-from deltaseal.cli.reading import load_trust
-from deltaseal.cli.signing import trust_option
+from deltaseal.cli.options import DIRECTORY, FILE, PATH, force_option, json_option, output_option
+from deltaseal.cli.progress import bar
+from deltaseal.cli.reading import load_private, load_trust, read_text
+from deltaseal.cli.signing import passphrase_option, trust_option
 from deltaseal.cli.words import count
 from deltaseal.errors import DeltasealError, UsageError
 
@@ -215,9 +219,125 @@ def exposure(app: App, cve: str, path: Path, plot: Path | None, force: bool) -> 
 
 @fleet.command()
 @fleet_option
+@output_option("PAGE")
+@force_option
+@pass_app
+def page(app: App, path: Path, output: Path, force: bool) -> None:
+    """Write the fleet as one page for a browser, which loads nothing else.
+
+    Who is open to which CVE and why, how far each improvement has come, what failed, what was refused.
+    """
+    from deltaseal.fleet import publisher_of
+    from deltaseal.fleet.page import fleet_page
+    from deltaseal.storage import write_output
+
+    with _open(path) as opened:
+        written = fleet_page(opened, publisher_of(opened), now=app.now)
+    write_output(output, [written.encode()], force=force)
+    app.done({"page": str(output)}, f"{output}: who is still exposed")
+
+
+@fleet.command()
+@fleet_option
 @click.option(
-    "--inbox", type=DIRECTORY, required=True, metavar="DIR", help="The folder for what comes."
+    "--as",
+    "kind",
+    type=click.Choice(["jamf", "intune", "openvex", "audit"]),
+    required=True,
+    help="For which tool.",
 )
+@click.option("--key", type=FILE, metavar="KEY", help="For audit: sign it with this key file.")
+@click.option(
+    "--store",
+    default="/var/lib/deltaseal",
+    show_default=True,
+    metavar="DIR",
+    help="For jamf and intune: the folder of the device on each device.",
+)
+@passphrase_option
+@output_option("FILE or DIR")
+@force_option
+@pass_app
+def export(
+    app: App,
+    path: Path,
+    kind: str,
+    key: Path | None,
+    store: str,
+    passphrase_file: Path | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Say it in the words of another tool.
+
+    jamf: a folder with the extension attribute, and its value for each Mac. intune: a folder with a policy
+    for each base, and the scripts. openvex: known vulnerabilities on each base and letter that is out there.
+    audit: the newest report of each device as it signed it, and what was refused, signed with --key.
+    """
+    if (kind == "audit") != (key is not None):
+        raise UsageError("--key signs an audit, and nothing else", hint="an audit needs it")
+    with _open(path) as opened:
+        made = _exported(app, opened, kind, key, store, passphrase_file)
+    if isinstance(made, dict):
+        write_folder(app, output, {name: text.encode() for name, text in made.items()}, force=force)
+        return
+    from deltaseal.storage import write_output
+
+    size = write_output(output, made, force)
+    app.done({"size": size}, f"{output}: {size:,} bytes")
+
+
+def _exported(
+    app: App, opened: Fleet, kind: str, key: Path | None, store: str, passphrase_file: Path | None
+) -> dict[str, str] | list[bytes]:
+    from deltaseal.fleet import exports, publisher_of
+
+    publisher = publisher_of(opened)
+    if kind == "jamf":
+        return exports.jamf(opened, publisher, store=store)
+    if kind == "intune":
+        return exports.intune(publisher, store=store)
+    if kind == "openvex":
+        program = f"deltaseal {__version__}"
+        return [exports.openvex(opened, publisher, now=app.now, program=program).encode()]
+    assert key is not None, "checked before"
+    return list(exports.audit_lines(opened, made=app.now, signer=load_private(key, passphrase_file)))
+
+
+@fleet.command()
+@click.argument("scenario", type=FILE)
+@click.option("--devices", type=click.IntRange(1, 10_000_000), help="Instead of as many as the file says.")
+@click.option("--plot", type=PATH, metavar="SVG", help="Write the curves of two plans as a picture.")
+@force_option
+@json_option
+@pass_app
+def simulate(app: App, scenario: Path, devices: int | None, plot: Path | None, force: bool) -> None:
+    """Play the rollouts of the file SCENARIO over many devices, by the rules that devices go by.
+
+    Says for each plan who has it when, what was downloaded, who is left and why; the first plan is compared
+    with the others. The example rollout.toml explains the form.
+    """
+    from dataclasses import replace
+
+    from deltaseal.fleet.plot import played_plot
+    from deltaseal.fleet.simulate import play
+    from deltaseal.fleet.simulation import Simulation
+    from deltaseal.storage import write_output
+
+    read = Simulation.loads(read_text(scenario))
+    read = replace(read, devices=devices or read.devices)
+    played = []
+    for plan in read.plans:
+        with bar(app, f"playing {plan.name}") as shown:
+            played.append(play(read, plan, progress=partial(shown.step, "playing")))
+    if plot is not None:
+        write_output(plot, [played_plot(played).encode()], force=force)
+    app.report({"plans": [one.to_json() for one in played]}, lambda: played_lines(read, played))
+
+
+@fleet.command()
+@fleet_option
+@click.option("--inbox", type=DIRECTORY, required=True, metavar="DIR", help="The folder for what comes.")
 @click.option("--listen", default="127.0.0.1:8420", show_default=True, metavar="HOST:PORT", help="Where.")
 @pass_app
 def receive(app: App, path: Path, inbox: Path, listen: str) -> None:

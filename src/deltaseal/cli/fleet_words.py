@@ -9,8 +9,10 @@ from deltaseal.cli.words import count, moment, share
 
 if TYPE_CHECKING:
     from deltaseal.fleet import Exposure, Ingested, Progress, Publisher, Recommendation
+    from deltaseal.fleet.simulate import Played
+    from deltaseal.fleet.simulation import Simulation
 
-__all__ = ["advice_line", "duration", "exposure_lines", "ingested_lines", "status_lines"]
+__all__ = ["advice_line", "duration", "exposure_lines", "ingested_lines", "played_lines", "status_lines"]
 
 _BAR = 32  # characters of a whole bar
 _DAYS = 21  # of the plot; with more, some are left out
@@ -122,3 +124,69 @@ def duration(seconds: int) -> str:
     if seconds < 2 * 86_400:
         return f"{seconds / 3_600:.1f} h"
     return f"{seconds / 86_400:.1f} days"
+
+
+_ROUTES = {
+    "delta-baseline": "deltas from the baseline",
+    "delta-letter": "deltas from a letter",
+    "whole": "whole files",
+}
+_LEFT = {
+    "silent": "never look",
+    "phase": "not reached by the plan",
+    "under way": "have it, and do not use it yet",
+    "paused": "came when it was paused",
+    "channel": "are on another channel",
+    "policy": "their policy says no",
+    "base": "have other bytes than their base",
+    "expired": "their clock is ahead: every permission looks expired",
+    "battery": "their battery is too low",
+    "other": "another refusal",
+}
+
+
+def played_lines(simulation: Simulation, played: Sequence[Played]) -> list[str]:
+    """Each plan, then what the first one does otherwise than the others."""
+    lines = [f"{simulation.name}: {simulation.devices:,} devices, {simulation.days} days"]
+    for one in played:
+        lines += ["", *_plan(one)]
+    first, *others = played
+    for other in others:
+        lines += ["", f"{first.name}, beside {other.name}"]
+        lines += [f"  {line}" for line in _beside(first, other)]
+    return lines
+
+
+def _plan(one: Played) -> Iterator[str]:
+    yield one.name
+    yield f"  {'day':>4} {'phase':>8} {'protected':>10} {'failed':>8}"
+    last = -1.0
+    days = zip(one.active[23::24], one.held[23::24], one.phase[23::24], strict=True)
+    for day, (active, held, phase) in enumerate(days, 1):
+        percent = 100 * active / one.devices
+        if percent - last < 0.05 and 24 * day != len(one.active):
+            continue  # a day like the one before
+        last = percent
+        bar = "█" * round(_BAR * active / one.devices)
+        yield f"  {day:>4} {phase / 100:>6g} % {percent:>8.1f} % {held:>8,}  {bar}"
+    for share_of in (50, 90, 99):
+        hours = one.hours_until(share_of)
+        yield f"  {share_of} % protected: {'never' if hours is None else 'after ' + duration(hours * 3_600)}"
+    if one.paused_at is not None:
+        yield f"  paused after {duration(one.paused_at * 3_600)}"
+    for route, size in sorted(one.bytes.items()):
+        yield f"  {one.downloads[route]:>10,} {_ROUTES[route]:<26} {size:>18,} bytes"
+    for reason, number in sorted(one.left.items(), key=lambda each: -each[1]):
+        yield f"  {number:>10,} {_LEFT.get(reason, reason)}"
+
+
+def _beside(first: Played, other: Played) -> Iterator[str]:
+    for percent in (50, 90, 99):
+        one, two = first.hours_until(percent), other.hours_until(percent)
+        words = ["never" if hours is None else duration(hours * 3_600) for hours in (one, two)]
+        yield f"{percent} % protected   {words[0]:>14}   beside {words[1]:>14}"
+    yield f"failed             {first.broken:>14,}   beside {other.broken:>14,}"
+    sizes = sum(first.bytes.values()), sum(other.bytes.values())
+    yield f"bytes              {sizes[0]:>14,}   beside {sizes[1]:>14,}"
+    still = [sum(one.devices - active for active in one.active) // 24 for one in (first, other)]
+    yield f"device-days open   {still[0]:>14,}   beside {still[1]:>14,}"

@@ -165,8 +165,8 @@ class DeviceRow:
     active: str
     work: str
     pending: bool
-    holds: str  # JSON
-    removed: str  # JSON
+    holds: str  # JSON: id to reason code
+    removed: str  # JSON: ids
     why: str
 
 

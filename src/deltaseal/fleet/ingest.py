@@ -272,7 +272,7 @@ def _count(
 ) -> None:
     write.execute(_KEEP, (known.number, report.sequence, now, document.body, document.signatures[0].raw))
     blocked = report.blocked
-    holds = [held.id for held in report.holds]
+    holds = {held.id: held.reason for held in report.holds}
     values = (
         report.sequence,
         now,

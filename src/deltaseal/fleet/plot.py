@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from deltaseal.fleet.exposure import Exposure
 
-__all__ = ["curve", "exposure_plot"]
+if TYPE_CHECKING:
+    from deltaseal.fleet.simulate import Played
+
+__all__ = ["curve", "exposure_plot", "played_plot", "protected_plot"]
 
 WIDTH: Final = 640
 HEIGHT: Final = 200
@@ -35,6 +38,30 @@ def exposure_plot(found: Exposure, *, alone: bool = False) -> str:
     points = [*start, *((float(end), float(count)) for end, count in found.days)]
     title = f"Devices open to {found.cve}: {found.open:,} of {found.total:,}"
     return curve(points, title=title, most=float(max(found.total, 1)), alone=alone)
+
+
+def protected_plot(found: Exposure) -> str:
+    """Protected devices over the days since publication."""
+    start = [(float(found.published), 0.0)] if found.published else []
+    points = [*start, *((float(end), float(found.total - count)) for end, count in found.days)]
+    title = f"Devices protected from {found.cve}: {found.total - found.open:,} of {found.total:,}"
+    return curve(points, title=title, most=float(max(found.total, 1)))
+
+
+def played_plot(played: Sequence[Played]) -> str:
+    """Protected devices by the hour under a plan, and under a second one."""
+    first, *others = played
+    sides = [[(float(hour), float(n)) for hour, n in enumerate(one.active)] for one in (first, *others[:1])]
+    title = "Protected devices: " + ", dashed: ".join(one.name for one in (first, *others[:1]))
+    days = f"day {len(first.active) // 24}"
+    return curve(
+        sides[0],
+        second=sides[1] if others else (),
+        title=title,
+        most=float(first.devices),
+        alone=True,
+        labels=("release", days),
+    )
 
 
 def curve(

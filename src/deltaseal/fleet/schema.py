@@ -37,7 +37,7 @@ _STEP_1: Final = (
         active TEXT NOT NULL DEFAULT '',
         work TEXT NOT NULL DEFAULT '',
         pending TEXT NOT NULL DEFAULT '',
-        holds TEXT NOT NULL DEFAULT '[]',
+        holds TEXT NOT NULL DEFAULT '{}',
         removed TEXT NOT NULL DEFAULT '[]',
         loops INTEGER NOT NULL DEFAULT 0,
         why TEXT NOT NULL DEFAULT '',

@@ -1,7 +1,17 @@
 """What a device says of itself, as values: status, history, findings. Nothing here opens a file."""
 
 from deltaseal.report.audit import Audited, AuditSummary, audit_lines, check_audit
-from deltaseal.report.exports import KnownFix, apple, intune_files, intune_values, jamf, openvex
+from deltaseal.report.exports import (
+    KnownFix,
+    apple,
+    intune_files,
+    intune_rule,
+    intune_scripts,
+    intune_values,
+    jamf,
+    openvex,
+    openvex_document,
+)
 from deltaseal.report.findings import Finding
 from deltaseal.report.history import Entry
 from deltaseal.report.page import status_page
@@ -46,9 +56,12 @@ __all__ = [
     "audit_lines",
     "check_audit",
     "intune_files",
+    "intune_rule",
+    "intune_scripts",
     "intune_values",
     "jamf",
     "openvex",
+    "openvex_document",
     "read_enrolment",
     "split_documents",
     "status_page",

@@ -17,7 +17,17 @@ from xml.sax.saxutils import escape
 from deltaseal.report.status import Problem, Status
 from deltaseal.report.words import rfc3339
 
-__all__ = ["KnownFix", "apple", "intune_files", "intune_values", "jamf", "openvex"]
+__all__ = [
+    "KnownFix",
+    "apple",
+    "intune_files",
+    "intune_rule",
+    "intune_scripts",
+    "intune_values",
+    "jamf",
+    "openvex",
+    "openvex_document",
+]
 
 INTUNE_RULES: Final = 100  # of one policy, at most
 
@@ -103,7 +113,7 @@ def intune_files(status: Status, *, store: str) -> dict[str, str]:
         f"https://www.cve.org/CVERecord?id={_fixes(status)[0]}" if _fixes(status) else "https://www.cve.org/"
     )
     rules = [
-        _rule(
+        intune_rule(
             "DeltasealVersion",
             "GreaterEquals",
             "Version",
@@ -112,7 +122,7 @@ def intune_files(status: Status, *, store: str) -> dict[str, str]:
             f"{status.name} or later is needed",
             "Let the device look for improvements, or install the one that it names as its next step.",
         ),
-        _rule(
+        intune_rule(
             "DeltasealPending",
             "IsEquals",
             "Boolean",
@@ -121,7 +131,7 @@ def intune_files(status: Status, *, store: str) -> dict[str, str]:
             "An improvement is not in use everywhere yet",
             "Restart the device, or the programs that its status names.",
         ),
-        _rule(
+        intune_rule(
             "DeltasealBroken",
             "IsEquals",
             "Boolean",
@@ -132,10 +142,14 @@ def intune_files(status: Status, *, store: str) -> dict[str, str]:
         ),
     ]
     assert len(rules) <= INTUNE_RULES
+    return {"compliance.json": _json({"Rules": rules}), **intune_scripts(store)}
+
+
+def intune_scripts(store: str) -> dict[str, str]:
+    """The scripts that answer on a device, by their names."""
     asked = f"deltaseal device export --as intune --store {shlex.quote(store)}"
     windows = store.replace("'", "''")
     return {
-        "compliance.json": _json({"Rules": rules}),
         "discover.sh": f"#!/bin/sh\n# Custom compliance on Linux: one line of JSON.\nexec {asked}\n",
         "discover.ps1": (
             "# Custom compliance on Windows: one line of JSON.\n"
@@ -163,11 +177,19 @@ def openvex(status: Status, known: Iterable[KnownFix], *, now: int, program: str
     if status.letter:
         product += f"&letter={status.letter}"
     statements = [_statement(status, each, product, fixed) for _, each in sorted(of.items())]
+    id = f"urn:deltaseal:vex:{status.device}:{now}"
+    return openvex_document(id, f"device {status.device}", statements, now=now, program=program)
+
+
+def openvex_document(
+    id: str, author: str, statements: list[dict[str, Any]], *, now: int, program: str
+) -> str:
+    """Statements as one document of OpenVEX 0.2.0."""
     return _json(
         {
             "@context": "https://openvex.dev/ns/v0.2.0",
-            "@id": f"urn:deltaseal:vex:{status.device}:{now}",
-            "author": f"device {status.device}",
+            "@id": id,
+            "author": author,
             "statements": statements,
             "timestamp": rfc3339(now),
             "tooling": program,
@@ -208,9 +230,10 @@ def _count(problems: Iterable[Problem], kind: str) -> int:
     return sum(problem.kind == kind for problem in problems)
 
 
-def _rule(
+def intune_rule(
     name: str, operator: str, kind: str, operand: Any, more: str, title: str, description: str
 ) -> dict[str, Any]:
+    """One rule of a custom compliance policy."""
     return {
         "SettingName": name,
         "Operator": operator,
