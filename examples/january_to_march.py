@@ -2,8 +2,8 @@
 
     .venv/bin/python examples/january_to_march.py [--devices N]
 
-Real devices in folders, real signatures, real reports into a real fleet; only the clock is moved. What it prints
-stands in docs/fleet/january-to-march.md, and a test holds the two together.
+Real devices in folders, real signatures, real reports into a real fleet; only the clock is moved. What it
+prints stands in docs/fleet/january-to-march.md, and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import functools
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -210,9 +210,7 @@ def make_devices(story: Story, count: int) -> list[Device]:
 def rebase(story: Story, device: Device, version: str) -> None:
     """The full update."""
     document = sign(Base.TYPE, base(story.root, version).dumps(), keys(release_role(OS)))
-    device.rebase(
-        UnverifiedDocument.loads(document.to_bytes()), tree(story, version, fixed=version == "26.4")
-    )
+    device.rebase(document, tree(story, version, fixed=version == "26.4"))
 
 
 def look_all(story: Story, devices: list[Device]) -> None:
@@ -226,7 +224,7 @@ def look_all(story: Story, devices: list[Device]) -> None:
         ingest(fleet, spools(story), now=story.now, done=lambda name: Path(name).unlink())
 
 
-def spools(story: Story) -> Iterator[tuple[str, object]]:
+def spools(story: Story) -> Iterator[tuple[str, Callable[[], Iterator[UnverifiedDocument]]]]:
     """The reports that came in."""
     for path in sorted((story.root / "inbox").iterdir()):
         yield str(path), functools.partial(read, path)
@@ -262,9 +260,7 @@ def play(root: Path, count: int) -> None:
     offer(story, beta, channel="seed", phase=10_000)
     look_all(story, devices)
     seed = [device for device in devices if device.status().letter == "a"]
-    story.say(
-        f"26.3 (a), a test of the path that closes nothing, is on {len(seed)} devices: those of channel seed"
-    )
+    story.say(f"26.3 (a), a test that closes nothing, is on {len(seed)} devices: those of channel seed")
 
     quiet = devices[7::20]  # put away, and heard of no more
     at_work = [device for device in devices if device not in quiet]
