@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deltaseal.lab.bench import sizes
+from deltaseal.lab.bench.overview import digest_of
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,3 +29,10 @@ def test_its_figures_are_those_of_the_table() -> None:
     ).stdout
     text = (ROOT / "README.md").read_text()
     assert f"<!-- figures: begin -->\n{made}<!-- figures: end -->" in text
+
+
+def test_its_drawing_is_of_the_same_table() -> None:
+    tables = (ROOT / "benchmarks" / "results" / name for name in ("sizes.csv", "sizes-best.csv"))
+    digest = digest_of(*(list(sizes.read(table).values()) for table in tables))
+    drawing = (ROOT / "docs" / "sizes.svg").read_text()
+    assert f"<!-- of {digest} -->" in drawing and len(drawing) < 200_000

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from deltaseal import images as room
+
+from .conftest import cpu_seconds
+
+pytestmark = pytest.mark.benchmark(timer=cpu_seconds)
 
 
 def test_image_diff(benchmark: Any, images: tuple[bytes, bytes]) -> None:

@@ -9,6 +9,10 @@ import pytest
 from deltaseal import trees
 from deltaseal.storage import BytesSource, RealDisk
 
+from .conftest import cpu_seconds
+
+pytestmark = pytest.mark.benchmark(timer=cpu_seconds)
+
 FILES = 2000
 
 
@@ -39,6 +43,15 @@ def _scan(root: Path) -> trees.Listing:
 def test_tree_scan(benchmark: Any, pair: tuple[Path, Path]) -> None:
     listing = benchmark(_scan, pair[0])
     benchmark.extra_info.update(entries=len(listing.entries), bytes=listing.total_bytes)
+
+
+def test_tree_digest(benchmark: Any, pair: tuple[Path, Path]) -> None:
+    listing = _scan(pair[0])
+
+    def digest() -> bytes:
+        return trees.Listing(listing.entries).digest
+
+    assert benchmark(digest) == listing.digest
 
 
 def test_tree_listing(benchmark: Any, pair: tuple[Path, Path]) -> None:

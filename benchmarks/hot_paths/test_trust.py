@@ -6,6 +6,10 @@ import pytest
 
 from deltaseal.trust import ALGORITHMS, PrivateKey, Role, Trust, UnverifiedDocument, sign, strict_json
 
+from .conftest import cpu_seconds
+
+pytestmark = pytest.mark.benchmark(timer=cpu_seconds)
+
 TYPE = "deltaseal/bundle-manifest"
 NOW = 1_800_000_000
 

@@ -1,4 +1,4 @@
-"""``./dev bench``: measure the real pairs, print the tables, bring sizes.csv up to date."""
+"""``./dev bench``: measure the real pairs, print the tables, bring the tables of sizes up to date."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from deltaseal.lab.bench.result import Result
 from deltaseal.lab.bench.tools import Tool, asked_peers, ours
 
 EFFORTS = ("fast", "default", "best")
+KEPT = ("default", "best")  # measured where none is asked for
 TABLES = Path("benchmarks/results")
 
 
@@ -41,7 +42,9 @@ def _bench(options: argparse.Namespace) -> None:
     if options.streams:
         ablation.run(pairs, TABLES)
         return
-    tools = [ours(options.tool, effort=options.effort), *_asked(options.peers)]
+    efforts = (options.effort,) if options.effort else KEPT[:1] if options.sizes else KEPT
+    mine = {effort: ours(options.tool, effort=effort) for effort in efforts}
+    tools = [*mine.values(), *_asked(options.peers)]
     records = runner.run(
         pairs,
         tools,
@@ -51,20 +54,25 @@ def _bench(options: argparse.Namespace) -> None:
         done=lambda record: print(export.line(record), file=sys.stderr, flush=True),
     )
     recorded = recorded_sizes(options.lists / "peers.csv")
-    rows = [sizes.row(record, recorded) for record in records if record.tool == tools[0].name and record.good]
-    _print_tables(records, rows)
-    _write_records(records, tools, options)
-    table = options.sizes or TABLES / (
-        "sizes.csv" if options.effort == "default" else f"sizes-{options.effort}.csv"
-    )
-    changes = sizes.update(table, rows, order=[pair.name for pair in every])
-    print("\n".join(map(str, changes)) or f"{table}: no change")
-    _judge(records, rows, changes, options)
-
-
-def _print_tables(records: Sequence[Record], rows: Sequence[sizes.Row]) -> None:
-    print(export.sizes_table(rows))
+    rows = {
+        effort: [sizes.row(r, recorded) for r in records if r.tool == tool.name and r.good]
+        for effort, tool in mine.items()
+    }
+    for effort, found in rows.items():
+        print(f"effort {effort}\n{export.sizes_table(found)}")
     print(export.cost_table(records))
+    _write_records(records, tools, options)
+    changes = []
+    for effort, found in rows.items():
+        table = options.sizes or _table(effort)
+        differing = sizes.update(table, found, order=[pair.name for pair in every])
+        print("\n".join([f"{table}:", *map(str, differing)]) if differing else f"{table}: no change")
+        changes += differing
+    _judge(records, rows[efforts[0]], changes, options)
+
+
+def _table(effort: str) -> Path:
+    return TABLES / ("sizes.csv" if effort == "default" else f"sizes-{effort}.csv")
 
 
 def _write_records(records: Sequence[Record], tools: Sequence[Tool], options: argparse.Namespace) -> None:
@@ -140,7 +148,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, default=1, metavar="N", help="times that each tool runs on a pair, in turns")
     add("--max-mb", type=float, default=float("inf"), metavar="MB", help="leave out larger new images")
     add("--timeout", type=float, metavar="S", help="seconds that one call may take")
-    add("--effort", default="default", choices=EFFORTS, help="of ours; each has a table of its own")
+    add(
+        "--effort",
+        choices=EFFORTS,
+        help=f"of ours, each has a table of its own; without it {' and '.join(KEPT)}",
+    )
     add(
         "--streams",
         action="store_true",
@@ -158,7 +170,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "--sizes",
         type=Path,
         metavar="FILE",
-        help=f"the table of sizes that is kept; else that of the effort, in {TABLES}",
+        help=f"the table of sizes that is kept; else those of the efforts, in {TABLES}",
     )
     add("--scratch", type=Path, metavar="DIR", help="folder for temporary files")
     add("--json", type=Path, metavar="FILE", help="write every record as JSON")
