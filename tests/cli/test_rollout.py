@@ -39,7 +39,7 @@ def test_status_says_how_each_stands(fleet: Path) -> None:
         f"{ID}: macOS 26.3.1 (a), build 25D2128",
         "  100 % of stable, until 2026-12-30 04:26 UTC",
         "  closes CVE-2026-20643",
-        "  2 enrolled devices fit, 2 are in, 1 have it",
+        "  2 enrolled devices fit, 2 are in, 1 has it",
     ]
     (one,) = must("rollout", "status", *PLACE, "--json").json["improvements"]
     assert (one["phase"], one["paused"], one["withdrawn"], one["devices"]) == (10_000, False, None, None)
@@ -59,7 +59,7 @@ def test_a_move_says_what_it_will_do_and_needs_a_yes(fleet: Path) -> None:
 
 def test_pause_and_resume(fleet: Path) -> None:
     said = must("rollout", "pause", ID, *PLACE, *ONLINE, "--yes", "--fleet", "fleet.db")
-    assert "of 2 enrolled devices that are in, 1 have it, 1 will have to wait" in said.err
+    assert "of 2 enrolled devices that are in, 1 has it, 1 will have to wait" in said.err
     assert ", paused," in must("rollout", "status", *PLACE).out
     report("second", "offers")
     assert must("device", "status", "--store", "second", "--json").json["letter"] is None

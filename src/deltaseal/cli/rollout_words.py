@@ -43,7 +43,7 @@ def _standing(one: Standing, impact: Impact | None, now: int) -> Iterator[str]:
         yield f"  {_percent(permit.phase)} of {permit.channel}{paused}, {until}"
     yield f"  closes {', '.join(one.listed.cves) or 'no named hole'}"
     if impact:
-        yield f"  {_devices(impact.fitting)} fit, {impact.after:,} are in, {impact.active:,} have it"
+        yield f"  {_devices(impact.fitting)} fit, {impact.after:,} are in, {_have(impact.active)} it"
 
 
 def plan_lines(plan: Plan, impact: Impact | None) -> list[str]:
@@ -85,7 +85,7 @@ def _pause(plan: Plan, impact: Impact | None) -> Iterator[str]:
     if impact is None:
         yield _UNKNOWN
     else:
-        begun = f"{impact.active:,} have it, {impact.waiting:,} will have to wait"
+        begun = f"{_have(impact.active)} it, {impact.waiting:,} will have to wait"
         yield f"  of {_devices(impact.before)} that are in, {begun}"
 
 
@@ -102,7 +102,7 @@ def _withdraw(plan: Plan, impact: Impact | None) -> Iterator[str]:
     yield (
         _UNKNOWN
         if impact is None
-        else f"  {_devices(impact.active)} have it, {impact.waiting:,} more were in"
+        else f"  {_have(impact.active, 'enrolled device')} it, {impact.waiting:,} more were in"
     )
     if not order.reopens:
         yield "  no hole is open again: a higher letter closes what it closes"
@@ -136,6 +136,11 @@ _MOVES = {"set": _set, "pause": _pause, "resume": _resume, "withdraw": _withdraw
 
 def _percent(phase: int) -> str:
     return f"{phase / 100:g} %"
+
+
+def _have(number: int, what: str = "") -> str:
+    devices = count(number, what) if what else f"{number:,}"
+    return f"{devices} {'has' if number == 1 else 'have'}"
 
 
 def _devices(number: int) -> str:
