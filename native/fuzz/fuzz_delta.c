@@ -1,7 +1,7 @@
 /* Any bytes as a delta: ds_apply must end with a status, inside its limits, and give what it promised.
  *
  * The old image is the one of some fixed ones that has the size which the delta states: no bytes, words, small
- * images of both formats, compressed streams. The total length is set right, since no fuzzer would guess it. The
+ * images of both formats and both instruction sets, compressed streams. The total length is set right, since no fuzzer would guess it. The
  * seeds carry no digests, so that only the decoder stands in the way; `./dev golden` makes them.
  */
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-#define OUTPUT_LIMIT ((uint64_t)1 << 20)
+#define OUTPUT_LIMIT ((uint64_t)1 << 17) /* above every image here; more would only cost time */
 #define MEMORY_LIMIT ((uint64_t)1 << 27)
 #define FLAGS_AT 5
 #define TOTAL_AT 9 /* of the number in the header that is set right */
@@ -17,8 +17,14 @@
 #define NUMBER_MAX 10
 #define WORDS 4096
 
-static const char *const image_names[] = {"image/lazy.so", "image/arm64.so", "image/classic.dylib",
-                                          "deflate/wrapped.zlib"};
+/* From this folder. Each has a size of its own. */
+static const char *const image_names[] = {"seeds/image/lazy.so",
+                                          "seeds/image/arm64.so",
+                                          "seeds/image/classic.dylib",
+                                          "seeds/deflate/wrapped.zlib",
+                                          "../../tests/spec/golden/x86-64.old",
+                                          "../../tests/spec/golden/aarch64.old",
+                                          "../../tests/spec/golden/mach-o.old"};
 #define IMAGES DS_COUNT(image_names)
 
 /* Old images, read once: words at the front, no bytes behind. */
@@ -29,7 +35,7 @@ static ds_span olds[IMAGES + 2];
 static ds_span read_image(const char *name, uint8_t **bytes) {
     char path[1024];
     const char *here = __FILE__, *end = strrchr(here, '/');
-    snprintf(path, sizeof path, "%.*s/seeds/%s", (int)(end - here), here, name);
+    snprintf(path, sizeof path, "%.*s/%s", (int)(end - here), here, name);
     FILE *file = fopen(path, "rb");
     if (file == NULL || fseek(file, 0, SEEK_END) != 0)
         abort();

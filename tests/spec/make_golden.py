@@ -29,8 +29,9 @@ from deltaseal import _core, images
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
-SEED_MAX = 2048
-MODELLED = ("packed", "packed-told", "lazy", "arm64")  # seeds in the second coding too
+SEED_MAX = 4096
+SEEDS_TOO = ("x86-64", "aarch64", "mach-o")  # of the golden pairs
+MODELLED = ("packed", "packed-told", "lazy", "arm64", *SEEDS_TOO)  # seeds in the second coding too
 PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 TOOLS = (("CC", "clang"), ("LD", "ld.lld"), ("LD64", "ld64.lld"))
@@ -128,6 +129,8 @@ def make_seeds() -> None:
         "classic": (classic, classic[:9000] + bytes(64) + classic[9000:12000]),
         "classic-signed": (classic, (sources / "classic.dylib").read_bytes()[:-40] + bytes(40)),
     }
+    for name in SEEDS_TOO:
+        pairs[name] = (GOLDEN / f"{name}.old").read_bytes(), (GOLDEN / f"{name}.new").read_bytes()
     for path in folder.iterdir():
         path.unlink()
     for name, (old, new) in pairs.items():

@@ -453,8 +453,7 @@ def ended_in_words(app: App) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise WillResumeError(_GOES_ON.format("interrupted")) from error
     except EndedBySignal as ended:
-        ended.words = _GOES_ON.format(f"ended by {ended.name}")
-        raise
+        raise WillResumeError(_GOES_ON.format(f"ended by {ended.name}")) from ended
 
 
 def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:

@@ -76,18 +76,20 @@ def torture(
     seed: int,
     junit: Path | None,
     force: bool,
-) -> None:
+) -> int:
     """Prove that no power cut, full disk or hostile file leaves a device between two versions.
 
     Runs the real updater over a simulated disk, cuts the power at every operation, makes each fail, kills it,
     bends and swaps what it reads, and plays hostile input. Exits with 30 where anything is found.
     """
+    if junit is not None and junit.exists() and not force:
+        raise UsageError(f"{str(junit)!r} exists", hint="--force replaces it")  # before a long run
     if applier is not None:
         report = _foreign(app, applier, old, new, update, full=full, seed=seed)
     else:
         given = _given(bundle, base, trees, trust, model)
         report = _own(app, given, full=full, only=only, jobs=jobs or os.cpu_count() or 1, seed=seed)
-    _tell(app, report, junit, force)
+    return _tell(app, report, junit, force)
 
 
 def _given(
@@ -127,17 +129,25 @@ def _foreign(
         return torture_applier(applier, old=old, new=new, update=update, full=full, seed=seed)
 
 
-def _tell(app: App, report: Report, junit: Path | None, force: bool) -> None:
+def _tell(app: App, report: Report, junit: Path | None, force: bool) -> int:
     from deltaseal.lab.torture import finding_lines, junit_xml, table
     from deltaseal.storage import write_output
 
-    app.report(report.to_json(), lambda: table(report))
+    error = None if report.good else _found(report)
+    values = report.to_json() if error is None else {**report.to_json(), "error": error.to_json()}
+    app.report(values, lambda: table(report))
     if junit is not None:
         write_output(junit, [junit_xml(report)], force=force)
-    if report.good:
-        return
-    if not app.json:
-        for line in finding_lines(report):
-            app.say(line)
+    if error is None:
+        return 0
+    if app.json:  # one object: the refusal is a part of it
+        app.say(f"deltaseal: {error.reason}: {error.sentence}")
+        return error.exit_code
+    for line in finding_lines(report):
+        app.say(line)
+    raise error
+
+
+def _found(report: Report) -> ChecksFailedError:
     count = len(report.findings)
-    raise ChecksFailedError(f"{count} finding{'s' if count != 1 else ''} of {report.subject}", findings=count)
+    return ChecksFailedError(f"{count} finding{'s' if count != 1 else ''} of {report.subject}", findings=count)

@@ -19,8 +19,8 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={command}
-# Held or not allowed, battery too low, no network, another updater at work: no failure of this service.
-SuccessExitStatus=20 23 24 27
+# Held or not allowed, battery too low, no network, another updater at work, stopped: no failure of this service.
+SuccessExitStatus=20 23 24 26 27
 Nice=10
 IOSchedulingClass=idle
 NoNewPrivileges=yes

@@ -34,7 +34,8 @@ def _part(part: Part) -> str:
     ended = ", ".join(
         f"{count} {how}" for how, count in sorted(part.ended.items(), key=lambda item: -item[1])
     )
-    mark = "" if part.good else f"  {len(part.findings) + part.more_findings} FINDINGS"
+    count = len(part.findings) + part.more_findings
+    mark = "" if part.good else f"  {count} FINDING{'S' if count != 1 else ''}"
     numbers = (part.operations, part.cuts, part.states, part.distinct)
     cells = (f"{part.kind}: {part.name}", *(f"{number:,}" if number else "" for number in numbers))
     return _row((*cells, f"{part.seconds:.1f}", ended + mark))
