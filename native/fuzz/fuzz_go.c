@@ -40,7 +40,8 @@ static ds_status read_go(const uint8_t *front, ds_span file, ds_arena *arena) {
                              .work_left = &work,
                              .sink = note,
                              .context = &sum};
-    DS_TRY(ds_image_add_region(&image, (ds_region){.offset = HEADER, .address = LOADED + HEADER, .size = file.size - HEADER}));
+    DS_TRY(ds_image_add_region(&image,
+                               (ds_region){.offset = HEADER, .address = LOADED + HEADER, .size = file.size - HEADER}));
     ds_status status = program.functions.size == 0 ? DS_OK : ds_go_read(&program);
     if (status == DS_OK)
         status = ds_image_settle(&image);

@@ -13,4 +13,4 @@ def test_every_attack_on_a_device_has_its_test() -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         for name in re.findall(r"^def test_(\w+)", path.read_text(), re.MULTILINE):
             found |= {int(number) for number in re.findall(r"(?<![A-Za-z])T(\d\d)(?!\d)", name)}
-    assert ON_A_DEVICE <= found
+    assert found >= ON_A_DEVICE

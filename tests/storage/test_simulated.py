@@ -161,6 +161,44 @@ def test_capacity_and_inodes_are_given_back():
     assert disk.space(root).bytes_free == 0
 
 
+def test_the_room_of_what_is_removed_comes_back_when_the_removal_is_durable():
+    disk = SimulatedDisk({"a": ("file", b"12345678", 0o644)}, capacity=10)
+    root = disk.open_root("/")
+    disk.unlink(root, "a")
+    assert disk.space(root).bytes_free == 2
+    disk.sync_dir(root)
+    assert disk.space(root).bytes_free == 10
+
+
+def test_changes_in_what_is_gone_are_no_choice_any_more():
+    disk = SimulatedDisk({"a/b/f": ("file", b"1", 0o644)})
+    root = disk.open_root("/")
+    a = disk.open_root("/a")
+    with disk.open_dir(a, "b") as b:
+        disk.unlink(b, "f")
+    disk.remove_dir(a, "b")
+    disk.remove_dir(root, "a")
+    assert len(disk.pending) == 3
+    disk.sync_dir(root)
+    assert disk.pending == ()
+    assert disk.after_cut().leaves == disk.after_cut("visible").leaves == {}
+
+
+def test_a_killed_process_leaves_what_was_pending_behind():
+    disk = SimulatedDisk({"a": ("file", b"1", 0o644)})
+    root = disk.open_root("/")
+    with disk.open_append(root, "a") as file:
+        file.write(b"2")
+        left = disk.killed()
+        file.write(b"3")
+    assert files(left) == {"a": b"12"}
+    assert files(left.crash()) == {"a": b"1"}
+    with left.open_append(left.open_root("/"), "a") as file:
+        left.sync(file)
+    assert files(left.crash()) == {"a": b"12"}
+    assert files(disk.crash()) == {"a": b"1"} and files(disk) == {"a": b"123"}
+
+
 def test_locks_end_with_the_power():
     disk = SimulatedDisk()
     root = disk.open_root("/")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deltaseal.lab.torture.bench import Bench
+from deltaseal.lab.torture.bench import Bench, UnpreparedError
 from deltaseal.lab.torture.result import Part
 from deltaseal.lab.torture.run import Job, jobs_of
 from deltaseal.lab.torture.stock import Stock
@@ -15,30 +15,45 @@ from torture.planting import Site, planted, sites
 
 SITES = sites()
 
-# What is tried first; then everything else. By the module where the fault is.
-_EVERYDAY = ("power: update", "power: removal", "power: second letter", "power: rollback", "power: rebase")
+# What is tried first, by the module where the fault is; then everything else, what is quick first.
+_QUICK_ACTS = ("power: update", "power: removal")
 _BYTES = ("swap: apply", "hostile: deltas", "swap: update: slot", "swap: update: fetch")
 _EDITED = (
-    "power: staged slot edited",
     "power: live image damaged",
     "power: baseline damaged",
     "power: nothing good",
     "bent: journal",
 )
+_REBASES = ("power: rebase, its trees edited", "power: rebase, nothing good", "power: rebase")
 _FIRST = {
-    "deltaseal.trees.applier": ("power: update", *_BYTES),
-    "deltaseal.trees.scanned": _BYTES,
-    "deltaseal.bundle.checked": _BYTES,
-    "deltaseal.device.rebase": (
-        "power: rebase, its trees edited",
-        "power: rebase",
-        "power: rebase out of broken",
+    "storage.recipes.write_file": ("power: update", "power: rebase"),
+    "trees.applier": ("power: update", *_BYTES),
+    "trees.scanned": _BYTES,
+    "bundle.checked": _BYTES,
+    "device.fetch": ("power: update", "power: bad bytes"),
+    "device.journal": ("power: update", "power: journal torn"),
+    "device.rebase": _REBASES,
+    "device.rebase.start_rebase": ("power: rebase, the same base", *_REBASES),
+    "device.rebase._check_bytes": ("power: rebase, other trees",),
+    "device.recovery": _EDITED,
+    "device.recovery._switch_again": ("power: switching, slot edited",),
+    "device.recovery._to_baseline": ("power: pointer moved to damage",),
+    "device.recovery._adopt": ("power: rebase, records lost",),
+    "device.recovery._repair": ("power: no pointer, slot edited", "power: no pointer, baseline edited"),
+    "device.recovery._away_from": ("power: no pointer, nothing good", "power: no pointer, slot edited"),
+    "device.removal": _EDITED,
+    "device.stage": ("power: wrong result", "power: update"),
+    "device.store.Store.slot_faults": ("power: staged link moved",),
+    "device.store.Store.give_up_reserve": ("power: removal, disk full",),
+    "device.switch.go": ("power: update", "power: staged slot edited"),
+    "device.switch.roll_back": ("power: rollback to nothing", "power: rollback"),
+    "device.switch.finish_rollback": (
+        "power: rollback to nothing",
+        "power: rollback to a letter",
+        "power: rollback",
     ),
-    "deltaseal.device.recovery": (*_EDITED, *_EVERYDAY),
-    "deltaseal.device.removal": _EDITED,
-    "deltaseal.device.stage": ("power: wrong result", *_EVERYDAY),
+    "device.switch.remove": ("power: removal", "power: baseline damaged"),
 }
-_LAST = (*_EVERYDAY, *_EDITED)
 
 # Quick ones of each kind, for every run; the others take minutes.
 QUICK = (
@@ -67,15 +82,21 @@ def notices(site: Site, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> str:
         try:
             for job in in_order(site, jobs_of(stock)):
                 job.work(bench)
-        except Noticed as noticed:
+        except (Noticed, UnpreparedError) as noticed:
             return str(noticed)
     return ""
 
 
 def in_order(site: Site, jobs: list[Job]) -> list[Job]:
-    by_name = {f"{job.kind}: {job.name}": job for job in jobs if job.kind != "kill"}
-    names = [*_FIRST.get(site.module, ()), *_LAST, *by_name]
+    by_name = {f"{job.kind}: {job.name}": job for job in sorted(jobs, key=_slowness) if job.kind != "kill"}
+    place = f"{site.module}.{site.function}".removeprefix("deltaseal.")
+    first = max((start for start in _FIRST if place.startswith(start)), key=len, default="")
+    names = [*_FIRST.get(first, ()), *_QUICK_ACTS, *by_name]
     return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+
+
+def _slowness(job: Job) -> tuple[bool, int]:
+    return job.kind == "faults", job.weight
 
 
 def test_they_are_many_and_of_each_kind() -> None:

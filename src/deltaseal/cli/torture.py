@@ -150,4 +150,5 @@ def _tell(app: App, report: Report, junit: Path | None, force: bool) -> int:
 
 def _found(report: Report) -> ChecksFailedError:
     count = len(report.findings)
-    return ChecksFailedError(f"{count} finding{'s' if count != 1 else ''} of {report.subject}", findings=count)
+    words = f"{count} finding{'s' if count != 1 else ''} of {report.subject}"
+    return ChecksFailedError(words, findings=count)

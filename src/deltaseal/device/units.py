@@ -19,7 +19,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={command}
-# Held or not allowed, battery too low, no network, another updater at work, stopped: no failure of this service.
+# Held or not allowed, battery too low, no network, another updater at work, stopped: no failure of it.
 SuccessExitStatus=20 23 24 26 27
 Nice=10
 IOSchedulingClass=idle

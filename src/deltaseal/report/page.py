@@ -6,6 +6,7 @@ person has; what a part costs or takes away stands before the command that does 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -117,7 +118,8 @@ def _section(id: str, title: str, lines: Iterable[str], *, kind: str = "") -> st
 
 
 def _p(words: object, *, soft: bool = False) -> str:
-    return f'<p class="soft">{_text(words)}</p>' if soft else f"<p>{_text(words)}</p>"
+    shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(words))
+    return f'<p class="soft">{shown}</p>' if soft else f"<p>{shown}</p>"
 
 
 def _code(command: str) -> str:
@@ -271,7 +273,7 @@ def _about(status: Status) -> str:
         ("Device", status.device),
         ("Model", status.model),
         ("Channel", status.channel),
-        ("System", f"{status.os} {status.version}"),
+        ("System", status.name.removesuffix(f" ({status.letter})") if status.letter else status.name),
         ("Base build", status.base_build),
         ("Build", status.build),
         ("For tools that compare", status.numeric),

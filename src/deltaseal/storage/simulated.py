@@ -123,7 +123,8 @@ class SimulatedDisk:
     """A disk in memory; see the module for what survives a power cut.
 
     ``capacity`` limits the bytes of all files, ``inodes`` the number of files,
-    links and directories; both are enforced with ``ENOSPC``.  ``changes`` counts the
+    links and directories; both are enforced with ``ENOSPC``, and what is removed gives its room back once the
+    removal is durable, as a journaling file system does.  ``changes`` counts the
     operations that change or sync something: the points where a power cut makes a difference.  ``before`` is
     asked before each operation; the errno that it returns, if any, is how the
     operation fails.
@@ -482,8 +483,9 @@ class SimulatedDisk:
     def _used(self) -> tuple[int, int]:
         if self.capacity == self.inodes == _UNLIMITED:
             return 0, 0
-        nodes = [node for _, node in self._volume.nodes()]
-        return sum(len(node.data) for node in nodes if isinstance(node, FileNode)), len(nodes)
+        nodes = self._volume.kept_nodes()
+        sizes = (max(len(node.data), len(node.saved)) for node in nodes if isinstance(node, FileNode))
+        return sum(sizes), len(nodes) - 1  # the root was there before
 
     def _read(self, file: _SimulatedFile, offset: int, size: int) -> bytes:
         self._step("read", file.label)

@@ -252,6 +252,17 @@ class Volume:
                 if isinstance(node, DirNode):
                     todo.append((f"{prefix}{name}/", node))
 
+    def kept_nodes(self) -> set[Node]:
+        """Every node that a process sees, and every one that a power cut now would bring back."""
+        found: set[Node] = set()
+        todo: list[Node] = [self.root]
+        while todo:
+            node = todo.pop()
+            if node not in found:
+                found.add(node)
+                todo += [*node.entries.values(), *node.saved.values()] if isinstance(node, DirNode) else []
+        return found
+
     def plant(self, path: str, leaf: Leaf) -> Node:
         """Put a durable leaf where it belongs, with the directories above it; return its node."""
         *above, name = PurePosixPath(path).parts

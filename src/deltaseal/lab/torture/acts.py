@@ -85,6 +85,10 @@ def acts_of(stock: Stock) -> list[Act]:
         _nothing_good(),
         _rebase_out_of_broken(),
         _rebased_trees_edited(),
+        _rebase_to_other_trees(),
+        _rebase_to_nothing(),
+        _rebase_to_the_same_base(),
+        _rescued(),
         _pointer_moved(),
         _record_lost(),
         _torn_journal(),
@@ -591,6 +595,74 @@ def _rebased_trees_edited() -> Act:
         ends=frozenset({*DONE, "E_DIGEST", "E_DAMAGED", "E_BASE"}),
         damaged=True,
         told=False,
+    )
+
+
+def _rebase_to_other_trees() -> Act:
+    def start(bench: Bench) -> DiskState:
+        state, path = _with_next_base(_on("a"))(bench), "next/app/lib/engine.so"
+        return overlaid(state, {path: _one_byte_off(state.leaves[path])})
+
+    return replace(
+        _rebase(),
+        name="rebase, other trees",
+        words="the trees are not those of the signed base: refused, and nothing has changed",
+        start=start,
+        new="a",
+        final=frozenset({"ACTIVE"}),
+        ends=frozenset({"E_BASE"}),
+    )
+
+
+def _rebase_to_nothing() -> Act:
+    """As :func:`_rebased_trees_edited`, and the baseline is edited too."""
+
+    def make(bench: Bench) -> DiskState:
+        return _edited(_rebased_trees_edited().start, _an_image(bench, BASELINE))(bench)
+
+    return replace(
+        _nothing_good(),
+        name="rebase, nothing good",
+        words="the trees of the next base and the baseline change before the pointer does: it stays",
+        start=lambda bench: bench.prepared("rebase, nothing good", make),
+        old="a",
+        new="a",
+    )
+
+
+def _rebase_to_the_same_base() -> Act:
+    def start(bench: Bench) -> DiskState:
+        trees = {f"same/{path}": leaf for path, leaf in bench.stock.trees.items()}
+        damaged = _edited(_new, _an_image(bench, BASELINE))(bench)
+        return DiskState({**damaged.leaves, "same": ("dir", 0o755), **trees})
+
+    return replace(
+        _rebase(),
+        name="rebase, the same base",
+        words="the baseline is damaged: a rebase to the very base that the device is on makes it good again",
+        start=start,
+        run=lambda bench, device: device.rebase(bench.stock.base_document, Path("/same")),
+        old="unknown trees in baseline",
+        new=BASELINE,
+        also=NONE,
+        recovers=frozenset({*DONE, "BROKEN"}),
+        damaged=True,
+    )
+
+
+def _rescued() -> Act:
+    """As deltaseal-rescue leaves a device at the fourth boot that nobody confirmed."""
+
+    def start(bench: Bench) -> DiskState:
+        mark = {"rescued": ("file", b"slot-1 boots\n", 0o644), "active": ("link", BASELINE)}
+        return overlaid(_waiting(bench), {f"{ROOT}/{name}": leaf for name, leaf in mark.items()})  # type: ignore[misc]
+
+    return replace(
+        _pointer_moved(),
+        name="rescued",
+        words="the rescue program has left an improvement: accepted, held, and its mark is gone for good",
+        start=start,
+        old=BASELINE,
     )
 
 

@@ -20,10 +20,14 @@ from deltaseal.storage.volume import DiskState, Leaf
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Bench", "attempt", "overlaid"]
+__all__ = ["Bench", "UnpreparedError", "attempt", "overlaid"]
 
 HOOK = f"{ROOT}/health.d/check"
 Before = Callable[[Operation], int | None]
+
+
+class UnpreparedError(Exception):
+    """The disk that an act begins with could not be made: the updater failed where nothing disturbed it."""
 
 
 def attempt(verb: Callable[[], object]) -> Ended:
@@ -97,7 +101,7 @@ class Bench:
         disk = SimulatedDisk.of(state)
         ended = attempt(lambda: verb(self.device(disk, world or self.world)))
         if ended.reason == "BUG":
-            raise AssertionError(f"preparing a disk failed: {ended.sentence}")
+            raise UnpreparedError(f"a verb that prepares a disk failed: {ended.sentence}")
         return disk.after_cut("visible")
 
     def stopped(
@@ -121,5 +125,5 @@ class Bench:
         disk.before = before
         ended = attempt(lambda: verb(self.device(disk, self.world)))
         if ended.reason != "POWER":
-            raise AssertionError(f"the device never came to {at}: {ended}")
+            raise UnpreparedError(f"the device never came to {at}: {ended}")
         return disk.after_cut("durable")

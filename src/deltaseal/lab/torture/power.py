@@ -158,6 +158,9 @@ class Exploration:
             if label != self._act.new:
                 sentence = f"the act has returned, and after a power cut the device shows {label}"
                 self._find("not durable", sentence, survived=choice.words)
+            elif stale := self._bench.eye.stale_marks(state):
+                sentence = f"the act has returned, and after a power cut {', '.join(stale)} is back"
+                self._find("not durable", sentence, survived=choice.words)
             elif not self._act.broken_off and (back := self._bench.eye.unused_slots(state)):
                 sentence = f"the act has returned, and after a power cut {', '.join(back)} is back"
                 self._find("not durable", sentence, survived=choice.words)

@@ -13,7 +13,7 @@ from pathlib import Path
 from deltaseal.device.states import ROWS, Row
 from deltaseal.lab.torture import bent, faults, hostile, kill, power, swap
 from deltaseal.lab.torture.acts import Act, acts_of, spoilt_bundles
-from deltaseal.lab.torture.bench import Bench
+from deltaseal.lab.torture.bench import Bench, UnpreparedError
 from deltaseal.lab.torture.result import Finding, Part, Report
 from deltaseal.lab.torture.seen import Crossing
 from deltaseal.lab.torture.stock import Stock, builtin_stock, stock_of
@@ -216,7 +216,13 @@ def _die_by_signals() -> None:
 
 def _do(number: int) -> tuple[int, Sequence[Part]]:
     assert _bench is not None, "a run is on"
-    return number, _jobs[number].work(_bench)
+    job = _jobs[number]
+    try:
+        return number, job.work(_bench)
+    except UnpreparedError as error:
+        part = Part(job.kind, job.name, "")
+        part.find("preparation", str(error))
+        return number, [part]
 
 
 def _in_order(jobs: Sequence[Job], found: dict[int, Sequence[Part]]) -> list[Part]:

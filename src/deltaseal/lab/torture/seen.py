@@ -77,6 +77,13 @@ class Eye:
             return "bytes that were discarded are back"
         return ""
 
+    def stale_marks(self, state: DiskState) -> list[str]:
+        """Marks for or of deltaseal-rescue that are there although the journal has gone on."""
+        notes = notes_of(state.leaves, root=self._root)
+        at_rest = bool(notes) and notes[-1].state in ("ACTIVE", "BASELINE")
+        marks = ("rescued", "unconfirmed") if at_rest else ()
+        return [name for name in marks if f"{self._root}/{name}" in state.leaves]
+
     def unused_slots(self, state: DiskState) -> list[str]:
         """Slots that the pointer does not lead to."""
         tops = {path.split("/")[1] for path in state.leaves if path.startswith(f"{self._root}/slot-")}
