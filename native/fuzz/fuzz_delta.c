@@ -95,6 +95,30 @@ static bool receive(void *context, const uint8_t *data, size_t size) {
     return true;
 }
 
+/* Explaining ends as applying did, or has no memory for what it adds; every cost can be read. */
+static void explain(ds_span old, ds_span delta, const ds_limits *limits, ds_status applied) {
+    static const uint64_t bounds[] = {0, 1, 100, 4096, OUTPUT_LIMIT};
+    ds_explanation *explanation;
+    ds_status status =
+        ds_explain(old.data, old.size, delta.data, delta.size, limits, bounds, DS_COUNT(bounds), &explanation);
+    if (status != applied && status != DS_E_MEMORY)
+        abort();
+    if (status != DS_OK)
+        return;
+    uint64_t sum = 0, count;
+    unsigned kinds = 0;
+    while (ds_explained_kind(explanation, kinds) != NULL)
+        kinds++;
+    for (uint64_t i = 0; i < (DS_COUNT(bounds) + 1) * kinds; i++)
+        sum += ds_explained_costs(explanation)[i];
+    const uint64_t *blocks = ds_explained_blocks(explanation, &count);
+    for (uint64_t i = 0; i < 3 * count; i++)
+        sum += blocks[i];
+    if (sum == UINT64_MAX)
+        abort();
+    ds_explain_free(explanation);
+}
+
 static ds_status apply(ds_span delta, const ds_delta_info *info) {
     static const ds_limits limits = {OUTPUT_LIMIT, MEMORY_LIMIT};
     for (size_t i = 0; i < DS_COUNT(olds); i++) {
@@ -106,6 +130,7 @@ static ds_status apply(ds_span delta, const ds_delta_info *info) {
             abort();
         if (status == DS_OK && r.bytes != info->new_size)
             abort();
+        explain(olds[i], delta, &limits, status);
         return status;
     }
     return DS_E_OLD;

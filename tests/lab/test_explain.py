@@ -156,6 +156,31 @@ def test_a_function_without_an_older_self_is_new(tmp_path: Path) -> None:
     assert found.by(lambda share: share.kind)["new code"] > 100
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_of_functions_that_share_a_name_each_keeps_its_own_older_self(tmp_path: Path) -> None:
+    made = {}
+    for side, more in (("old", ""), ("new", "if (x > 9) return 7;")):
+        sources = []
+        for n, extra in ((1, ""), (2, more)):
+            body = " ".join(
+                f"x = (x ^ {n * 977 + i}) * {i * 31 + n}; x ^= x >> {i % 7 + 1};" for i in range(20 * n)
+            )
+            path = tmp_path / f"{side}{n}.c"
+            path.write_text(
+                f"static int same(int x) {{ {extra} {body} return x; }}\n"
+                f"int call{n}(int x) {{ return same(x); }}\n"
+            )
+            sources.append(str(path))
+        made[side] = tmp_path / f"{side}.so"
+        command = ["gcc", "-O1", "-fno-inline", "-shared", "-fPIC", *sources, "-o", str(made[side])]
+        subprocess.run(command, check=True)
+    deltaseal.diff(made["old"], made["new"], tmp_path / "d")
+    found = account(tmp_path / "d", old=made["old"])
+    (function,) = (f for f in found.functions if f.name == "same" and f.change != "moved")
+    assert function.change == "changed" and function.old_size is not None
+    assert 0 < function.new_size - function.old_size < 60
+
+
 # ---- trees -------------------------------------------------------------------------------------
 
 

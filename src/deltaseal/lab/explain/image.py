@@ -136,12 +136,11 @@ class _Functions:
         self._account = account
         self._starts = [block[0] for block in account.blocks]
         self._ends = list(accumulate(length for _, _, length in account.blocks))  # bytes copied so far
-        self._named = {
-            (name, function.name): function
-            for name, parts in before.parts.items()
-            for function in parts.functions
-            if function.name
-        }
+        self._named: dict[tuple[str, str, str], list[Function]] = defaultdict(list)
+        for name, parts in before.parts.items():
+            for function in parts.functions:
+                if function.name:
+                    self._named[name, _section_of(parts, function), function.name].append(function)
         self._mended = set(self._corrected(pieces))
         self._known: dict[tuple[str, Function], Function | None] = {}
 
@@ -198,9 +197,17 @@ class _Functions:
         """Of the same name; else the one that most of it was copied from; else what stood there."""
         key = (file, function)
         if key not in self._known:
-            named = self._named.get((file, function.name)) if function.name else None
-            self._known[key] = named or self._ancestor(file, function) or self._between(file, function)
+            self._known[key] = self._kin(file, function) or self._between(file, function)
         return self._known[key]
+
+    def _kin(self, file: str, function: Function) -> Function | None:
+        """Of the same name in its section; else, or where several have it, the one most was copied from."""
+        section = _section_of(self._after.parts[file], function)
+        named = self._named.get((file, section, function.name), []) if function.name else []
+        if len(named) == 1:
+            return named[0]
+        ancestor = self._ancestor(file, function)
+        return ancestor if ancestor or not named else named[0]
 
     def _between(self, file: str, function: Function) -> Function | None:
         """Its counterpart, where as many old functions as new ones stand between two that are known."""
@@ -221,9 +228,7 @@ class _Functions:
         for place in range(at + step, at + step * (_NEIGHBOURS + 1), step):
             if not 0 <= place < len(functions):
                 return None
-            neighbour = functions[place]
-            named = self._named.get((file, neighbour.name)) if neighbour.name else None
-            if known := named or self._ancestor(file, neighbour):
+            if known := self._kin(file, functions[place]):
                 return place, known
         return None
 
@@ -237,7 +242,7 @@ class _Functions:
         if not copied:
             return None
         (_, best), size = max(copied.items(), key=lambda entry: entry[1])
-        other = bool(best.name and function.name)  # both have names, and they differ
+        other = bool(best.name and function.name) and best.name != function.name
         return best if size * _KINSHIP >= function.size and not other else None
 
     def _copies(self, start: int, end: int) -> Iterable[tuple[int, int]]:
