@@ -40,6 +40,13 @@ def test_a_second_run_says_that_there_is_nothing_to_do(there: Path) -> None:
     assert (ran.json["jobs_made"], ran.json["jobs_cached"], ran.json["written"]) == (0, 7, False)
 
 
+def test_it_says_so_to_all_but_the_quiet(there: Path) -> None:
+    build = ("matrix", "build", "RELEASES.toml", "-o", "out")
+    assert must(*build).err == "nothing to do: out: 9 deltas of 9 cells kept, all there already\n"
+    assert must(*build, "--quiet").err == ""
+    assert must(*build[:-1], "third").err.startswith("third: 9 deltas of 9 cells kept; 0 jobs made")
+
+
 def test_from_the_cache_into_another_folder(there: Path) -> None:
     ran = must("matrix", "build", "RELEASES.toml", "-o", "again", "--json", "--jobs", "1", "--memory", "1G")
     assert (ran.json["jobs_made"], ran.json["written"]) == (0, True)

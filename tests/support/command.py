@@ -47,10 +47,10 @@ def edge(now: int = TODAY) -> Edge:
 
 
 def deltaseal(*arguments: object, now: int = TODAY) -> Ran:
-    """Run one command."""
+    """Run one command. It says what it did, as to a person at a terminal."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run([str(one) for one in arguments], App(make_edge=lambda: edge(now)))
+        code = run([str(one) for one in arguments], App(make_edge=lambda: edge(now), wordy=True))
     return Ran(code, out.getvalue(), err.getvalue())
 
 

@@ -31,6 +31,7 @@ class App:
 
     make_edge: Callable[[], Edge] = field(default=_system_edge)
     debug: bool = False
+    wordy: bool | None = None  # about success: asked for, asked not to, or only to a person at a terminal
     json: bool = False
     _edge: Edge | None = None
 
@@ -67,11 +68,14 @@ class App:
         """One JSON object on standard output, with the version of its form."""
         click.echo(json.dumps({"format": FORMAT, **values}, ensure_ascii=True, indent=2, sort_keys=True))
 
-    def done(self, values: dict[str, Any], words: str) -> None:
-        """Something was written: its values with ``--json``, else words on standard error."""
+    def done(self, values: dict[str, Any], words: str, *, news: bool = False) -> None:
+        """Something was written: its values with ``--json``; words to a person, or to who asked for them.
+
+        ``news`` is said to all but those who asked for silence: that there was nothing to do, and why.
+        """
         if self.json:
             self.put_json(values)
-        else:
+        elif news or is_terminal() if self.wordy is None else self.wordy:
             self.say(words)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.depfile import depfile_option, write_depfile
 from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import (
     DIRECTORY,
@@ -85,6 +86,7 @@ def bundle() -> None:
 @issued_option
 @making_options
 @output_option("BUNDLE")
+@depfile_option
 @force_option
 @json_option
 @pass_app
@@ -108,6 +110,7 @@ def build(
     effort: str,
     threads: int,
     output: Path,
+    depfile: Path | None,
     force: bool,
 ) -> None:
     """Build a bundle, not signed yet: deltas of all components, and whole files for who cannot use them.
@@ -141,6 +144,8 @@ def build(
             making=Making(effort=effort, threads=threads, progress=progress),
         )
     _write(app, made, output, inputs, force)
+    starts = [directory for _, _, directory in results]
+    write_depfile(depfile, output, [*inputs, *starts, *([fixes] if fixes else [])])
 
 
 @bundle.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.depfile import depfile_option, write_depfile
 from deltaseal.cli.lazy import Command
 from deltaseal.cli.options import PATH, SIZE, force_option, json_option, making_options, output_option
 from deltaseal.cli.progress import bar
@@ -38,6 +39,7 @@ _names = click.option(
 @click.option("--max-memory", type=SIZE, metavar="SIZE", help="Memory for one image, such as 500M or 2G.")
 @_exclude
 @_names
+@depfile_option
 @force_option
 @json_option
 @pass_app
@@ -51,6 +53,7 @@ def diff(
     max_memory: int | None,
     exclude: tuple[str, ...],
     names: str,
+    depfile: Path | None,
     force: bool,
 ) -> None:
     """Make the delta that turns OLD into NEW: two images, or two directories.
@@ -73,6 +76,7 @@ def diff(
             force=force,
             progress=progress,
         )
+    write_depfile(depfile, output, [old, new])
     what = "image" if made.kind == "image delta" else "directory"
     words = (
         f"{output}: {made.size:,} bytes, {share(made.size, made.new_size)} of the new {what}'s "
@@ -87,11 +91,19 @@ def diff(
 @output_option("NEW")
 @_exclude
 @_names
+@depfile_option
 @force_option
 @json_option
 @pass_app
 def apply(
-    app: App, old: Path, delta: Path, output: Path, exclude: tuple[str, ...], names: str, force: bool
+    app: App,
+    old: Path,
+    delta: Path,
+    output: Path,
+    exclude: tuple[str, ...],
+    names: str,
+    depfile: Path | None,
+    force: bool,
 ) -> None:
     """Make NEW from OLD and DELTA: an image, or a directory.
 
@@ -110,5 +122,6 @@ def apply(
             force=force,
             progress=progress,
         )
+    write_depfile(depfile, output, [old, delta])
     digest = "SHA-256" if applied.kind == "image" else "tree digest"
     app.done(asdict(applied), f"{output}: {applied.size:,} bytes, {digest} {applied.digest}")

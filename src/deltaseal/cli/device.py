@@ -480,7 +480,7 @@ def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:
     try:
         _show(app, act())
     except NothingToDo as nothing:
-        app.done({"nothing": nothing.to_json()}, f"nothing to do: {nothing.sentence}")
+        app.done({"nothing": nothing.to_json()}, f"nothing to do: {nothing.sentence}", news=True)
         return nothing.exit_code if exit_code else 0
     return 0
 

@@ -14,14 +14,13 @@ __all__ = ["Command", "Group", "LazyGroup"]
 
 
 class _Helpful(click.Command):
-    """Has ``--debug``, and shows its help through rich where it goes to a terminal."""
+    """Has the options that all have, and shows its help through rich where it goes to a terminal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        option = click.Option(
-            ["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show the trace of an error."
-        )
-        self.params.append(option)
+        for name, callback, words in _COMMON:
+            option = click.Option([*name], is_flag=True, expose_value=False, callback=callback, help=words)
+            self.params.append(option)
 
     def get_help(self, ctx: click.Context) -> str:
         """The help, as text; with colours and boxes for a terminal."""
@@ -44,6 +43,23 @@ class _Helpful(click.Command):
 def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.ensure_object(App).debug = True
+
+
+def _verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(App).wordy = True
+
+
+def _quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(App).wordy = False
+
+
+_COMMON = (
+    (("-v", "--verbose"), _verbose, "Say what was done, also where no person reads it."),
+    (("-q", "--quiet"), _quiet, "Say nothing where all is well."),
+    (("--debug",), _debug, "Show the trace of an error."),
+)
 
 
 class Command(_Helpful):

@@ -119,7 +119,7 @@ def build(
             told=watch.say,
         )
         peak = watch.peak
-    app.done(_values(built, peak), _words(built, output))
+    app.done(_values(built, peak), _words(built, output), news=built.did_nothing)
 
 
 @matrix.command()
