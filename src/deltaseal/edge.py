@@ -87,6 +87,11 @@ def _untold(program: Path, words: bytes, seconds: float) -> HookResult:
     return HookResult(126, "no program is run here")
 
 
+def _no_proxy(url: str) -> str | None:
+    """For an edge that reaches every server directly."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """What a process takes from outside, passed in at the edge and never reached for inside."""
@@ -108,6 +113,8 @@ class Edge:
     tell_hook: Callable[[Path, bytes, float], HookResult] = _untold
     # Sends bytes to an address by HTTP POST within so many seconds; NetworkError where it is not taken over.
     post: Callable[[str, bytes, float], None] = _unsent
+    # The URL of the proxy through which a URL is to be fetched; None: directly.
+    proxy_for: Callable[[str], str | None] = _no_proxy
 
 
 def system_edge() -> Edge:
@@ -126,6 +133,7 @@ def system_edge() -> Edge:
         read_mapped=_read_mapped,
         tell_hook=_run_hook,
         post=_post,
+        proxy_for=_proxy_for,
     )
 
 
@@ -214,6 +222,18 @@ def _metered() -> bool | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return {"u 1": True, "u 3": True, "u 2": False, "u 4": False}.get(told.stdout.strip())
+
+
+def _proxy_for(url: str) -> str | None:
+    """What http_proxy, https_proxy, all_proxy and no_proxy say, in small or capital letters."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _battery(supplies: Path) -> int | None:

@@ -104,7 +104,7 @@ class MemorySource:
         """The one there is."""
         return self.newest
 
-    def manifests(self, os: str | None) -> tuple[UnverifiedDocument, ...]:
+    def manifests(self, os: str | None, id: str | None = None) -> tuple[UnverifiedDocument, ...]:
         """All of them, whatever they claim."""
         return self.documents
 

@@ -25,6 +25,7 @@ from deltaseal.manifest import (
     Scenario,
     make_catalogue,
     make_permit,
+    make_withdrawals,
     release_role,
 )
 from deltaseal.manifest.scenario import (
@@ -65,6 +66,11 @@ class BuiltScenario:
         if improvement not in self.bundles:
             raise UsageError(f"the scenario has no improvement {improvement}", id=improvement)
         return _permit(self, self.bundles[improvement], personal=request.personal)
+
+    def catalogue_on(self, os: str, day: int, *, serial: int, expires_after: int) -> UnverifiedDocument:
+        """The catalogue of a system as it is on a day: what is there then, and what is withdrawn by then."""
+        dates = ScenarioDates(day, expires_after)
+        return _catalogue(self.scenario, os, self.bundles, self.day_zero, self.signers, dates, serial)
 
     def files(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         """Name and bytes, in pieces, of each file that is handed out, the trust file first."""
@@ -155,13 +161,19 @@ def build_scenario(
         signers=signers,
         bases={key: _released(signers, base.os, Base.TYPE, base.dumps()) for key, base in bases.items()},
         bundles=bundles,
-        catalogues={os: _catalogue(scenario, os, bundles, day_zero, signers) for os in scenario.systems},
+        catalogues={
+            os: _catalogue(
+                scenario, os, bundles, day_zero, signers, scenario.catalogue, scenario.catalogue_serial
+            )
+            for os in scenario.systems
+        },
         permits={},
     )
     permits = {
         (id, model): _permit(built, bundle, models=[model])
         for id, bundle in bundles.items()
         for model in bundle.manifest.models
+        if id not in scenario.withdrawn_by(scenario.catalogue.day)
     }
     return replace(built, permits=permits)
 
@@ -225,12 +237,17 @@ def _catalogue(
     bundles: Mapping[str, Bundle],
     day_zero: int,
     signers: ScenarioSigners,
+    dates: ScenarioDates,
+    serial: int,
 ) -> UnverifiedDocument:
-    issued, expires = _span(scenario.catalogue, day_zero)
-    bases = sorted((base for base in scenario.bases if base.os == os), key=lambda base: base.day)
+    issued, expires = _span(dates, day_zero)
+    there = (base for base in scenario.bases if base.os == os and base.day <= dates.day)
+    bases = sorted(there, key=lambda base: base.day)
+    listed = [one for one in scenario.in_order() if one.os == os and one.first_day <= dates.day]
+    withdrawn = scenario.withdrawn_by(dates.day)
     catalogue = make_catalogue(
         os=os,
-        serial=scenario.catalogue_serial,
+        serial=serial,
         issued=issued,
         expires=expires,
         bases=[CatalogueBase(base.version, base.build, base.includes) for base in bases],
@@ -240,9 +257,12 @@ def _catalogue(
                 bundles[one.id].digest,
                 day_zero + (one.day + one.expires_after) * DAY,
             )
-            for one in scenario.in_order()
-            if one.os == os
+            for one in listed
         ],
+        withdrawals=make_withdrawals(
+            {one.id: withdrawn[one.id] for one in listed if one.id in withdrawn},
+            [bundles[one.id].manifest for one in listed],
+        ),
     )
     return _released(signers, os, Catalogue.TYPE, catalogue.dumps())
 

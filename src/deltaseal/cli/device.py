@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from deltaseal.cli.options import (
     DIRECTORY,
     FILE,
     PATH,
+    PLACE,
     force_option,
     json_option,
     output_option,
@@ -35,11 +36,13 @@ from deltaseal.cli.reading import load_document, load_trust
 from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines, watch_line
 from deltaseal.cli.signing import trust_option
 from deltaseal.errors import NothingToDo, UsageError, WillResumeError
+from deltaseal.verbs.kinds import read_whole
 
 if TYPE_CHECKING:
     from deltaseal.device import Device
-    from deltaseal.repo import DirectorySource
+    from deltaseal.repo import Source
     from deltaseal.report import Status
+    from deltaseal.trust import Trust, UnverifiedDocument
 
 __all__ = ["device"]
 
@@ -51,11 +54,12 @@ _STEPS = {"fetch": "downloading", "stage": "building the new components"}
 _sources_option = click.option(
     "--source",
     "sources",
-    type=DIRECTORY,
+    type=PLACE,
     multiple=True,
     required=True,
-    metavar="DIR",
-    help="Where offers come from: a folder of bundles, device manifests and catalogues. Repeatable.",
+    metavar="DIR|URL",
+    help="Where offers come from: a repository (URL or folder), or a folder of bundles, device manifests and "
+    "catalogues. Repeatable.",
 )
 _from_option = click.option(
     "--from",
@@ -106,6 +110,14 @@ def device() -> None:
 @click.option("--base", type=FILE, required=True, metavar="BASE", help="The signed base that it is on.")
 @_from_option
 @trust_option
+@click.option(
+    "--source",
+    "sources",
+    type=PLACE,
+    multiple=True,
+    metavar="DIR|URL",
+    help="With a root.json as --trust: the repository whose root it is. Repeatable, for its mirrors.",
+)
 @click.option("--model", required=True, help="Such as Mac15,6.")
 @click.option(
     "--channel",
@@ -115,22 +127,34 @@ def device() -> None:
     help="Which offers it takes.",
 )
 @pass_app
-def create(app: App, store: Path, base: Path, trees: Path, trust: Path, model: str, channel: str) -> None:
+def create(
+    app: App,
+    store: Path,
+    base: Path,
+    trees: Path,
+    trust: Path,
+    sources: tuple[str, ...],
+    model: str,
+    channel: str,
+) -> None:
     """Make a device in a new folder, with a copy of its components and a random id.
 
-    What it finds is recorded as it is. Where that differs from the base it says so, and takes no improvement.
+    With a repository's root.json as --trust, the device believes that repository from then on. What it finds is recorded as it is. Where that differs from the base it says so, and takes no improvement.
     """
     from deltaseal.device import create as make
 
+    signed = load_document(base)
+    believed, metadata = _believed(app, trust, signed, model, sources)
     with bar(app, "copying and hashing the components"):
         made = make(
             store,
-            base=load_document(base),
+            base=signed,
             trees=trees,
-            trust=load_trust(trust),
+            trust=believed,
             model=model,
             channel=channel,
             edge=app.edge,
+            metadata=metadata,
         )
     _show(app, made.status())
 
@@ -155,7 +179,7 @@ def request(app: App, store: Path, output: Path, force: bool) -> None:
 @_sources_option
 @_exit_code_option
 @pass_app
-def update(app: App, store: Path, sources: tuple[Path, ...], exit_code: bool) -> int:
+def update(app: App, store: Path, sources: tuple[str, ...], exit_code: bool) -> int:
     """Take the best improvement that is offered, as a device does by itself.
 
     It honours holds, removals, phases and the owner's policy; what was begun is finished first.
@@ -171,7 +195,7 @@ def update(app: App, store: Path, sources: tuple[Path, ...], exit_code: bool) ->
 @click.option("--retry", is_flag=True, help="Also if it failed here before and is held.")
 @_exit_code_option
 @pass_app
-def install(app: App, id: str, store: Path, sources: tuple[Path, ...], retry: bool, exit_code: bool) -> int:
+def install(app: App, id: str, store: Path, sources: tuple[str, ...], retry: bool, exit_code: bool) -> int:
     """Take the improvement ID because a person asks for it; who did is recorded."""
     with _working(app, store) as at_work:
         return _or_nothing(app, exit_code, lambda: at_work.install(id, _sources(app, sources), retry=retry))
@@ -253,9 +277,9 @@ def verify(app: App, store: Path) -> int:
 @click.option(
     "--source",
     "sources",
-    type=DIRECTORY,
+    type=PLACE,
     multiple=True,
-    metavar="DIR",
+    metavar="DIR|URL",
     help="For openvex: a folder with the catalogue, which names what the device does not have. Repeatable.",
 )
 @click.option(
@@ -268,7 +292,7 @@ def verify(app: App, store: Path) -> int:
 @force_option
 @pass_app
 def export(
-    app: App, store: Path, kind: str, sources: tuple[Path, ...], output: Path | None, force: bool
+    app: App, store: Path, kind: str, sources: tuple[str, ...], output: Path | None, force: bool
 ) -> None:
     """Say it in the words of another tool: device management, compliance, vulnerability scanners.
 
@@ -339,7 +363,7 @@ def enrolment(app: App, store: Path, output: Path, force: bool) -> None:
 @_report_to_option
 @pass_app
 def watch(
-    app: App, store: Path, sources: tuple[Path, ...], every: int, once: bool, report_to: tuple[str, ...]
+    app: App, store: Path, sources: tuple[str, ...], every: int, once: bool, report_to: tuple[str, ...]
 ) -> int:
     """Look for improvements by itself, and take what the owner's policy lets in.
 
@@ -372,7 +396,7 @@ def watch(
 @click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The new folder to write.")
 @force_option
 @pass_app
-def units(app: App, store: Path, sources: tuple[Path, ...], every: int, output: Path, force: bool) -> None:
+def units(app: App, store: Path, sources: tuple[str, ...], every: int, output: Path, force: bool) -> None:
     """Write systemd units: a timer that looks for improvements, and the rescue that runs at each boot."""
     from deltaseal.device import systemd_units
 
@@ -381,7 +405,7 @@ def units(app: App, store: Path, sources: tuple[Path, ...], every: int, output: 
         program=Path(sys.argv[0]).resolve(),
         rescue=rescue_program(),
         store=store.resolve(),
-        sources=[source.resolve() for source in sources],
+        sources=[place if "://" in place else str(Path(place).resolve()) for place in sources],
         every=every,
     )
     write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
@@ -425,6 +449,33 @@ def rebase(app: App, store: Path, base: Path, trees: Path, exit_code: bool) -> i
         return _or_nothing(app, exit_code, lambda: at_work.rebase(load_document(base), trees))
 
 
+def _believed(
+    app: App, trust: Path, base: UnverifiedDocument, model: str, sources: Sequence[str]
+) -> tuple[Trust, Mapping[str, bytes] | None]:
+    """Whose documents a new device believes: by a trust file, or by a root and its repository."""
+    from deltaseal.manifest import Base
+    from deltaseal.repo import Repository, first_files
+
+    data = read_whole(trust)
+    if b'"signatures"' not in data:
+        if sources:
+            raise UsageError(
+                "--source of create is for a device that believes a repository",
+                hint="give the root.json of the repository as --trust",
+            )
+        return load_trust(trust), None
+    if not sources:
+        raise UsageError(
+            f"{str(trust)!r} is the root of a repository, which must be looked at",
+            hint="name the repository with --source",
+        )
+    claimed = Base.loads(base.body)  # only to know what to look for; the base is verified by what is found
+    mirrors = [Repository.at(place, proxy_for=app.edge.proxy_for) for place in sources]
+    return first_files(
+        data, mirrors, os=claimed.os, build=claimed.build, model=model, now=app.now
+    )
+
+
 def _open(app: App, store: Path) -> Device:
     from deltaseal.device import open_device
 
@@ -456,13 +507,18 @@ def ended_in_words(app: App) -> Iterator[None]:
         raise WillResumeError(_GOES_ON.format(f"ended by {ended.name}")) from ended
 
 
-def _sources(app: App, directories: tuple[Path, ...]) -> list[DirectorySource]:
-    from deltaseal.repo import DirectorySource
+def _sources(app: App, places: Sequence[str]) -> list[Source]:
+    from deltaseal.repo import DirectorySource, Repository, is_repository
 
-    sources = [DirectorySource(directory) for directory in directories]
-    for source in sources:
-        for fault in source.faults:
-            app.say(f"deltaseal: {source.name}/{fault.name} is left out: {fault.error.sentence}")
+    sources: list[Source] = []
+    for place in places:
+        if "://" in place or is_repository(Path(place)):
+            sources.append(Repository.at(place, proxy_for=app.edge.proxy_for))
+            continue
+        folder = DirectorySource(Path(place))
+        for fault in folder.faults:
+            app.say(f"deltaseal: {folder.name}/{fault.name} is left out: {fault.error.sentence}")
+        sources.append(folder)
     return sources
 
 

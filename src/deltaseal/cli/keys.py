@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +10,9 @@ import click
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import DAY, FILE, MOMENT, force_option, json_option, output_option
-from deltaseal.cli.reading import first_line, load_private, load_public
-from deltaseal.cli.signing import passphrase_option
+from deltaseal.cli.reading import first_line, load_private
+from deltaseal.cli.signing import passphrase_option, role_options, roles_of
 from deltaseal.cli.words import count
-from deltaseal.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaseal.trust import Algorithm, PublicKey
@@ -74,22 +71,7 @@ def public(app: App, key: Path, output: Path | None, passphrase_file: Path | Non
 
 
 @keys.command()
-@click.option(
-    "--role",
-    "members",
-    type=(str, FILE),
-    multiple=True,
-    required=True,
-    metavar="ROLE PUBLIC",
-    help="A role, such as release:macos or personaliser, and the file of a public key of it. Repeatable.",
-)
-@click.option(
-    "--needed",
-    type=(str, click.IntRange(1, 32)),
-    multiple=True,
-    metavar="ROLE K",
-    help="How many signatures of each algorithm the role needs; by default every key must sign.",
-)
+@role_options
 @click.option(
     "--expires",
     type=MOMENT,
@@ -118,24 +100,10 @@ def trust(
 ) -> None:
     """Make a trust file: which keys may sign for which role, and how many of each algorithm must."""
     from deltaseal.storage import write_output
-    from deltaseal.trust import Role, Trust
+    from deltaseal.trust import Trust
 
-    by_role: dict[str, list[PublicKey]] = defaultdict(list)
-    for name, path in members:
-        by_role[name].append(load_public(path))
-    asked = dict(needed)
-    unknown = sorted(asked.keys() - by_role.keys())
-    if unknown:
-        raise UsageError(f"--needed speaks of {', '.join(unknown)}, which has no key", hint="add --role")
-    for name, of in by_role.items():
-        missing = sorted(set(_ALGORITHMS) - {key.algorithm for key in of})
-        if missing:
-            raise UsageError(
-                f"role {name} has no {missing[0]} key: every role needs both algorithms",
-                hint="make one with `deltaseal keys generate` and name it with --role too",
-            )
     made = Trust.of(
-        *(Role(name, tuple(of), _thresholds(of, asked.get(name))) for name, of in by_role.items()),
+        *roles_of(members, needed),
         expires=app.now + _TRUST_DAYS * DAY if expires is None else expires,
         epoch=epoch,
     )
@@ -145,12 +113,6 @@ def trust(
         "roles": {name: dict(role.thresholds.items()) for name, role in made.roles.items()},
     }
     app.done(values, f"{output}: trust in {count(len(made.roles), 'role')}")
-
-
-def _thresholds(of: Iterable[PublicKey], asked: int | None) -> dict[Algorithm, int]:
-    # A default that is less than every key would be a weaker rule that nobody chose.
-    found = [key.algorithm for key in set(of)]
-    return {name: found.count(name) if asked is None else asked for name in _ALGORITHMS}
 
 
 def _named(key: PublicKey) -> dict[str, str]:

@@ -17,6 +17,7 @@ __all__ = [
     "FILE",
     "MOMENT",
     "PATH",
+    "PLACE",
     "SIZE",
     "expires_after_option",
     "force_option",
@@ -69,7 +70,17 @@ class _Size(click.ParamType[int]):
         return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
 
 
+class _Place(click.ParamType[str]):
+    """A folder that is there, or a URL."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if "://" in value else str(DIRECTORY.convert(value, param, ctx))
+
+
 MOMENT = _Moment()
+PLACE = _Place()
 SIZE = _Size()
 
 

@@ -18,6 +18,7 @@ _COMMANDS = {
     "keys": ("deltaseal.cli.keys:keys", "Make keys and trust files."),
     "bundle": ("deltaseal.cli.bundle:bundle", "Build and sign bundles."),
     "manifest": ("deltaseal.cli.manifest:manifest", "Make bases, device manifests and catalogues."),
+    "repo": ("deltaseal.cli.repo:repo", "Publish a repository that devices fetch from."),
     "device": ("deltaseal.cli.device:device", "Create, update and look at a device."),
     "bench": ("deltaseal.cli.bench:bench", "Measure our deltas beside those of other tools."),
     "explain": ("deltaseal.cli.explain:explain", "Say what every byte of a delta is spent on."),

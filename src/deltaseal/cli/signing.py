@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +14,17 @@ from deltaseal.cli.reading import load_private, load_public
 from deltaseal.errors import UsageError
 
 if TYPE_CHECKING:
-    from deltaseal.trust import Signer
+    from deltaseal.trust import Algorithm, PublicKey, Role, Signer
 
-__all__ = ["passphrase_option", "signer_options", "signers_of", "trust_option"]
+__all__ = [
+    "optional_role_options",
+    "passphrase_option",
+    "role_options",
+    "roles_of",
+    "signer_options",
+    "signers_of",
+    "trust_option",
+]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -52,15 +60,78 @@ def signer_options(command: Decorated) -> Decorated:
     return key(signer(passphrase_option(command)))
 
 
+def role_options(command: Decorated) -> Decorated:
+    """``--role`` and ``--needed``, each repeatable: keys and rules of roles."""
+    return _role_options(command, required=True)
+
+
+def optional_role_options(command: Decorated) -> Decorated:
+    """As :func:`role_options`, where the keys may come from elsewhere."""
+    return _role_options(command, required=False)
+
+
+def _role_options(command: Decorated, *, required: bool) -> Decorated:
+    members = click.option(
+        "--role",
+        "members",
+        type=(str, FILE),
+        multiple=True,
+        required=required,
+        metavar="ROLE PUBLIC",
+        help="A role, such as release:macos or personaliser, and the file of a public key of it. Repeatable.",
+    )
+    needed = click.option(
+        "--needed",
+        type=(str, click.IntRange(1, 32)),
+        multiple=True,
+        metavar="ROLE K",
+        help="How many signatures of each algorithm the role needs; by default every key must sign.",
+    )
+    return members(needed(command))
+
+
+def roles_of(members: Sequence[tuple[str, Path]], needed: Sequence[tuple[str, int]]) -> list[Role]:
+    """The roles that the options name; ``UsageError`` where one could never be met."""
+    from deltaseal.trust import ALGORITHMS, Role
+
+    by_role: dict[str, list[PublicKey]] = {}
+    for name, path in members:
+        by_role.setdefault(name, []).append(load_public(path))
+    asked = dict(needed)
+    unknown = sorted(asked.keys() - by_role.keys())
+    if unknown:
+        raise UsageError(f"--needed speaks of {', '.join(unknown)}, which has no key", hint="add --role")
+    for name, of in by_role.items():
+        missing = sorted(set(ALGORITHMS) - {key.algorithm for key in of})
+        if missing:
+            raise UsageError(
+                f"role {name} has no {missing[0]} key: every role needs both algorithms",
+                hint="make one with `deltaseal keys generate` and name it with --role too",
+            )
+    return [Role(name, tuple(of), _thresholds(of, asked.get(name))) for name, of in by_role.items()]
+
+
+def _thresholds(of: Iterable[PublicKey], asked: int | None) -> dict[Algorithm, int]:
+    from deltaseal.trust import ALGORITHMS
+
+    # A default that is less than every key would be a weaker rule that nobody chose.
+    found = [key.algorithm for key in set(of)]
+    return {name: found.count(name) if asked is None else asked for name in ALGORITHMS}
+
+
 def signers_of(
-    keys: Sequence[Path], commands: Sequence[tuple[Path, str]], passphrase_file: Path | None
+    keys: Sequence[Path],
+    commands: Sequence[tuple[Path, str]],
+    passphrase_file: Path | None,
+    *,
+    none: bool = False,
 ) -> list[Signer]:
-    """The signers that the options name; ``UsageError`` for none."""
+    """The signers that the options name; ``UsageError`` for none, unless that is allowed."""
     from deltaseal.trust import CommandSigner
 
     signers: list[Signer] = [load_private(path, passphrase_file) for path in keys]
     signers += [CommandSigner(load_public(public), _words(command)) for public, command in commands]
-    if not signers:
+    if not signers and not none:
         raise UsageError("nobody signs", hint="name a key file with --key, or a command with --signer")
     return signers
 

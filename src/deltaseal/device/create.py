@@ -11,7 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deltaseal.device.journal import Journal
@@ -60,10 +60,12 @@ def create_store(
     channel: str,
     edge: Edge,
     disk: Disk,
+    metadata: Mapping[str, bytes] | None = None,
 ) -> None:
     """Make the store of a new device at ``path``, which must be new or empty; its parent must be there.
 
-    ``trees`` holds one directory for each component of ``base``. Raises ``UsageError`` for what is in the way
+    ``trees`` holds one directory for each component of ``base``; ``metadata`` is what the device believes of a
+    repository, from which ``trust`` follows. Raises ``UsageError`` for what is in the way
     or missing, ``SignatureError`` for the base, ``TreeError`` for a tree that must not be; nothing stays
     then.
     """
@@ -81,7 +83,7 @@ def create_store(
                 disk, origin, name, signed
             )  # names what must not be in a tree; a copy would not show it
         with disk.open_root(path.parent) as parent, _fresh(disk, parent, path) as root:
-            _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path)
+            _fill(disk, root, origin, signed, base.to_bytes(), trust, edge, path, metadata)
             identity = Identity(edge.random(16).hex(), model, channel)
             write_file(disk, root, "device.json", identity.dumps())
             disk.sync_dir(parent)
@@ -125,6 +127,7 @@ def _fill(
     trust: Trust,
     edge: Edge,
     path: Path,
+    metadata: Mapping[str, bytes] | None,
 ) -> None:
     for name in (BASELINE, FETCH, HOOKS, JOURNAL):
         disk.make_dir(root, name).close()
@@ -136,6 +139,8 @@ def _fill(
     write_file(disk, root, "policy.toml", _POLICY, mode=0o600)
     write_file(disk, root, KEY, edge.random(KEY_BYTES), mode=0o600)
     store = Store(disk, root, path)
+    if metadata is not None:
+        store.take_metadata(metadata)
     store.point(BASELINE)
     store.fill_reserve(edge.random)
     base = base_of(signed, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from deltaseal.device.exports import audit_of, known_fixes
 from deltaseal.device.history import entries
 from deltaseal.device.journal import add_up, describe, read_journal, whole_records
 from deltaseal.device.ledger import Ledger
+from deltaseal.device.metadata import bound_to_store, refreshed
 from deltaseal.device.processes import processes_of
 from deltaseal.device.rebase import start_rebase
 from deltaseal.device.record import Reading
@@ -78,13 +79,15 @@ class Device:
         if it failed its trial; the reason of the offer that got furthest if none passed.
         """
         with self._updating() as up:
-            take(up, sources)
+            up, asked, failure = refreshed(up, sources)
+            take(up, asked, failure=failure)
             return _status(up)
 
     def install(self, id: str, sources: Sequence[Source], *, retry: bool = False) -> Status:
         """Take one improvement because a person asks for it; with ``retry`` also one that is held."""
         with self._updating() as up:
-            take(up, sources, id=id, retry=retry)
+            up, asked, failure = refreshed(up, sources)
+            take(up, asked, id=id, retry=retry, failure=failure)
             return _status(up)
 
     def remove(self) -> Status:
@@ -156,7 +159,8 @@ class Device:
         """
         with self._reading() as store:
             reading = self._sound(store)
-            return known_fixes(store, reading.records, add_up(reading), self._edge, sources)
+            bound = bound_to_store(store, sources, self._edge.now())
+            return known_fixes(store, reading.records, add_up(reading), self._edge, bound)
 
     def _updating(self, *, even_broken: bool = False) -> AbstractContextManager[Updater]:
         return updating(self._path, self._disk, self._edge, progress=self._progress, even_broken=even_broken)
@@ -201,11 +205,13 @@ def create(
     edge: Edge,
     disk: Disk | None = None,
     progress: Progress = _silent,
+    metadata: Mapping[str, bytes] | None = None,
 ) -> Device:
     """Make a device on a signed base, with the trees that are found in ``trees``, and a random id.
 
     Trees that differ from what the base declares are recorded as they are; ``status`` says so, and every
-    offer is refused with E_BASE. Raises as :func:`deltaseal.device.create.create_store`.
+    offer is refused with E_BASE. A device that is to believe a repository gets ``trust`` and ``metadata`` from
+    :func:`deltaseal.repo.first_files`. Raises as :func:`deltaseal.device.create.create_store`.
     """
     device = Device(path, edge=edge, disk=disk, progress=progress)
     create_store(
@@ -217,5 +223,6 @@ def create(
         channel=channel,
         edge=edge,
         disk=device._disk,
+        metadata=metadata,
     )
     return device

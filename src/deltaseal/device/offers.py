@@ -173,7 +173,7 @@ def _permits(
     seen: set[bytes] = set()
     found: list[DeviceManifest] = []
     os = up.base.os if id is None else None
-    for document in (each for source in sources for each in source.manifests(os)):
+    for document in (each for source in sources for each in source.manifests(os, id)):
         if document.digest in seen:
             continue
         try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,7 @@ BUNDLE: Final = ".bundle"  # beside the components of a slot, which never begin 
 FETCH: Final = "fetch"
 HOOKS: Final = "health.d"
 KEY: Final = "device.key"
+METADATA: Final = "metadata"  # a link to the folder of what is believed of a repository
 JOURNAL: Final = "journal"
 LOCK: Final = "lock"
 RESCUED: Final = "rescued"  # the mark of deltaseal-rescue: what it left, and why
@@ -72,6 +73,7 @@ SMALL_FILE_BYTES: Final = 4 << 20  # of any document or setting that is read who
 STORE_FORMAT: Final = 0
 
 _SLOT: Final = re.compile(r"slot-([1-9][0-9]{0,8})")
+_METADATA: Final = re.compile(r"metadata-([1-9][0-9]{0,8})")
 
 
 def slot_name(number: int) -> str:
@@ -146,8 +148,11 @@ class Store:
         return Identity.loads(self.read("device.json"))
 
     def trust(self) -> Trust:
-        """The pinned trust."""
-        return Trust.load(self.read("trust.json"))
+        """Whose documents count: by the metadata of a repository that was taken in last, or as pinned."""
+        if not exists(self.disk, self.root, METADATA):
+            return Trust.load(self.read("trust.json"))
+        with self.inside(self.disk.read_link(self.root, METADATA)) as at:
+            return Trust.load(read_file(self.disk, at, "trust.json", limit=SMALL_FILE_BYTES))
 
     def policy(self) -> Policy:
         """The owner's policy; the default one where there is no file.
@@ -183,6 +188,36 @@ class Store:
     def read(self, name: str) -> bytes:
         """A small file of the store, whole."""
         return read_file(self.disk, self.root, name, limit=SMALL_FILE_BYTES)
+
+    def metadata(self) -> dict[str, bytes] | None:
+        """What is believed of a repository, by file name; ``None`` on a device that was made without one."""
+        if not exists(self.disk, self.root, METADATA):
+            return None
+        with self.inside(self.disk.read_link(self.root, METADATA)) as at:
+            return {
+                name: read_file(self.disk, at, name, limit=SMALL_FILE_BYTES) for name in self.disk.names(at)
+            }
+
+    def take_metadata(self, files: Mapping[str, bytes]) -> None:
+        """Believe these files from now on: a new folder beside, whole and durable, then one switch of the link."""
+        numbers = [int(found[1]) for name in self.disk.names(self.root) if (found := _METADATA.fullmatch(name))]
+        name = f"metadata-{max(numbers, default=0) + 1}"
+        with self.disk.make_dir(self.root, name) as at:
+            for file_name, data in sorted(files.items()):
+                with self.disk.create(at, file_name) as file:
+                    file.write(data)
+                    self.disk.sync(file)
+            self.disk.sync_dir(at)
+        self.disk.sync_dir(self.root)
+        replace_link(self.disk, self.root, METADATA, name)
+        self.clear_metadata()
+
+    def clear_metadata(self) -> None:
+        """Remove folders of metadata that the link does not lead to."""
+        kept = self.disk.read_link(self.root, METADATA) if exists(self.disk, self.root, METADATA) else ""
+        for name in self.disk.names(self.root):
+            if _METADATA.fullmatch(name) and name != kept:
+                remove_tree(self.disk, self.root, name)
 
     def inside(self, name: str) -> Dir:
         """A directory of the store."""
@@ -337,6 +372,7 @@ class Store:
 
     def clear_leftovers(self) -> None:
         """Remove the temporary names that a power cut may have left beside what was written."""
+        self.clear_metadata()
         for holder in ("", JOURNAL, FETCH):
             with self.inside(holder) if holder else contextlib.nullcontext(self.root) as at:
                 for name in self.disk.names(at):

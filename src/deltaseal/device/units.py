@@ -25,6 +25,7 @@ Nice=10
 IOSchedulingClass=idle
 NoNewPrivileges=yes
 ProtectSystem=strict
+PrivateTmp=yes
 ReadWritePaths={store}
 """
 
@@ -62,11 +63,11 @@ WantedBy=sysinit.target
 
 
 def systemd_units(
-    *, program: Path, rescue: Path, store: Path, sources: Sequence[Path], every: int
+    *, program: Path, rescue: Path, store: Path, sources: Sequence[str], every: int
 ) -> dict[str, str]:
-    """The units' files by name. ``every`` in minutes; all paths are absolute."""
+    """The units' files by name. ``every`` in minutes; all paths are absolute, sources may be URLs."""
     asked = [str(program), "device", "watch", "--once", "--store", str(store)]
-    asked += [word for source in sources for word in ("--source", str(source))]
+    asked += [word for source in sources for word in ("--source", source)]
     watch = _WATCH.format(command=_command(asked), store=_quoted(str(store)))
     return {
         "deltaseal-rescue.service": _RESCUE.format(

@@ -16,13 +16,25 @@ from deltaseal.repo import Source
 __all__ = ["take"]
 
 
-def take(up: Updater, sources: Sequence[Source], *, id: str | None = None, retry: bool = False) -> None:
+def take(
+    up: Updater,
+    sources: Sequence[Source],
+    *,
+    id: str | None = None,
+    retry: bool = False,
+    failure: DeltasealError | None = None,
+) -> None:
     """Take an improvement: the best one by itself, or ``id`` because a person asks.
 
     Work that is under way goes on first; what waits to be used, or is on trial, comes to its end before
-    anything else is looked at.
+    anything else is looked at. ``failure`` is why the repository could not be asked: without another source it
+    is raised, after what needs none.
     """
     up.refuse_if_broken()
+    if failure is not None and not sources:
+        if up.ledger.state in (State.WAITING, State.TRIAL):
+            confirm(up)
+        raise failure
     try:
         catalogue = accept_catalogues(up, sources)
     finally:

@@ -15,6 +15,7 @@ from typing import Final
 
 from deltaseal.errors import DocumentTypeError, UsageError
 from deltaseal.manifest import fields
+from deltaseal.manifest.catalogue import WITHDRAWALS
 from deltaseal.manifest.device_manifest import CHANNELS, LIFETIME, MAX_PHASE
 from deltaseal.manifest.fields import Fields, read_object
 from deltaseal.manifest.releases import ACTIVATIONS, NAMES, Fix, Names
@@ -66,6 +67,22 @@ class ScenarioImprovement:
     processes: tuple[str, ...]
     cves: tuple[str, ...]
     components: Mapping[str, str]
+    channel: str  # for whom it is in the end
+    seed_day: int | None  # from when on it is offered to the channel seed before that
+
+    @property
+    def first_day(self) -> int:
+        """The first day on which anybody is offered it."""
+        return self.day if self.seed_day is None else min(self.day, self.seed_day)
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioWithdrawal:
+    """An order to offer an improvement no longer, from a day on."""
+
+    id: str
+    action: str
+    day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,7 @@ class Scenario:
     permits: ScenarioDates
     channel: str
     phase: int
+    withdrawals: tuple[ScenarioWithdrawal, ...] = ()
 
     @classmethod
     def loads(cls, text: str) -> Scenario:
@@ -111,6 +129,17 @@ class Scenario:
         """The names of the trees for which a directory is needed."""
         components = [one.components for one in self.bases] + [one.components for one in self.improvements]
         return tuple(sorted({tree for named in components for tree in named.values()}))
+
+    @property
+    def days(self) -> tuple[int, ...]:
+        """The days on which something changes, in order."""
+        found = {base.day for base in self.bases} | {one.day for one in self.withdrawals}
+        found |= {day for one in self.improvements for day in (one.first_day, one.day)}
+        return tuple(sorted(found))
+
+    def withdrawn_by(self, day: int) -> dict[str, str]:
+        """The improvements that are withdrawn on a day, each with what devices do."""
+        return {one.id: one.action for one in self.withdrawals if one.day <= day}
 
     def base_of(self, improvement: ScenarioImprovement) -> ScenarioBase:
         """The base that an improvement is for."""
@@ -136,17 +165,19 @@ def _scenario(source: Fields) -> Scenario:
     source.number("format", least=SCENARIO_FORMAT, most=SCENARIO_FORMAT)
     serial, catalogue = source.nested("catalogue", _catalogue)
     channel, phase, permits = source.nested("permits", _permits)
+    improvements = source.list_of("improvements", lambda each: _improvement(each, channel))
     scenario = Scenario(
         name=source.text("name"),
         roles=source.nested("roles", lambda roles: {role: roles.nested(role, _role) for role in ROLES}),
         cves=source.list_of("cves", Fix.read),
         bases=source.list_of("bases", _base),
-        improvements=source.list_of("improvements", _improvement),
+        improvements=improvements,
         catalogue=catalogue,
         catalogue_serial=serial,
         permits=permits,
         channel=channel,
         phase=phase,
+        withdrawals=source.list_of("withdrawals", _withdrawal) if source.has("withdrawals") else (),
     )
     _check_whole(scenario, source)
     return scenario
@@ -174,7 +205,15 @@ def _base(source: Fields) -> ScenarioBase:
     )
 
 
-def _improvement(source: Fields) -> ScenarioImprovement:
+def _withdrawal(source: Fields) -> ScenarioWithdrawal:
+    return ScenarioWithdrawal(
+        id=source.text("id", fields.IMPROVEMENT),
+        action=source.choice("action", WITHDRAWALS),
+        day=source.number("day", least=-_FAR, most=_FAR),
+    )
+
+
+def _improvement(source: Fields, channel: str) -> ScenarioImprovement:
     return ScenarioImprovement(
         id=source.text("id", fields.IMPROVEMENT),
         os=source.text("os", fields.OS),
@@ -189,6 +228,8 @@ def _improvement(source: Fields) -> ScenarioImprovement:
         processes=source.texts("processes"),
         cves=source.texts("cves", fields.CVE),
         components=source.named_texts("components", fields.COMPONENT, fields.TEXT),
+        channel=source.choice("channel", CHANNELS) if source.has("channel") else channel,
+        seed_day=source.number("seed_day", least=-_FAR, most=_FAR) if source.has("seed_day") else None,
     )
 
 
@@ -215,6 +256,9 @@ def _check_whole(scenario: Scenario, source: Fields) -> None:
     known = {fix.cve for fix in scenario.cves}
     if len(known) != len(scenario.cves):
         raise source.refuse("cves", "the same hole is listed twice")
+    strange = sorted({one.id for one in scenario.withdrawals} - {one.id for one in scenario.improvements})
+    if strange:
+        raise source.refuse("withdrawals", f"{strange[0]} is not among the improvements")
     for one in scenario.improvements:
         if (one.os, one.base_build) not in keys:
             raise source.refuse("improvements", f"{one.id}: no base is {one.os} {one.base_build}")

@@ -39,8 +39,11 @@ class Source(Protocol):
     def catalogue(self, os: str) -> UnverifiedDocument | None:
         """The newest catalogue that claims to be for a system."""
 
-    def manifests(self, os: str | None) -> Iterable[UnverifiedDocument]:
-        """The device manifests that claim to be for a system (``None``: any), in an order that stays."""
+    def manifests(self, os: str | None, id: str | None = None) -> Iterable[UnverifiedDocument]:
+        """The device manifests that claim to be for a system (``None``: any), in an order that stays.
+
+        With ``id`` a person asks for that improvement: one that is meant for others is of interest too.
+        """
 
     def bundle(self, digest: str) -> ByteSource | None:
         """The bundle whose manifest has this digest (hexadecimal), to be read by ranges."""
@@ -75,7 +78,7 @@ class DirectorySource:
         found = list(self._claiming(Catalogue.TYPE, os))
         return max(found, key=_claimed_serial, default=None)
 
-    def manifests(self, os: str | None) -> Iterable[UnverifiedDocument]:
+    def manifests(self, os: str | None, id: str | None = None) -> Iterable[UnverifiedDocument]:
         """The device manifests that claim to be for a system (``None``: any), by their files' names."""
         return tuple(self._claiming(DeviceManifest.TYPE, os))
 

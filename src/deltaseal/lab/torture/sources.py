@@ -39,7 +39,7 @@ class MemorySource:
         """The one there is."""
         return self._catalogue
 
-    def manifests(self, os: str | None) -> tuple[UnverifiedDocument, ...]:
+    def manifests(self, os: str | None, id: str | None = None) -> tuple[UnverifiedDocument, ...]:
         """All of them."""
         return self._manifests
 
