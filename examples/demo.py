@@ -4,8 +4,9 @@
     ./dev demo                 # sets everything up first
     python examples/demo.py    # where deltaseal is installed
 
-Everything it makes stays in ./demo for looking at; running it again begins anew, on any day: today is the
-release day.  Without a network it takes a small library that it compiles itself.
+Devices fetch from a repository that is served on this machine (127.0.0.1).  Everything it makes stays in
+./demo for looking at; running it again begins anew, on any day: today is the release day.  Without a network
+it takes a small library that it compiles itself.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from typing import Any
 import bsdiff4
 import zstandard
 from demo_images import Images, get_images
+from loopback import serving
 
 import deltaseal
 from deltaseal.errors import DeltasealError
+from deltaseal.repo import DirectorySource, DiskFolder, Repository, Source, first_files
+from deltaseal.repo.timeline import publish_scenario
 from deltaseal.report import Status
 from deltaseal.storage import FileSource
 
@@ -215,7 +219,27 @@ def a_publisher(images: Images, folder: Path, edge: deltaseal.Edge) -> deltaseal
     say("a device manifest for each model. The same input gives the same bytes, up to the signatures.")
     same_by_hand(f"deltaseal manifest scenario {SCENARIO} --tree mac {images.tree('mac') / 'app'} ...")
     offline_proof(published / "macos-26.3.1-a.bundle", published / "trust.json", today)
+    a_repository(folder / "repository", built, edge, today)
     return built
+
+
+def a_repository(place: Path, built: deltaseal.BuiltScenario, edge: deltaseal.Edge, today: int) -> None:
+    """The same as a repository that devices fetch from: no mirror of it is believed anything."""
+    # TUF looks at the clock of this machine, whatever day it is here.
+    now = max(edge.now(), today, int(time.time()))
+    with stopwatch() as taken:
+        done, _ = publish_scenario(DiskFolder(place), built, random=edge.random, now=now)
+    report = done[-1].report
+    say(f"\nPublished as a repository in {place} in {seconds(taken)}: {report.offers} offers, with")
+    say("metadata of TUF in front: two algorithms for every role, a timestamp that lives 24 hours, no mirror")
+    say("believed.")
+    same_by_hand(f"deltaseal repo scenario {SCENARIO} --tree mac {images_of(place)} ... -o {place}")
+    same_by_hand(f"deltaseal repo status {place}")
+
+
+def images_of(place: Path) -> Path:
+    """Where the trees of the demonstration lie."""
+    return place.parent / "trees" / "mac" / "app"
 
 
 def offline_proof(bundle: Path, trust: Path, now: int) -> None:
@@ -236,32 +260,50 @@ class World:
     images: Images
     built: deltaseal.BuiltScenario
     edge: deltaseal.Edge
+    url: str  # of the repository, on this machine
 
     @property
     def published(self) -> Path:
-        """Where offers come from."""
+        """The files of the publisher, one by one."""
         return self.folder / "published"
 
+    @property
+    def root(self) -> Path:
+        """What a device is given to believe: the root of the repository."""
+        return self.folder / "repository" / "metadata" / "1.root.json"
+
     def device(self, who: Who) -> deltaseal.Device:
-        """Create a device."""
+        """Create a device that believes the repository by its root."""
+        os, build = who.base
+        trust, metadata = first_files(
+            self.root.read_bytes(),
+            [Repository.at(self.url)],
+            os=os,
+            build=build,
+            model=who.model,
+            now=max(self.edge.now(), self.edge.build_date),
+        )
         return deltaseal.create_device(
             self.folder / "devices" / who.name,
             base=self.built.bases[who.base],
             trees=self.images.tree(who.tree),
-            trust=self.built.signers.trust,
+            trust=trust,
             model=who.model,
             edge=self.edge,
+            metadata=metadata,
         )
 
-    def source(self, folder: Path | None = None) -> list[deltaseal.DirectorySource]:
-        """A folder that offers come from."""
-        return [deltaseal.DirectorySource(folder or self.published)]
+    def source(self, folder: Path | None = None) -> list[Source]:
+        """Where offers come from: the repository, or a folder of files."""
+        return [DirectorySource(folder) if folder else Repository.at(self.url)]
 
 
 def devices(world: World) -> dict[Who, deltaseal.Device]:
     """Step 3: devices on their own bases, updated; three that refuse."""
     title("3  Devices, updated")
     (world.folder / "devices").mkdir()
+    say(f"The repository is served at {world.url}; a device asks for what is new,")
+    say("and fetches what it needs.\n")
     fleet = {}
     for who in (MACBOOK, NEO, IPHONE, IPAD):
         device = fleet[who] = world.device(who)
@@ -272,9 +314,10 @@ def devices(world: World) -> dict[Who, deltaseal.Device]:
         show(status, sum(path.stat().st_size for path in files_of(world.images.tree(who.tree))), taken)
     store = fleet[MACBOOK].path
     same_by_hand(
-        f"deltaseal device create --store {store} --base {world.published / 'macos-25D2128.base'} ..."
+        f"deltaseal device create --store {store} --base {world.published / 'macos-25D2128.base'} "
+        f"--trust {world.root} --source {world.url} ..."
     )
-    same_by_hand(f"deltaseal device update --store {store} --source {world.published}")
+    same_by_hand(f"deltaseal device update --store {store} --source {world.url}")
     same_by_hand(f"deltaseal device status --store {store}")
     personal(world)
     refusals(world)
@@ -325,7 +368,7 @@ def refusals(world: World) -> None:
         else:
             insist(False, f"{offered} was not refused")
     same_by_hand(
-        f"deltaseal device install {offered} --store {device.path} --source {world.published}; echo $?"
+        f"deltaseal device install {offered} --store {device.path} --source {world.url}; echo $?"
     )
 
 
@@ -361,7 +404,7 @@ def removal(world: World, device: deltaseal.Device) -> None:
     status = device.install("macos-26.3.1-a", world.source())
     by = status.applied.by if status.applied else "nobody"
     say(f"A person asks for it: it runs {status.name}, {status.state.lower()}, asked for by {by}.")
-    same_by_hand(f"deltaseal device install macos-26.3.1-a --store {store} --source {world.published}")
+    same_by_hand(f"deltaseal device install macos-26.3.1-a --store {store} --source {world.url}")
     say("\nThe end of its journal:")
     for entry in device.history()[-6:]:
         say(f"    {entry.state:<10} {entry.sentence}")
@@ -483,7 +526,7 @@ def insist(held: bool, words: str) -> None:
 def fresh(folder: Path) -> None:
     """Take away what an earlier run left; downloads stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("trees", "deltas", "keys", "published", "personal", "devices", "broken"):
+    for name in ("trees", "deltas", "keys", "published", "repository", "personal", "devices", "broken"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("downloads", "deltas"):
         (folder / name).mkdir(exist_ok=True)
@@ -496,10 +539,12 @@ def run(folder: Path, edge: deltaseal.Edge, *, offline: bool) -> None:
         say("deltaseal: small signed binary improvements, shown in five steps.")
         images = get_images(folder / "trees", folder / "downloads", offline=offline, say=say)
         one_delta(images, folder / "deltas")
-        world = World(folder, images, a_publisher(images, folder, edge), edge)
-        fleet = devices(world)
-        removal(world, fleet[MACBOOK])
-        damage(world, fleet[NEO])
+        built = a_publisher(images, folder, edge)
+        with serving(folder / "repository") as url:
+            world = World(folder, images, built, edge, url)
+            fleet = devices(world)
+            removal(world, fleet[MACBOOK])
+            damage(world, fleet[NEO])
     title(f"Done in {taken[0]:.0f} s")
     say(f"Everything is in {folder}{os.sep} to be looked at: try `deltaseal inspect` on any file of it.")
 

@@ -208,7 +208,11 @@ def test_systemd_takes_the_units(tmp_path: Path, folder: str) -> None:
     store = tmp_path / folder
     store.mkdir()
     units = systemd_units(
-        program=Path("/bin/true"), rescue=Path("/bin/true"), store=store, sources=[store / "offers"], every=90
+        program=Path("/bin/true"),
+        rescue=Path("/bin/true"),
+        store=store,
+        sources=[str(store / "offers")],
+        every=90,
     )
     for name, text in units.items():
         (tmp_path / name).write_text(text)

@@ -126,7 +126,7 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     import demo
 
     yield demo
-    for name in ("demo", "demo_images"):
+    for name in ("demo", "demo_images", "loopback"):
         sys.modules.pop(name, None)
 
 

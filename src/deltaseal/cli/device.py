@@ -139,7 +139,8 @@ def create(
 ) -> None:
     """Make a device in a new folder, with a copy of its components and a random id.
 
-    With a repository's root.json as --trust, the device believes that repository from then on. What it finds is recorded as it is. Where that differs from the base it says so, and takes no improvement.
+    With a repository's root.json as --trust, the device believes that repository from then on. What it finds
+    is recorded as it is. Where that differs from the base it says so, and takes no improvement.
     """
     from deltaseal.device import create as make
 

@@ -11,7 +11,16 @@ import click
 
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DAY, DIRECTORY, FILE, MOMENT, json_option, making_options
+from deltaseal.cli.options import (
+    DAY,
+    DIRECTORY,
+    FILE,
+    MOMENT,
+    force_option,
+    json_option,
+    making_options,
+    output_option,
+)
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import read_text
 from deltaseal.cli.signing import optional_role_options, role_options, roles_of, signer_options, signers_of
@@ -45,8 +54,8 @@ def _signing(command: Decorated) -> Decorated:
 def repo() -> None:
     """Publish a repository: a folder that any static web server or object store serves.
 
-    REPO is a folder, or the URL of an object store such as s3://bucket/folder. What is added waits until it is
-    signed and published; no device sees it before.
+    REPO is a folder, or the URL of an object store such as s3://bucket/folder. What is added waits until it
+    is signed and published; no device sees it before.
     """
 
 
@@ -72,8 +81,9 @@ def init(
 ) -> None:
     """Prepare a new repository: who may sign what. The first `publish` brings it to life.
 
-    Roles: root, targets, snapshot, timestamp, personaliser, and release:OS for each system. Their keys are named
-    with --role, or made with --new-keys, which is for trying things out: all of them in one place protect little.
+    Roles: root, targets, snapshot, timestamp, personaliser, and release:OS for each system. Their keys are
+    named with --role, or made with --new-keys, which is for trying things out: all of them in one place
+    protect little.
     """
     from deltaseal.repo import Publisher, open_folder
 
@@ -196,8 +206,8 @@ def sign(
 ) -> None:
     """Add the signatures that are still wanted and that these keys can give, and publish nothing.
 
-    REPO may be a copy on a machine without a network: its folders metadata and staged are enough, and staged is
-    what comes back signed.
+    REPO may be a copy on a machine without a network: its folders metadata and staged are enough, and staged
+    is what comes back signed.
     """
     publisher = _publisher(app, repo)
     done = publisher.sign(_signers(folders, keys, commands, passphrase_file))
@@ -285,12 +295,30 @@ def prune(app: App, repo: str, keep: int) -> None:
 @json_option
 @pass_app
 def export(app: App, repo: str, output: str) -> None:
-    """Copy what is in force: a mirror for a place without a network, with every proof. Devices take it as a source."""
+    """Copy what is in force, with every proof: a mirror that devices take as a source, also offline."""
     from deltaseal.repo import open_folder
     from deltaseal.repo.upkeep import export as copy
 
     size = copy(_publisher(app, repo), open_folder(output))
     app.done({"size": size}, f"{output}: a mirror of {repo}, {size:,} bytes")
+
+
+@repo.command()
+@_repo
+@output_option("TRUST")
+@force_option
+@json_option
+@pass_app
+def trust(app: App, repo: str, output: Path, force: bool) -> None:
+    """Write the trust file that follows from the repository: whose documents count, published or not yet.
+
+    It is what `bundle build` and `verify` want, and what a device without a repository pins.
+    """
+    from deltaseal.storage import write_output
+
+    made = _publisher(app, repo).trust()
+    write_output(output, [made.dumps()], force)
+    app.done({"roles": sorted(made.roles)}, f"{output}: trust in {count(len(made.roles), 'role')} of {repo}")
 
 
 @repo.command()
@@ -346,7 +374,7 @@ def scenario(
     threads: int,
     repo: str,
 ) -> None:
-    """Publish everything that the file SCENARIO says, day by day, with fresh keys: a whole vendor in one command.
+    """Publish everything that the file SCENARIO says, day by day, with fresh keys: a vendor in one command.
 
     Without --new-keys the private keys are forgotten, and nothing can be published after 24 hours.
     """
@@ -377,7 +405,10 @@ def scenario(
 def _publisher(app: App, place: str) -> Publisher:
     from deltaseal.repo import Publisher, open_folder
 
-    return Publisher(open_folder(place), app.now)
+    publisher = Publisher(open_folder(place), app.now)
+    if not publisher.is_there:
+        raise UsageError(f"{place!r} holds no repository", hint="`deltaseal repo init` makes one", path=place)
+    return publisher
 
 
 def _signers(

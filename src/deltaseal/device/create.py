@@ -64,10 +64,9 @@ def create_store(
 ) -> None:
     """Make the store of a new device at ``path``, which must be new or empty; its parent must be there.
 
-    ``trees`` holds one directory for each component of ``base``; ``metadata`` is what the device believes of a
-    repository, from which ``trust`` follows. Raises ``UsageError`` for what is in the way
-    or missing, ``SignatureError`` for the base, ``TreeError`` for a tree that must not be; nothing stays
-    then.
+    ``trees`` holds one directory for each component of ``base``; ``metadata`` is what the device believes of
+    a repository, from which ``trust`` follows. Raises ``UsageError`` for what is in the way or missing,
+    ``SignatureError`` for the base, ``TreeError`` for a tree that must not be; nothing stays then.
     """
     if channel not in CHANNELS:
         raise UsageError(

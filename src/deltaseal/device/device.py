@@ -210,8 +210,8 @@ def create(
     """Make a device on a signed base, with the trees that are found in ``trees``, and a random id.
 
     Trees that differ from what the base declares are recorded as they are; ``status`` says so, and every
-    offer is refused with E_BASE. A device that is to believe a repository gets ``trust`` and ``metadata`` from
-    :func:`deltaseal.repo.first_files`. Raises as :func:`deltaseal.device.create.create_store`.
+    offer is refused with E_BASE. A device that is to believe a repository gets ``trust`` and ``metadata``
+    from :func:`deltaseal.repo.first_files`. Raises as :func:`deltaseal.device.create.create_store`.
     """
     device = Device(path, edge=edge, disk=disk, progress=progress)
     create_store(

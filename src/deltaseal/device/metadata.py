@@ -1,4 +1,4 @@
-"""The repository that a device believes in: its metadata brought up to date before anything else is looked at."""
+"""The repository that a device believes in: its metadata, brought up to date before all else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from deltaseal.repo import BoundRepository, Repository, Source, bring_up_to_date
 __all__ = ["bound_to_store", "refreshed"]
 
 
-def refreshed(
-    up: Updater, sources: Sequence[Source]
-) -> tuple[Updater, list[Source], DeltasealError | None]:
-    """Refresh from the mirrors among the sources: who writes now by the new trust, sources to ask, and a failure.
+def refreshed(up: Updater, sources: Sequence[Source]) -> tuple[Updater, list[Source], DeltasealError | None]:
+    """Refresh from the mirrors among the sources: the updater by the new trust, sources to ask, a failure.
 
     What passed is in the store when this returns, also where the failure says that not all of it did. Raises
     ``UsageError`` for a mirror on a device that was made without a root.
@@ -29,7 +27,7 @@ def refreshed(
     if had is None:
         raise needs_root(mirrors[0].name)
     base, model = up.base, up.identity.model
-    done = bring_up_to_date(mirrors, had, os=base.os, build=base.build, model=model, now=up.now)
+    done = bring_up_to_date(mirrors, had, os=base.os, build=base.build, model=model, now=up.now_under)
     if done.files != had:
         up.store.take_metadata(done.files)
         up = replace(up, trust=up.store.trust())
@@ -42,5 +40,6 @@ def bound_to_store(store: Store, sources: Sequence[Source], now: int) -> list[So
     """The sources, mirrors with what the store believes of them already: nothing is fetched."""
     had = store.metadata() or {}
     return [
-        BoundRepository(each.transport, had, now) if isinstance(each, Repository) else each for each in sources
+        BoundRepository(each.transport, had, now) if isinstance(each, Repository) else each
+        for each in sources
     ]

@@ -199,9 +199,9 @@ class Store:
             }
 
     def take_metadata(self, files: Mapping[str, bytes]) -> None:
-        """Believe these files from now on: a new folder beside, whole and durable, then one switch of the link."""
-        numbers = [int(found[1]) for name in self.disk.names(self.root) if (found := _METADATA.fullmatch(name))]
-        name = f"metadata-{max(numbers, default=0) + 1}"
+        """Believe these files from now on: a new folder, whole and durable, then one switch of the link."""
+        matches = map(_METADATA.fullmatch, self.disk.names(self.root))
+        name = f"metadata-{max((int(found[1]) for found in matches if found), default=0) + 1}"
         with self.disk.make_dir(self.root, name) as at:
             for file_name, data in sorted(files.items()):
                 with self.disk.create(at, file_name) as file:

@@ -27,8 +27,8 @@ def take(
     """Take an improvement: the best one by itself, or ``id`` because a person asks.
 
     Work that is under way goes on first; what waits to be used, or is on trial, comes to its end before
-    anything else is looked at. ``failure`` is why the repository could not be asked: without another source it
-    is raised, after what needs none.
+    anything else is looked at. ``failure`` is why the repository could not be asked: without another source
+    it is raised, after what needs none.
     """
     up.refuse_if_broken()
     if failure is not None and not sources:

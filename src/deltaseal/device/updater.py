@@ -61,7 +61,11 @@ class Updater:
     @property
     def now(self) -> int:
         """The time that counts (R9), seconds since 1970."""
-        issued = [self.floors.clock_floor]
+        return self.now_under(self.trust.epoch)
+
+    def now_under(self, epoch: int) -> int:
+        """The time that counts under a release-key epoch: what an earlier one accepted binds no more."""
+        issued = [self.ledger.of_epoch(epoch).clock_floor]
         return effective_now(self.edge.now(), build_date=self.edge.build_date, catalogues_issued=issued)
 
     @property

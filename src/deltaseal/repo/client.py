@@ -1,8 +1,8 @@
 """The client: from a folder of role files that is believed to a newer one, over mirrors that are not.
 
 docs/spec/repository.md, section 5.  python-tuf does TUF's workflow, in a copy of the folder; a policy
-(:mod:`deltaseal.repo.trusted`) judges every file of it after that; what comes out is a value, and whoever keeps
-the folder takes it in by one switch.  Foreign exceptions end here.
+(:mod:`deltaseal.repo.trusted`) judges every file of it after that; what comes out is a value, and whoever
+keeps the folder takes it in by one switch.  Foreign exceptions end here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from deltaseal.errors import (
 from deltaseal.repo import layout
 from deltaseal.repo.metadata import read
 from deltaseal.repo.mirrors import Transport
-from deltaseal.repo.trusted import K_OF_EACH, Policy, role_files
+from deltaseal.repo.trusted import K_OF_EACH, Now, Policy, role_files
 from deltaseal.storage import MissingError, RealDisk, write_file
 
 __all__ = ["Refreshed", "Wanted", "refresh", "refresh_from_any"]
@@ -79,15 +79,16 @@ def refresh(
     had: Mapping[str, bytes],
     *,
     wanted: Sequence[Wanted] = (),
-    now: int,
+    now: Now,
     policy: Policy = K_OF_EACH,
     metadata: str = layout.METADATA,
     targets: str = layout.TARGETS,
 ) -> Refreshed:
     """Bring files that are believed up to date from one mirror.
 
-    ``had`` holds at least ``root.json``, believed.  Raises nothing for what a mirror does: the failure is part of
-    the answer, and what passed before it is worth keeping.  ``metadata`` and ``targets`` are the mirror's folders.
+    ``had`` holds at least ``root.json``, believed.  Raises nothing for what a mirror does: the failure is
+    part of the answer, and what passed before it is worth keeping.  ``metadata`` and ``targets`` are the
+    mirror's folders.
     """
     with tempfile.TemporaryDirectory(prefix="deltaseal-") as folder:
         copy = Path(folder)
@@ -112,9 +113,9 @@ def refresh(
 
 
 def _rather(
-    failure: DeltasealError | None, refusal: DeltasealError, roots: Sequence[bytes], policy: Policy, now: int
+    failure: DeltasealError | None, refusal: DeltasealError, roots: Sequence[bytes], policy: Policy, now: Now
 ) -> DeltasealError:
-    """Which of two reasons to give. Old files that a new root does not fit are no news where the rest is missing."""
+    """Which of two reasons to give: that old files do not fit a new root is none while others lack."""
     if failure is None:
         return refusal
     try:
@@ -125,7 +126,7 @@ def _rather(
 
 
 def refresh_from_any(
-    transports: Iterable[Transport], had: Mapping[str, bytes], *, wanted: Sequence[Wanted], now: int
+    transports: Iterable[Transport], had: Mapping[str, bytes], *, wanted: Sequence[Wanted], now: Now
 ) -> Refreshed:
     """Bring files up to date from the first mirror that can; the first failure if none can."""
     first: DeltasealError | None = None

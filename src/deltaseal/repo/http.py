@@ -28,6 +28,7 @@ FLOOR: Final = 1024  # bytes a second
 WINDOW: Final = 60.0  # seconds over which they are counted
 FIRST_RANGE: Final = 16_400  # bytes; holds the head of an ordinary bundle, so that opening one is one request
 PIECE: Final = 65_536
+_SMALL: Final = 8_192  # bytes of words about a file that is not there
 MAX_REMOTE: Final = 1 << 53  # bytes that a server may say a file has
 _MISSING: Final = (403, 404, 410)  # an object store says 403 where it does not list
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,16})-([0-9]{1,16})/([0-9]{1,16})")
@@ -133,8 +134,8 @@ class HttpTransport:
     def read(self, name: str, limit: int) -> bytes:
         """A whole file of at most ``limit`` bytes.
 
-        Raises ``MissingError`` if the server says that it is not there, ``LimitError`` for one that is larger,
-        ``NetworkError`` for all else.
+        Raises ``MissingError`` if the server says that it is not there, ``LimitError`` for one that is
+        larger, ``NetworkError`` for all else.
         """
         return b"".join(self.stream(name, limit))
 
@@ -186,7 +187,8 @@ class HttpTransport:
         self.counted.bytes += sum(len(key) + len(value) + 4 for key, value in response.headers.items()) + 17
         answer = _Answer(self, name, response, patience)
         if response.status in _MISSING:
-            answer.close()
+            with contextlib.suppress(LimitError, NetworkError):
+                list(answer.body(_SMALL))  # so that the connection can be used again
             raise MissingError(f"{self.name} has no {name} ({response.status})", path=name)
         if response.status not in (200, 206):
             answer.close()
@@ -246,7 +248,7 @@ class _Answer:
         self.response.close()
 
     def body(self, limit: int) -> Iterator[bytes]:
-        """The body in pieces: not more than ``limit`` bytes, not slower than the floor, not less than promised."""
+        """The body in pieces: at most ``limit`` bytes, not slower than the floor, no less than promised."""
         total, promised = 0, self.header("Content-Length")
         try:
             while piece := self._piece(limit - total + 1):

@@ -1,4 +1,4 @@
-"""Where everything of a repository lies, and how large it may be (docs/spec/repository.md, sections 2, 4, 7)."""
+"""Where everything of a repository lies, and how large it may be (docs/spec/repository.md)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
 
 def read(data: bytes, kind: type[T]) -> Metadata[T]:
-    """A role file, nobody's word for it yet. Raises ``DocumentTypeError`` for anything but one of this kind."""
+    """A role file that nobody vouches for yet. Raises ``DocumentTypeError`` for all but one of this kind."""
     try:
         found = cast("Metadata[T]", Metadata.from_bytes(data))
     except RepositoryError as error:
@@ -130,7 +130,8 @@ def rule_values(role: Role) -> dict[str, Any]:
 def rule_of(delegator: Root | Targets, name: str, tuf_role: TufRole) -> Role:
     """The rule of a role, by whoever delegates to it.
 
-    Raises ``SignatureError`` where there is none, or one that its keys cannot meet: nothing can be signed by it.
+    Raises ``SignatureError`` where there is none, or one that its keys cannot meet: nothing can be signed by
+    it.
     """
     found = tuf_role.unrecognized_fields.get(THRESHOLDS)
     if not isinstance(found, dict):

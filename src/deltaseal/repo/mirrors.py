@@ -24,8 +24,8 @@ class Transport(Protocol):
     def read(self, name: str, limit: int) -> bytes:
         """A whole file.
 
-        Raises ``MissingError`` where it is not there, ``LimitError`` over ``limit`` bytes, else ``NetworkError``
-        or ``StorageError``.
+        Raises ``MissingError`` where it is not there, ``LimitError`` over ``limit`` bytes, else
+        ``NetworkError`` or ``StorageError``.
         """
 
     def stream(self, name: str, limit: int) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def _pieces(source: FileSource) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A mirror of the repository that a device believes in. As a source it has nothing: it must be bound first."""
+    """A mirror of the repository that a device believes in; as a source it is empty until it is bound."""
 
     transport: Transport
 

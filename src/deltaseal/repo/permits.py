@@ -1,4 +1,4 @@
-"""The static device manifests of a repository: laid out by system, build and model, renewed before they end."""
+"""The static device manifests of a repository: by system, build and model, renewed before they end."""
 
 from __future__ import annotations
 
@@ -80,10 +80,11 @@ def bodies_of(
     is_good: Callable[[UnverifiedDocument], bool],
     renew: Callable[[DeviceManifest], UnverifiedDocument],
 ) -> Offers:
-    """The offers after taking in what is staged, renewing what is stale, and dropping what may not be any more.
+    """The offers with what is staged taken in, what is stale renewed, what may not be any more dropped.
 
     ``stale`` are the role files to be signed anew, ``changed`` the systems whose catalogue is new: only their
-    offers are read.  ``renew`` signs a device manifest, ``is_good`` says whether one is signed as it must be now.
+    offers are read.  ``renew`` signs a device manifest, ``is_good`` says whether one is signed as it must be
+    now.
     """
     offers = Offers(published.offers() if published else {}, {})
     coming: dict[str, list[StagedPermit]] = {}

@@ -34,6 +34,10 @@ class Published:
         """A role file, parsed anew."""
         return read(self.files[role], kind)
 
+    def versions(self) -> dict[str, int]:
+        """The version of each role file."""
+        return {role: int(Metadata.from_bytes(data).signed.version) for role, data in self.files.items()}
+
     @property
     def root(self) -> Root:
         """The newest root."""

@@ -11,10 +11,10 @@ The interface, for whoever builds on it (a rollout, a build system)::
     publisher.sign(signers)                    # adds the signatures that are wanted and can be given
     publisher.publish(signers)                 # signs, renews, writes; raises while signatures are missing
 
-Nothing that a client sees changes before ``publish``.  What is added waits under ``staged/`` and can be signed
-in any order, by people who each hold some keys.  Where a permission of one id is offered again for a model, it
-takes the place of the former one; device manifests are renewed by ``publish`` with the channel, phase and pause
-that they have, until the catalogue withdraws or drops their improvement.
+Nothing that a client sees changes before ``publish``.  What is added waits under ``staged/`` and can be
+signed in any order, by people who each hold some keys.  Where a permission of one id is offered again for a
+model, it takes the place of the former one; device manifests are renewed by ``publish`` with the channel,
+phase and pause that they have, until the catalogue withdraws or drops their improvement.
 
 Invariants:
 
@@ -124,7 +124,7 @@ class Publisher:
         Raises ``UsageError`` if one is missing or a repository is there already.
         """
         publisher = cls(folder, now, lifetimes or Lifetimes())
-        if folder.names(layout.METADATA) or folder.names(layout.STAGED):
+        if publisher.is_there:
             raise UsageError(f"{folder.name!r} holds a repository already", path=folder.name)
         by_name = {role.name: role for role in roles}
         missing = [name for name in (*parts.TOP, PERSONALISER) if name not in by_name]
@@ -140,11 +140,29 @@ class Publisher:
 
     # ---- what is there ---------------------------------------------------------------------------
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a repository, published or prepared."""
+        return bool(self.folder.names(layout.METADATA) or self.folder.names(layout.STAGED))
+
     def published(self) -> Published | None:
         """The state in force, or ``None`` before the first publishing."""
         if layout.TIMESTAMP_NAME not in self.folder.names(layout.METADATA):
             return None
         return read_published(self.folder)
+
+    def staged(self) -> dict[str, Metadata[Any]]:
+        """The role files that are being prepared, by role.
+
+        One that is in force already was left by a publishing that was cut off at its very end.
+        """
+        published = self.published()
+        in_force = published.versions() if published else {}
+        return {
+            role: found
+            for role, found in staged_roles(self.folder).items()
+            if found.signed.version > in_force.get(role, 0)
+        }
 
     def catalogue(self, os: str) -> Catalogue | None:
         """The catalogue of an os, the one that is being prepared if there is one."""
@@ -180,7 +198,7 @@ class Publisher:
     def waiting(self) -> list[Waiting]:
         """The role files that are being prepared, and what is missing of each."""
         found = []
-        for role, metadata in sorted(staged_roles(self.folder).items()):
+        for role, metadata in sorted(self.staged().items()):
             missing = {
                 words: short for words, rule in self.rules(role).items() if (short := lacking(rule, metadata))
             }
@@ -188,7 +206,7 @@ class Publisher:
         return found
 
     def rules(self, role: str) -> dict[str, Role]:
-        """The rules that a role file must meet, each with words for it: a root also that of the one before."""
+        """The rules that a role file must meet, by words for them: a root also that of the one before."""
         bodies = self._bodies()
         delegator = bodies["root"] if role in parts.TOP else bodies["targets"]
         rules = {"its rule": parts.rule_in(delegator, role)}
@@ -204,15 +222,15 @@ class Publisher:
             bodies["root"] = published.root
             for role in ("targets", *published.releases):
                 bodies[role] = published.targets(role)
-        return bodies | {role: found.signed for role, found in staged_roles(self.folder).items()}
+        return bodies | {role: found.signed for role, found in self.staged().items()}
 
     # ---- what is to come -------------------------------------------------------------------------
 
     def add(self, source: ByteSource) -> str:
         """Take in a base, bundle, catalogue or device manifest that is signed; returns what it is, in words.
 
-        Raises what verifying raises; ``SequenceError`` for a catalogue whose serial does not rise, ``UsageError``
-        for a device manifest whose bundle is not there, or one for a single device.
+        Raises what verifying raises; ``SequenceError`` for a catalogue whose serial does not rise,
+        ``UsageError`` for a device manifest whose bundle is not there, or one for a single device.
         """
         head = source.read_at(0, min(source.size(), _HEAD_BYTES))
         if is_bundle(head):
@@ -244,7 +262,7 @@ class Publisher:
         rises = before is None or new.serial > before.serial
         if not rises and not self._is_new_epoch(new.os):
             raise SequenceError(
-                f"the catalogue of {new.os} has serial {new.serial}, {before.serial if before else 0} is there",
+                f"the catalogue of {new.os} has serial {new.serial}, not above the one that is there",
                 hint="give it a higher serial",
                 found=new.serial,
             )
@@ -269,7 +287,7 @@ class Publisher:
         phase: int = 10_000,
         paused: bool = False,
     ) -> list[DeviceManifest]:
-        """Permit an improvement of a catalogue, one device manifest for each model (default: all of its bundle).
+        """Permit an improvement of a catalogue: a device manifest for each model, by default of its bundle.
 
         Raises ``UsageError`` for an id that no catalogue lists, or for what widens the bundle.
         """
@@ -328,7 +346,7 @@ class Publisher:
 
     def _editable(self, role: str) -> Any:
         """The body that is being prepared of a role file, or the next version of the one in force."""
-        staged = staged_roles(self.folder)
+        staged = self.staged()
         if role in staged:
             return staged[role].signed
         published = self.published()
@@ -385,7 +403,7 @@ class Publisher:
         done = []
         for role in resigned(self, signers):
             done.append(role)
-        for role, metadata in sorted(staged_roles(self.folder).items()):
+        for role, metadata in sorted(self.staged().items()):
             rules = [*self.rules(role).values(), *self.former_rules(role)]
             if parts.sign_by(metadata, rules, signers):
                 self._keep(role, metadata)
@@ -393,7 +411,7 @@ class Publisher:
         return sorted(set(done))
 
     def former_rules(self, role: str) -> list[Role]:
-        """The rule that devices still go by until they have seen what is being prepared, where it is another."""
+        """The rule, where it is another, by which devices go until they see what is being prepared."""
         published = self.published()
         if published is None or role == "root":
             return []

@@ -1,4 +1,4 @@
-"""One publishing: renewed offers, a snapshot, a timestamp, and everything written in an order that readers bear.
+"""One publishing: renewed offers, a snapshot, a timestamp, written in an order that readers bear.
 
 docs/spec/repository.md, section 4; the invariants are those of :mod:`deltaseal.repo.publisher`.
 """
@@ -18,9 +18,10 @@ from deltaseal.repo import layout, parts
 from deltaseal.repo.folders import Pieces, pieces_of
 from deltaseal.repo.metadata import dump, expiry, is_satisfied, lacking, moment, read
 from deltaseal.repo.permits import Offers, bits_of, bodies_of, spread
-from deltaseal.repo.published import Published, catalogue_in, staged_roles
+from deltaseal.repo.published import Published, catalogue_in
 from deltaseal.repo.publisher import Publisher, Report
 from deltaseal.repo.trusted import K_OF_EACH, trust_of
+from deltaseal.storage import MissingError
 from deltaseal.trust import Role, Signer, Trust, UnverifiedDocument, sign
 
 __all__ = ["publish", "resigned"]
@@ -93,9 +94,7 @@ def publish(publisher: Publisher, signers: Sequence[Signer]) -> Report:
     """Sign, renew, write. Raises ``SignatureError`` while signatures are missing."""
     publisher.sign(signers)
     before = publisher.published()
-    work = _Work(
-        publisher, signers, before, staged_roles(publisher.folder), dict(before.files) if before else {}
-    )
+    work = _Work(publisher, signers, before, publisher.staged(), dict(before.files) if before else {})
     for role in sorted(work.staged, key=lambda name: (name != "root", name != "targets", name)):
         work.keep(role, work.staged[role], list(publisher.rules(role).values()), publisher.former_rules(role))
     offers = _offers(work)
@@ -196,7 +195,9 @@ def _judge(work: _Work) -> None:
     """Hold the new state against the policy of devices, and every document in it against the new trust."""
     roots = [work.before.files["root"]] if work.before else []
     roots += [work.files["root"]] if "root" in work.fresh or not roots else []
-    K_OF_EACH.check({f"{role}.json": data for role, data in work.files.items()}, roots, work.publisher.now)
+    K_OF_EACH.check(
+        {f"{role}.json": data for role, data in work.files.items()}, roots, lambda _: work.publisher.now
+    )
     for os, catalogue in _catalogues(work).items():
         if layout.role_name(release_role(os)) in work.fresh:
             for entry in catalogue.improvements:
@@ -241,7 +242,7 @@ def resigned(publisher: Publisher, signers: Sequence[Signer]) -> Iterator[str]:
     Signing changes no digest (bundle.md, section 2), so device manifests and catalogues stay as they are.
     """
     trust = publisher.trust()
-    for role, metadata in sorted(staged_roles(publisher.folder).items()):
+    for role, metadata in sorted(publisher.staged().items()):
         os = role.removeprefix("release-")
         rule = trust.roles.get(release_role(os)) if role.startswith("release-") else None
         if rule is not None and _resign(publisher, os, metadata.signed, rule, signers):
@@ -274,7 +275,10 @@ def _resign(publisher: Publisher, os: str, body: Targets, rule: Role, signers: S
 
 def _resign_bundle(publisher: Publisher, digest: str, rule: Role, signers: Sequence[Signer]) -> None:
     name = layout.bundle_name(digest)
-    opened = open_bundle(publisher.folder.open(name))
+    try:
+        opened = open_bundle(publisher.folder.open(name))
+    except MissingError:
+        return  # what publishes says so
     chosen = parts.signers_for(rule, signers, have=rule.signed_by(opened.document))
     if chosen:
         signed = opened.editable().signed(chosen)

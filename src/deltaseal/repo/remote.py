@@ -1,11 +1,11 @@
-"""A repository as a source of offers: a mirror, and what was believed of it once it is bound to a device's files.
+"""A repository as a source of offers: a mirror, bound to the files that a device believes.
 
 Nothing here is loaded before a device names a repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,9 @@ CATALOGUE: Final = "catalogue"  # names of kept targets, beside the role files
 OFFERS: Final = "offers"
 TRUST: Final = "trust.json"
 
+# The time that counts under an epoch of the release role of a device's system, seconds since 1970.
+NowByEpoch = Callable[[int], int]
+
 
 @dataclass(frozen=True, slots=True)
 class For:
@@ -44,11 +47,21 @@ class For:
 
 
 def bring_up_to_date(
-    mirrors: Iterable[Repository], had: Mapping[str, bytes], *, os: str, build: str, model: str, now: int
+    mirrors: Iterable[Repository],
+    had: Mapping[str, bytes],
+    *,
+    os: str,
+    build: str,
+    model: str,
+    now: NowByEpoch,
 ) -> Refreshed:
-    """Bring a device's files up to date from the first mirror that can; with the trust that follows from them."""
+    """Bring a device's files up to date from the first mirror that can, with the trust that follows."""
     who = For(os, build, model)
-    done = refresh_from_any((mirror.transport for mirror in mirrors), had, wanted=who.wanted(), now=now)
+
+    def moment(files: Mapping[str, bytes]) -> int:
+        return now(trust_of(files, os).epoch if "targets.json" in files else 0)
+
+    done = refresh_from_any((mirror.transport for mirror in mirrors), had, wanted=who.wanted(), now=moment)
     if done.files is had:
         return done
     try:
@@ -62,7 +75,9 @@ def first_files(
     root: bytes, mirrors: Iterable[Repository], *, os: str, build: str, model: str, now: int
 ) -> tuple[Trust, Mapping[str, bytes]]:
     """What a new device believes of a repository, from nothing but its root. Raises what stops it."""
-    files = bring_up_to_date(mirrors, {"root.json": root}, os=os, build=build, model=model, now=now).whole()
+    had = {"root.json": root}
+    done = bring_up_to_date(mirrors, had, os=os, build=build, model=model, now=lambda epoch: now)
+    files = done.whole()
     return Trust.load(files[TRUST]), files
 
 
@@ -101,7 +116,7 @@ class BoundRepository:
         for model in open_bundle(source).claimed().models[:1]:
             path = layout.offers_path(catalogue.os, listed.base_build, model)
             wanted = Wanted(path, OFFERS, layout.MAX_OFFERS)
-            done = refresh(self.transport, self.files, wanted=[wanted], now=self.now)
+            done = refresh(self.transport, self.files, wanted=[wanted], now=lambda files: self.now)
             if done.failure is None and OFFERS in done.files:
                 return documents_in(done.files[OFFERS])
         return []

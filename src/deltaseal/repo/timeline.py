@@ -1,7 +1,7 @@
 """A scenario as a repository: published day by day, as its publisher would have done it.
 
-On each day on which something changes, the bases, bundles and catalogues of that day are added, improvements are
-offered to the channel that they are for by then, and the whole is published.  The last publishing is now.
+On each day on which something changes, the bases, bundles and catalogues of that day are added, improvements
+are offered to the channel that they are for by then, and the whole is published.  The last publishing is now.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _is_listed(publisher: Publisher, os: str, id: str) -> bool:
 
 
 def stand_in_trees(scenario: Scenario, folder: Path) -> dict[str, Path]:
-    """A small directory for each tree of a scenario, where its own are not at hand: made-up, repeatable bytes.
+    """A small directory of made-up, repeatable bytes for each tree of a scenario.
 
     Trees whose names begin alike up to the first ``-`` are versions of one thing.
     """

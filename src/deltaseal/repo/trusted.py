@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -26,9 +26,10 @@ from deltaseal.manifest.verified import RELEASE
 from deltaseal.repo.metadata import EPOCH, delegated_roles, expiry, lacking, read, rule_of
 from deltaseal.trust import Role, Trust
 
-__all__ = ["K_OF_EACH", "PLAIN_TUF", "Policy", "role_files", "trust_of"]
+__all__ = ["K_OF_EACH", "PLAIN_TUF", "Now", "Policy", "role_files", "trust_of"]
 
 SUFFIX: Final = ".json"
+Signed = Root | Timestamp | Snapshot | Targets
 _TOP: Final[tuple[tuple[str, type[Any]], ...]] = (
     ("timestamp", Timestamp),
     ("snapshot", Snapshot),
@@ -36,39 +37,46 @@ _TOP: Final[tuple[tuple[str, type[Any]], ...]] = (
 )
 
 
+# Seconds since 1970 that count, asked for once the signatures of these files are good: what a stolen key said
+# of the time falls with the key, and files that revoke it must not be measured by its word.
+Now = Callable[[Mapping[str, bytes]], int]
+
+
 class Policy(Protocol):
     """What must hold for a folder of role files to be taken in."""
 
-    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: int) -> None:
+    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: Now) -> None:
         """Raise if ``files`` (by file name) must not be taken in.
 
-        ``roots`` are the root believed before and each newer one, the last that of ``files``; ``now`` in seconds
-        since 1970.
+        ``roots`` are the root believed before and each newer one, the last that of ``files``.
         """
 
 
 class _PlainTuf:
     """What TUF accepts is accepted: for holding the client against TUF's own tests, never for a device."""
 
-    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: int) -> None:
+    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: Now) -> None:
         """Nothing more is asked."""
 
 
 class _KOfEach:
     """k of each algorithm for every role file, nothing outside its delegation, nothing expired at our now."""
 
-    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: int) -> None:
+    def check(self, files: Mapping[str, bytes], roots: Sequence[bytes], now: Now) -> None:
         root = _newest_root(roots)
-        _check_current(root, "root", now)
+        current: dict[str, Signed] = {"root": root}
         for name, kind in _TOP:
             if name + SUFFIX in files:
                 found = read(files[name + SUFFIX], kind)
                 _check_signed(rule_of(root, name, root.roles[name]), found, by="the root")
-                _check_current(found.signed, name, now)
-        named = _check_delegated(files, now)
+                current[name] = found.signed
+        named = _check_delegated(files, current)
         strange = sorted(role_files(files) - named - {"root", *(name for name, _ in _TOP)})
         if strange:
             raise SignatureError(f"no role that is believed names the role {strange[0]!r}", role=strange[0])
+        moment = now(files)
+        for name, signed in current.items():
+            _check_current(signed, name, moment)
 
 
 PLAIN_TUF: Final[Policy] = _PlainTuf()
@@ -97,8 +105,11 @@ def _newest_root(roots: Sequence[bytes]) -> Root:
     return before
 
 
-def _check_delegated(files: Mapping[str, bytes], now: int) -> set[str]:
-    """Judge each delegated role by each that delegates to it; returns the names that were named."""
+def _check_delegated(files: Mapping[str, bytes], current: dict[str, Signed]) -> set[str]:
+    """Judge each delegated role by each that delegates to it; returns the names that were named.
+
+    Bodies that passed are put into ``current``.
+    """
     named: set[str] = set()
     for each in delegations(files):
         named.add(each.role)
@@ -106,7 +117,7 @@ def _check_delegated(files: Mapping[str, bytes], now: int) -> set[str]:
             continue
         found = read(files[each.role + SUFFIX], Targets)
         _check_signed(rule_of(each.targets, each.role, each.tuf_role), found, by=each.delegator)
-        _check_current(found.signed, each.role, now)
+        current[each.role] = found.signed
         _check_paths(each, found.signed)
     return named
 
@@ -157,7 +168,7 @@ def _check_signed(rule: Role, found: Metadata[Any], *, by: str) -> None:
         )
 
 
-def _check_current(signed: Root | Timestamp | Snapshot | Targets, name: str, now: int) -> None:
+def _check_current(signed: Signed, name: str, now: int) -> None:
     ends = expiry(signed)
     if now >= ends:
         raise ExpiredError(

@@ -81,8 +81,8 @@ def read_any(role: str, data: bytes) -> Any:
 def prune(publisher: Publisher, *, keep: int = 1) -> list[str]:
     """Remove what neither the state in force nor the ``keep`` before it name; returns the names.
 
-    Who began to read an earlier state can finish, as long as it is among those kept. Every root stays: a device
-    that slept long goes through all of them.
+    Who began to read an earlier state can finish, as long as it is among those kept. Every root stays: a
+    device that slept long goes through all of them.
     """
     folder = publisher.folder
     published = read_published(folder)
