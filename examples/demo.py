@@ -195,7 +195,8 @@ def a_publisher(images: Images, folder: Path, edge: deltaseal.Edge) -> deltaseal
     title("2  Keys, and four signed improvements")
     say("The story: a hole in the web engine is closed on four bases at once. Today is the release day.\n")
     scenario = deltaseal.Scenario.loads(SCENARIO.read_text())
-    today = max(edge.now(), edge.build_date) // DAY * DAY
+    # TUF looks at the clock of this machine, whatever day the edge says it is.
+    today = max(edge.now(), edge.build_date, int(time.time())) // DAY * DAY
     signers, private = deltaseal.make_signers(scenario, day_zero=today, random=edge.random)
     keys = deltaseal.save_keys(private, folder / "keys")
     say(f"{len(keys)} private keys in {folder / 'keys'}. Each release role has three of Ed25519 and three of")
@@ -219,14 +220,13 @@ def a_publisher(images: Images, folder: Path, edge: deltaseal.Edge) -> deltaseal
     say("a device manifest for each model. The same input gives the same bytes, up to the signatures.")
     same_by_hand(f"deltaseal manifest scenario {SCENARIO} --tree mac {images.tree('mac') / 'app'} ...")
     offline_proof(published / "macos-26.3.1-a.bundle", published / "trust.json", today)
-    a_repository(folder / "repository", built, edge, today)
+    a_repository(folder / "repository", built, edge)
     return built
 
 
-def a_repository(place: Path, built: deltaseal.BuiltScenario, edge: deltaseal.Edge, today: int) -> None:
+def a_repository(place: Path, built: deltaseal.BuiltScenario, edge: deltaseal.Edge) -> None:
     """The same as a repository that devices fetch from: no mirror of it is believed anything."""
-    # TUF looks at the clock of this machine, whatever day it is here.
-    now = max(edge.now(), today, int(time.time()))
+    now = max(edge.now(), int(time.time()))
     with stopwatch() as taken:
         done, _ = publish_scenario(DiskFolder(place), built, random=edge.random, now=now)
     report = done[-1].report
