@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import locale
 import os
 from dataclasses import replace
@@ -33,7 +35,7 @@ from deltaseal.bundle import (
     take_signatures,
 )
 from deltaseal.errors import BaseMismatchError, DigestError, LimitError, SequenceError, TreeError, UsageError
-from deltaseal.manifest import ROUTE_BASELINE, ROUTE_LETTER, ROUTE_WHOLE, Base, Fix, Route
+from deltaseal.manifest import ROUTE_BASELINE, ROUTE_LETTER, ROUTE_WHOLE, Base, Fix, Route, vex_document
 from deltaseal.storage import BytesSource, RealDisk, chunks
 
 SIGNERS = signers().signers["release:macos"]
@@ -282,8 +284,28 @@ def test_two_components_share_an_equal_payload(tmp_path: Path) -> None:
     base = make_base("macos", "26.3.1", "25D2128", {"app": old, "os": old})
     bundle = build(RELEASE, base, {name: ComponentTrees(old, new) for name in ("os", "app")})
     assert list(bundle.manifest.components) == ["app", "os"]
-    assert len(bundle.payloads) == 2
+    assert len(bundle.payloads) == 3  # the delta, the whole files, and what it fixes
     assert bundle.manifest.models == MANIFEST.models
+
+
+def test_what_it_fixes_lies_in_it_as_openvex(tmp_path: Path) -> None:
+    bundle = mac_bundle(tmp_path)
+    attached = bundle.manifest.vex
+    assert attached is not None
+    data = b"".join(chunks(bundle.payloads[-1]))
+    assert (hashlib.sha256(data).hexdigest(), len(data)) == (attached.sha256, attached.size)
+    document = json.loads(data)
+    assert document["@context"] == "https://openvex.dev/ns/v0.2.0"
+    [statement] = document["statements"]
+    assert (statement["status"], statement["vulnerability"]["name"]) == ("fixed", "CVE-2026-20643")
+    assert statement["products"][0]["@id"] == "pkg:generic/macos@26.3.1?build=25D2128&letter=a"
+    assert data == vex_document(bundle.manifest)
+
+
+def test_an_improvement_that_fixes_nothing_states_nothing(tmp_path: Path) -> None:
+    bundle = mac_bundle(tmp_path, replace(RELEASE, cves=()))
+    assert bundle.manifest.vex is None
+    assert len(bundle.payloads) == 2
 
 
 def test_a_directory_that_changes_meanwhile_is_noticed(

@@ -99,4 +99,6 @@ def _listed(manifest: dict[str, Any]) -> list[tuple[str, int]]:
         for route in change["routes"]:
             if route["sha256"] not in [digest for digest, _ in listed]:
                 listed.append((route["sha256"], route["size"]))
+    if (vex := manifest.get("vex")) and vex["sha256"] not in [digest for digest, _ in listed]:
+        listed.append((vex["sha256"], vex["size"]))
     return listed

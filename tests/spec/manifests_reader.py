@@ -158,7 +158,8 @@ _bundle_manifest = exactly(
         "cves": listed(fix, once="cve"),
         "components": named(component, change),
         "limits": limits,
-    }
+    },
+    optional={"vex": exactly({"sha256": digest, "size": number(1)})},
 )
 
 
@@ -166,6 +167,7 @@ def bundle_manifest(value: Any) -> bool:
     if not _bundle_manifest(value) or not value["components"]:
         return False
     sizes = {(one["sha256"], one["size"]) for part in value["components"].values() for one in part["routes"]}
+    sizes |= {(one["sha256"], one["size"]) for one in [value.get("vex")] if one}
     return len({sha256 for sha256, _ in sizes}) == len(sizes)
 
 

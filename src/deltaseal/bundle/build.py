@@ -21,6 +21,7 @@ from deltaseal.manifest import (
     ROUTE_BASELINE,
     ROUTE_LETTER,
     ROUTE_WHOLE,
+    Attached,
     Base,
     BundleManifest,
     ComponentChange,
@@ -28,6 +29,7 @@ from deltaseal.manifest import (
     Limits,
     Route,
     check_release,
+    vex_document,
 )
 from deltaseal.storage import BytesSource, RealDisk, chunks
 from deltaseal.trust import UnverifiedDocument
@@ -134,6 +136,10 @@ def build(
     manifest = replace(draft, components=changes, limits=_limits(list(made.values())))
     manifest = _well_formed(BundleManifest, manifest.dumps())
     payloads = {digest: data for one in made.values() for digest, data in one.payloads.items()}
+    if manifest.cves:
+        statement = vex_document(manifest)
+        attached = Attached(_sha256([statement]), len(statement))
+        manifest, payloads = replace(manifest, vex=attached), {**payloads, attached.sha256: statement}
     bundle = Bundle(
         UnverifiedDocument(BundleManifest.TYPE, manifest.dumps()),
         tuple(BytesSource(payloads[digest]) for digest, _ in manifest.payloads()),

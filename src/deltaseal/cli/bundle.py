@@ -24,12 +24,14 @@ from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust, read_text
 from deltaseal.cli.signing import signer_options, signers_of, trust_option
 from deltaseal.cli.words import count
-from deltaseal.errors import UsageError
+from deltaseal.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
     from deltaseal.bundle import Bundle, Earlier
 
 __all__ = ["bundle"]
+
+MAX_VEX = 1 << 20  # bytes
 
 
 @click.group(cls=Group)
@@ -187,6 +189,29 @@ def take_signatures(app: App, published: Path, rebuilt: Path, output: Path, forc
     from deltaseal.bundle import take_signatures as take
 
     _write(app, take(_open(published), _open(rebuilt)), output, [published, rebuilt], force)
+
+
+@bundle.command()
+@click.argument("bundle_file", type=FILE, metavar="BUNDLE")
+@trust_option
+@pass_app
+def openvex(app: App, bundle_file: Path, trust: Path) -> None:
+    """Print the OpenVEX document inside BUNDLE: what it fixes, as scanners read it, signed like the rest."""
+    from deltaseal.bundle import open_bundle
+    from deltaseal.storage import FileSource
+
+    opened = open_bundle(FileSource(bundle_file)).verify(load_trust(trust), now=app.now)
+    attached = opened.manifest.vex
+    if attached is None:
+        raise UsageError(
+            f"{opened.manifest.id} has no OpenVEX document", hint="a bundle that fixes a CVE has one"
+        )
+    if attached.size > MAX_VEX:
+        raise LimitError(
+            f"the OpenVEX document has {attached.size:,} bytes, {MAX_VEX:,} are read", limit=MAX_VEX
+        )
+    payload = opened.payload(attached.sha256)
+    click.echo(payload.read_at(0, payload.size()).decode(), nl=False)
 
 
 def _open(path: Path) -> Bundle:

@@ -29,6 +29,7 @@ from deltaseal.manifest.releases import (
     ROUTE_BASELINE,
     ROUTE_LETTER,
     ROUTE_WHOLE,
+    Attached,
     Base,
     BundleManifest,
     ComponentChange,
@@ -64,6 +65,7 @@ from deltaseal.manifest.verified import (
     verify_device_manifest,
 )
 from deltaseal.manifest.versions import display, full_name, letter_rank, numeric, os_name
+from deltaseal.manifest.vex import vex_document
 
 __all__ = [
     "ACTIVATIONS",
@@ -78,6 +80,7 @@ __all__ = [
     "STEPS",
     "WITHDRAWALS",
     "Applied",
+    "Attached",
     "Base",
     "BundleManifest",
     "Catalogue",
@@ -127,5 +130,6 @@ __all__ = [
     "verify_bundle_manifest",
     "verify_catalogue",
     "verify_device_manifest",
+    "vex_document",
     "withdrawals",
 ]

@@ -242,6 +242,23 @@ class ComponentChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """A file that lies in the bundle beside what devices need."""
+
+    sha256: str
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The file as JSON values."""
+        return {"sha256": self.sha256, "size": self.size}
+
+    @classmethod
+    def read(cls, source: Fields) -> Attached:
+        """Read one."""
+        return cls(source.text("sha256", fields.DIGEST), source.number("size", least=1))
+
+
+@dataclass(frozen=True, slots=True)
 class BundleManifest:
     """One improvement: for which base and models, with which content, closing what."""
 
@@ -261,6 +278,7 @@ class BundleManifest:
     cves: tuple[Fix, ...]
     components: Mapping[str, ComponentChange]
     limits: Limits
+    vex: Attached | None = None  # an OpenVEX document, beside the payloads of the routes
 
     @property
     def fixed(self) -> frozenset[str]:
@@ -270,11 +288,14 @@ class BundleManifest:
     def payloads(self) -> tuple[tuple[str, int], ...]:
         """Digest and size of each payload, in the order in which they lie in the bundle.
 
-        The order: components by name, routes as listed; a payload that several
-        routes name lies at its first place only.
+        The order: components by name, routes as listed, then the OpenVEX document; a
+        payload that is named more than once lies at its first place only.
         """
         routes = (route for name in sorted(self.components) for route in self.components[name].routes)
-        return tuple({route.sha256: route.size for route in routes}.items())
+        sizes = {route.sha256: route.size for route in routes}
+        if self.vex is not None:
+            sizes.setdefault(self.vex.sha256, self.vex.size)
+        return tuple(sizes.items())
 
     def to_json(self) -> dict[str, Any]:
         """The body as JSON values."""
@@ -294,6 +315,7 @@ class BundleManifest:
             "cves": [fix.to_json() for fix in self.cves],
             "components": {name: change.to_json() for name, change in self.components.items()},
             "limits": self.limits.to_json(),
+            **({} if self.vex is None else {"vex": self.vex.to_json()}),
         }
 
     def dumps(self) -> bytes:
@@ -323,6 +345,7 @@ class BundleManifest:
             cves=source.list_of("cves", Fix.read),
             components=source.named("components", fields.COMPONENT, ComponentChange.read),
             limits=source.nested("limits", Limits.read),
+            vex=source.nested("vex", Attached.read) if source.has("vex") else None,
         )
         manifest._check_whole(source)
         return manifest
@@ -333,7 +356,7 @@ class BundleManifest:
         if len(self.fixed) != len(self.cves):
             raise source.refuse("cves", "the same hole is listed twice")
         routes = [route for change in self.components.values() for route in change.routes]
-        sizes: dict[str, int] = {}
+        sizes: dict[str, int] = {} if self.vex is None else {self.vex.sha256: self.vex.size}
         for route in routes:
             if sizes.setdefault(route.sha256, route.size) != route.size:
                 raise source.refuse("components", "one payload is listed with two sizes")
