@@ -179,6 +179,14 @@ class Publisher:
                     seen.add(document.digest)
                     yield permit
 
+    def offered(self, id: str, *, os: str, build: str, model: str) -> DeviceManifest | None:
+        """The static device manifest in force of an improvement for one base build and model."""
+        published = self.published()
+        path = layout.offers_path(os, build, model)
+        info = published.offers().get(path) if published else None
+        found = permits_in(self.folder, path, info) if info else []
+        return next((permit for _, permit in found if permit.id == id), None)
+
     def trust(self) -> Trust:
         """Whose documents count, after the root and targets that are being prepared or in force."""
         bodies = self._bodies()
