@@ -214,7 +214,7 @@ class FsspecFolder:
 
     def range(self, name: str, start: int, end: int) -> bytes:
         """Some bytes of an object."""
-        return bytes(self._tried("read", name, self._files.cat_file, start, end))
+        return bytes(self._tried("read", name, partial(self._files.cat_file, start=start, end=end)))
 
     def put(self, files: Mapping[str, Pieces]) -> None:
         """Write objects, one after another."""
@@ -235,9 +235,9 @@ class FsspecFolder:
             except MissingError:
                 continue
 
-    def _tried(self, what: str, name: str, act: Callable[..., Any], *arguments: Any) -> Any:
+    def _tried(self, what: str, name: str, act: Callable[..., Any], *rest: Any) -> Any:
         try:
-            return act(f"{self._top.rstrip('/')}/{name}", *arguments)
+            return act(f"{self._top.rstrip('/')}/{name}", *rest)
         except FileNotFoundError as error:
             raise MissingError(f"{self.name} has no {name}", path=name) from error
         except Exception as error:  # each store has exceptions of its own
