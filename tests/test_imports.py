@@ -65,6 +65,12 @@ def test_applying_a_delta_needs_no_keys_and_no_dress(tmp_path: Path) -> None:
     assert not rooms & {"trust", "manifest", "bundle", "device", "repo", "report", "lab"}
 
 
+def test_a_device_without_a_repository_loads_no_tuf() -> None:
+    loaded = loaded_by("import deltaseal.device, deltaseal.repo; deltaseal.repo.DirectorySource")
+    assert not {"tuf", "securesystemslib", "urllib3"} & loaded
+    assert "deltaseal.repo.client" not in loaded
+
+
 @pytest.mark.parametrize("name", deltaseal.__all__)
 def test_every_exported_name_is_there(name: str) -> None:
     assert getattr(deltaseal, name) is not None

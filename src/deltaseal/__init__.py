@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from deltaseal.edge import Edge, system_edge
     from deltaseal.errors import DeltasealError
     from deltaseal.manifest import Scenario
-    from deltaseal.repo import DirectorySource
+    from deltaseal.repo import DirectorySource, Publisher, Repository
     from deltaseal.storage import write_output
     from deltaseal.trust import PrivateKey, Role, Trust, UnverifiedDocument
     from deltaseal.verbs.deltas import apply, diff
@@ -55,7 +55,9 @@ __all__ = [
     "Edge",
     "Making",
     "PrivateKey",
+    "Publisher",
     "Release",
+    "Repository",
     "Role",
     "Scenario",
     "Trust",
@@ -87,7 +89,9 @@ _HOMES = {
     "Edge": ("deltaseal.edge", "Edge"),
     "Making": ("deltaseal.bundle", "Making"),
     "PrivateKey": ("deltaseal.trust", "PrivateKey"),
+    "Publisher": ("deltaseal.repo", "Publisher"),
     "Release": ("deltaseal.bundle", "Release"),
+    "Repository": ("deltaseal.repo", "Repository"),
     "Role": ("deltaseal.trust", "Role"),
     "Scenario": ("deltaseal.manifest", "Scenario"),
     "Trust": ("deltaseal.trust", "Trust"),

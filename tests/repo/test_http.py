@@ -64,6 +64,7 @@ def test_nobody_there() -> None:
     with pytest.raises(NetworkError) as error:
         at(served).read("a", 10)
     assert served.url in error.value.sentence
+    assert "_Watched" not in error.value.sentence
 
 
 def test_T05_a_drip_of_the_body_is_left() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from deltaseal.device.store import Store
 from deltaseal.device.updater import Updater
 from deltaseal.errors import DeltasealError
-from deltaseal.repo import BoundRepository, Repository, Source, bring_up_to_date, needs_root
+from deltaseal.repo import Repository, Source, needs_root
 
 __all__ = ["bound_to_store", "refreshed"]
 
@@ -26,6 +26,8 @@ def refreshed(up: Updater, sources: Sequence[Source]) -> tuple[Updater, list[Sou
     had = up.store.metadata()
     if had is None:
         raise needs_root(mirrors[0].name)
+    from deltaseal.repo import BoundRepository, bring_up_to_date  # TUF is loaded where there is a mirror
+
     base, model = up.base, up.identity.model
     done = bring_up_to_date(mirrors, had, os=base.os, build=base.build, model=model, now=up.now_under)
     if done.files != had:
@@ -38,6 +40,10 @@ def refreshed(up: Updater, sources: Sequence[Source]) -> tuple[Updater, list[Sou
 
 def bound_to_store(store: Store, sources: Sequence[Source], now: int) -> list[Source]:
     """The sources, mirrors with what the store believes of them already: nothing is fetched."""
+    if not any(isinstance(each, Repository) for each in sources):
+        return list(sources)
+    from deltaseal.repo import BoundRepository
+
     had = store.metadata() or {}
     return [
         BoundRepository(each.transport, had, now) if isinstance(each, Repository) else each

@@ -94,16 +94,16 @@ def refresh(
         copy = Path(folder)
         _lay(copy, had)
         fetcher = _Fetcher(transport, metadata, targets)
-        failure, bodies = None, {}
+        failure = None
+        # Targets that were there stay where the run ends early: their role files do too.
+        bodies = {each.keep_as: had[each.keep_as] for each in wanted if each.keep_as in had}
         try:
-            bodies = _run(copy, had, fetcher, wanted)
+            _run(copy, had, fetcher, wanted, bodies)
         except exceptions.RepositoryError as error:
             failure = _refusal(error, fetcher)
         except exceptions.DownloadError as error:
             failure = _not_fetched(error)
         found, roots = _read_back(copy, had)
-    if failure is not None:  # targets that were there stay, as long as their role files do
-        bodies = {each.keep_as: had[each.keep_as] for each in wanted if each.keep_as in had}
     files = {**found, **bodies}
     try:
         policy.check(files, [had[_ROOT], *roots], now)
@@ -139,8 +139,12 @@ def refresh_from_any(
 
 
 def _run(
-    copy: Path, had: Mapping[str, bytes], fetcher: _Fetcher, wanted: Sequence[Wanted]
-) -> dict[str, bytes]:
+    copy: Path,
+    had: Mapping[str, bytes],
+    fetcher: _Fetcher,
+    wanted: Sequence[Wanted],
+    bodies: dict[str, bytes],
+) -> None:
     updater = Updater(
         str(copy),
         _BASE + "metadata/",
@@ -151,12 +155,12 @@ def _run(
         bootstrap=had[_ROOT],
     )
     updater.refresh()
-    bodies = {}
     for each in wanted:
         info = updater.get_targetinfo(each.path)
-        if info is not None:
+        if info is None:
+            bodies.pop(each.keep_as, None)
+        else:
             bodies[each.keep_as] = _target(updater, info, each, had.get(each.keep_as))
-    return bodies
 
 
 def _target(updater: Updater, info: TargetFile, wanted: Wanted, kept: bytes | None) -> bytes:

@@ -281,7 +281,7 @@ class _Answer:
 
 
 def _first_words(error: object) -> str:
-    words = re.sub(r"<[^>]*>: ", "", str(error))
+    words = re.sub(r"<[^>]*>: |\w+\(host=.*?\): ", "", str(error))  # urllib3 names its objects
     return (words.partition("\n")[0] or type(error).__name__)[:200]
 
 

@@ -11,7 +11,7 @@ from deltaseal.errors import LimitError, UsageError
 from deltaseal.storage import ByteSource, FileSource, chunks
 from deltaseal.trust import UnverifiedDocument
 
-__all__ = ["DirectoryTransport", "Repository", "Transport", "is_repository", "transport_of"]
+__all__ = ["DirectoryTransport", "Repository", "Transport", "is_repository", "needs_root", "transport_of"]
 
 
 class Transport(Protocol):
@@ -114,3 +114,12 @@ def transport_of(place: str, *, proxy_for: Callable[[str], str | None] = lambda 
     from deltaseal.repo.http import HttpTransport
 
     return HttpTransport(place, proxy_for)
+
+
+def needs_root(name: str) -> UsageError:
+    """A device that was made with a trust file cannot believe a repository."""
+    return UsageError(
+        f"{name} is a repository, but this device was made with a trust file",
+        hint="make it with `--trust ROOT`, the root.json of the repository",
+        source=name,
+    )

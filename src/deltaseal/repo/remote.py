@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deltaseal.bundle import open_bundle
-from deltaseal.errors import DeltasealError, UsageError
+from deltaseal.errors import DeltasealError
 from deltaseal.manifest import Catalogue
 from deltaseal.repo import layout
 from deltaseal.repo.client import Refreshed, Wanted, refresh, refresh_from_any
@@ -129,12 +129,3 @@ class BoundRepository:
             except MissingError:
                 return None
         return self._opened[digest]
-
-
-def needs_root(name: str) -> UsageError:
-    """A device that was made with a trust file cannot believe a repository."""
-    return UsageError(
-        f"{name} is a repository, but this device was made with a trust file",
-        hint="make it with `--trust ROOT`, the root.json of the repository",
-        source=name,
-    )
