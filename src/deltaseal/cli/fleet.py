@@ -28,6 +28,7 @@ from deltaseal.errors import DeltasealError, UsageError
 
 if TYPE_CHECKING:
     from deltaseal.fleet import Fleet, Limits
+    from deltaseal.repo import Source
     from deltaseal.report import Enrolment
     from deltaseal.trust import UnverifiedDocument
 
@@ -121,15 +122,14 @@ def enroll(app: App, files: tuple[Path, ...], path: Path, again: bool) -> None:
 @json_option
 @pass_app
 def follow(app: App, source: Path, path: Path) -> None:
-    """Take in what a publisher offers in the folder SOURCE: its catalogues, improvements and phases.
+    """Take in what a publisher offers in SOURCE, a folder or a repository: catalogues, improvements, phases.
 
     Run it whenever something moved: what is not known here is counted as not there.
     """
     from deltaseal.fleet import follow as take
-    from deltaseal.repo import DirectorySource
 
     with _open(path) as opened:
-        news = take(opened, DirectorySource(source), now=app.now)
+        news = take(opened, _source(source), now=app.now)
     for error in news.left_out:
         app.say(f"deltaseal: left out: {error.reason}: {error.sentence}")
     parts = [count(len(news.catalogues), "new catalogue"), count(len(news.improvements), "new improvement")]
@@ -361,6 +361,16 @@ def _open(path: Path) -> Fleet:
     from deltaseal.fleet import open_fleet
 
     return open_fleet(path)
+
+
+def _source(place: Path) -> Source:
+    from deltaseal.repo import DirectorySource, is_repository, open_folder
+
+    if not is_repository(place):
+        return DirectorySource(place)
+    from deltaseal.fleet.repositories import RepositorySource
+
+    return RepositorySource(open_folder(str(place)))
 
 
 def _limits(pause_at: int, advance_at: int) -> Limits:

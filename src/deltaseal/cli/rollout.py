@@ -14,8 +14,8 @@ from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import DIRECTORY, FILE, json_option
 from deltaseal.cli.reading import load_trust
 from deltaseal.cli.rollout_words import done_words, plan_lines, standing_lines
-from deltaseal.cli.signing import signer_options, signers_of, trust_option
-from deltaseal.errors import PolicyError
+from deltaseal.cli.signing import signer_options, signers_of
+from deltaseal.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
     from deltaseal.fleet import Impact
@@ -33,7 +33,13 @@ def _place_options(command: Decorated) -> Decorated:
         type=DIRECTORY,
         required=True,
         metavar="DIR",
-        help="The publisher's folder, which devices take as a source.",
+        help="The publisher's folder of offers, or a repository.",
+    )
+    trust = click.option(
+        "--trust",
+        type=FILE,
+        metavar="FILE",
+        help="For a folder of offers: the trust file that says whose signatures count.",
     )
     fleet = click.option(
         "--fleet",
@@ -43,7 +49,7 @@ def _place_options(command: Decorated) -> Decorated:
         metavar="FILE",
         help="The database of a fleet, to say how many devices it concerns; also from DELTASEAL_FLEET.",
     )
-    return place(trust_option(fleet(json_option(command))))
+    return place(trust(fleet(json_option(command))))
 
 
 def _move_options(command: Decorated) -> Decorated:
@@ -76,14 +82,15 @@ def rollout() -> None:
     """Say how many devices an improvement is offered to; pause it; take it back; bring a better one.
 
     Each command first says what it will do, and to how many devices where it knows them, and asks. A device
-    that is in stays in: its place in an improvement's order never changes. A person may install ahead.
+    that is in stays in: its place in an improvement's order never changes. A person may install ahead. In a
+    repository the keys of its snapshot and timestamp sign too.
     """
 
 
 @rollout.command()
 @_place_options
 @pass_app
-def status(app: App, publisher: Path, trust: Path, fleet_path: Path | None) -> None:
+def status(app: App, publisher: Path, trust: Path | None, fleet_path: Path | None) -> None:
     """Say how each improvement stands: channel, phase, paused, withdrawn, until when it is offered."""
     from deltaseal.fleet.rollout import standing
 
@@ -104,7 +111,7 @@ def status(app: App, publisher: Path, trust: Path, fleet_path: Path | None) -> N
 @_move_options
 @pass_app
 def set_(
-    app: App, /, id: str, phase: int, channel: str | None, publisher: Path, trust: Path, **more: Any
+    app: App, /, id: str, phase: int, channel: str | None, publisher: Path, trust: Path | None, **more: Any
 ) -> None:
     """Offer the improvement ID to so many of 10,000 devices. As many as before: renew it for 7 days."""
     _move(app, publisher, trust, lambda moves: moves.set(id, phase=phase, channel=channel), **more)
@@ -114,7 +121,7 @@ def set_(
 @click.argument("id")
 @_move_options
 @pass_app
-def pause(app: App, /, id: str, publisher: Path, trust: Path, **more: Any) -> None:
+def pause(app: App, /, id: str, publisher: Path, trust: Path | None, **more: Any) -> None:
     """Let no device begin with ID any more. What is applied stays, what is under way goes on."""
     _move(app, publisher, trust, lambda moves: moves.pause(id), **more)
 
@@ -123,7 +130,7 @@ def pause(app: App, /, id: str, publisher: Path, trust: Path, **more: Any) -> No
 @click.argument("id")
 @_move_options
 @pass_app
-def resume(app: App, /, id: str, publisher: Path, trust: Path, **more: Any) -> None:
+def resume(app: App, /, id: str, publisher: Path, trust: Path | None, **more: Any) -> None:
     """Go on with ID where it was paused."""
     _move(app, publisher, trust, lambda moves: moves.resume(id), **more)
 
@@ -133,7 +140,7 @@ def resume(app: App, /, id: str, publisher: Path, trust: Path, **more: Any) -> N
 @click.argument("action", type=click.Choice(["keep", "remove", "pin"]))
 @_move_options
 @pass_app
-def withdraw(app: App, /, id: str, action: str, publisher: Path, trust: Path, **more: Any) -> None:
+def withdraw(app: App, /, id: str, action: str, publisher: Path, trust: Path | None, **more: Any) -> None:
     """Offer ID no longer, by order of the vendor, in a new catalogue that the release role signs.
 
     keep: leave it where it is. remove: devices go back to their baseline, also without a network once they
@@ -164,7 +171,7 @@ def reissue(
     channel: str,
     expires_after: int,
     publisher: Path,
-    trust: Path,
+    trust: Path | None,
     **more: Any,
 ) -> None:
     """Bring BUNDLE, a higher letter for a base that has one: into the catalogue, at a phase of its own.
@@ -186,7 +193,7 @@ def reissue(
 def _move(
     app: App,
     publisher: Path,
-    trust: Path,
+    trust: Path | None,
     plan: Callable[[Rollout], Plan],
     *,
     fleet_path: Path | None,
@@ -225,9 +232,21 @@ def _ask() -> None:
         raise PolicyError("nothing was changed", hint="run it again when it is meant")
 
 
-def _place(app: App, publisher: Path, trust: Path) -> Place:
+def _place(app: App, publisher: Path, trust: Path | None) -> Place:
+    from deltaseal.repo import is_repository, open_folder
+
+    if is_repository(publisher):
+        from deltaseal.fleet.repositories import RepositoryPlace
+
+        if trust is not None:
+            raise UsageError("a repository says itself whose signatures count", hint="leave --trust out")
+        return RepositoryPlace(open_folder(str(publisher)), now=app.now)
     from deltaseal.fleet.places import FolderPlace
 
+    if trust is None:
+        raise UsageError(
+            "whose signatures count in a folder of offers?", hint="name a trust file with --trust"
+        )
     return FolderPlace(publisher, load_trust(trust), now=app.now)
 
 

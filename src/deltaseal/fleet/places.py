@@ -29,9 +29,9 @@ from deltaseal.manifest import (
     verify_device_manifest,
 )
 from deltaseal.storage import ByteSource, Dir, Disk, RealDisk, chunks, read_file, write_file, write_output
-from deltaseal.trust import MAGIC, MAX_DOCUMENT, Trust, UnverifiedDocument
+from deltaseal.trust import MAGIC, MAX_DOCUMENT, Signer, Trust, UnverifiedDocument
 
-__all__ = ["FolderPlace", "Place", "Writes"]
+__all__ = ["FolderLock", "FolderPlace", "Place", "Writes"]
 
 LOCK: Final = ".rollout.lock"
 _HEAD: Final = 16
@@ -72,8 +72,8 @@ class Place(Protocol):
     def locked(self) -> AbstractContextManager[None]:
         """Alone with it. ``LockedError`` if another rollout is at work."""
 
-    def write(self, writes: Writes) -> None:
-        """Bring a move into force."""
+    def write(self, writes: Writes, signers: Sequence[Signer]) -> None:
+        """Bring a move into force; ``signers`` sign what the place itself needs beside it."""
 
 
 class FolderPlace:
@@ -125,9 +125,9 @@ class FolderPlace:
 
     def locked(self) -> AbstractContextManager[None]:
         """The lock of rollouts in this folder."""
-        return _Locked(self._disk, self._path)
+        return FolderLock(self._disk, self._path)
 
-    def write(self, writes: Writes) -> None:
+    def write(self, writes: Writes, signers: Sequence[Signer]) -> None:
         """Bundle, catalogue, device manifest, in this order; then remove what they took the place of."""
         with self._disk.open_root(self._path) as at:
             if writes.bundle is not None:
@@ -222,7 +222,7 @@ class FolderPlace:
         )
 
 
-class _Locked:
+class FolderLock:
     """The lock of a folder, with the folder open as long as it is held."""
 
     def __init__(self, disk: Disk, path: Path) -> None:

@@ -253,7 +253,7 @@ def carry_out(plan: Plan, place: Place, signers: Sequence[Signer]) -> None:
                 f"somebody moved something in {place.name!r} since this was asked",
                 hint="look with `deltaseal rollout status`, and decide anew",
             )
-        place.write(Writes(catalogue, permit, plan.bundle))
+        place.write(Writes(catalogue, permit, plan.bundle), signers)
 
 
 def _signed(
