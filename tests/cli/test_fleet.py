@@ -49,6 +49,7 @@ def test_enrolled_devices_report_and_are_counted(fleet: Path) -> None:
     status = must("fleet", "status", now=TODAY + 3 * HOUR)
     assert "2 enrolled devices, 1 heard of in the last three days" in status.out
     assert "macos-26.3.1-a (100 % of stable)" in status.out
+    assert "from its offer until it had passed: 0 s in the middle, 0 s for nine of ten; " in status.out
 
 
 def test_json_has_the_same(fleet: Path) -> None:

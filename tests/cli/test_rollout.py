@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,20 @@ def test_reissue_brings_a_higher_letter(fleet: Path) -> None:
     assert f"letter b after a ({ID}, still offered), offered to 100 % of stable" in said.err
     report("second", "offers", TODAY + 60)
     assert must("device", "status", "--store", "second", "--json").json["letter"] == "b"
+
+
+class Terminal(io.StringIO):
+    """Somebody at a keyboard."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 20), ("", 20), ("y", 0)])
+def test_a_person_is_asked(fleet: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
+    before = snapshot(Path("offers"))
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    ran = deltaseal("rollout", "pause", ID, *PLACE, *ONLINE)
+    assert ran.code == code, ran.err
+    assert "Do it? [y/N]" in ran.err
+    assert (snapshot(Path("offers")) == before) is bool(code)

@@ -30,9 +30,9 @@ from deltaseal.errors import (
     SpaceError,
     UsageError,
 )
-from deltaseal.fleet import Fleet, create_fleet, enroll, ingest, open_fleet
+from deltaseal.fleet import Fleet, Took, create_fleet, enroll, ingest, open_fleet, timings_of
 from deltaseal.fleet.schema import STEPS, VERSION, migrate
-from deltaseal.report import read_enrolment
+from deltaseal.report import Timings, read_enrolment
 from deltaseal.trust import UnverifiedDocument, sign
 
 INGEST = importlib.import_module("deltaseal.fleet.ingest")  # the module: its function has the same name
@@ -81,6 +81,14 @@ def test_what_was_signed_is_kept(fleet: Fleet) -> None:
     assert row is not None
     document = UnverifiedDocument.loads(signed(0))
     assert row == (document.body, document.signatures[0].raw)
+
+
+def test_how_long_it_took_is_counted(fleet: Fleet) -> None:
+    for number, seconds in enumerate((10, 20, 400)):
+        timings = Timings("macos-26.3.1-a", 1_000, {"healthy": seconds})
+        take_in(fleet, signed(number, 1, timings=timings))
+    assert timings_of(fleet, "macos-26.3.1-a") == Took(3, 20, 400, 3_000)
+    assert timings_of(fleet, "macos-26.3.1-b") is None
 
 
 # ---- what does not ---------------------------------------------------------------------------------------

@@ -122,9 +122,10 @@ def enroll(app: App, files: tuple[Path, ...], path: Path, again: bool) -> None:
 @json_option
 @pass_app
 def follow(app: App, source: Path, path: Path) -> None:
-    """Take in what a publisher offers in SOURCE, a folder or a repository: catalogues, improvements, phases.
+    """Take in what a publisher offers: its catalogues, improvements and phases.
 
-    Run it whenever something moved: what is not known here is counted as not there.
+    SOURCE is a folder of offers or a repository. Run it whenever something moved: what is not known here is
+    counted as not there.
     """
     from deltaseal.fleet import follow as take
 
@@ -178,19 +179,27 @@ def ingest(
 @pass_app
 def status(app: App, path: Path, pause_at: int, advance_at: int) -> None:
     """Say how far each improvement has come on the enrolled devices, and what is recommended."""
-    from deltaseal.fleet import publisher_of, recommendations
+    from deltaseal.fleet import publisher_of, recommendations, timings_of
 
     with _open(path) as opened:
         publisher = publisher_of(opened)
         found = recommendations(opened, publisher, now=app.now, limits=_limits(pause_at, advance_at))
+        took = {progress.id: timings_of(opened, progress.id) for progress, _ in found}
         (devices,) = opened.one("SELECT count(*) FROM devices") or (0,)
         (heard,) = opened.one("SELECT count(*) FROM devices WHERE heard > ?", (app.now - 3 * 86_400,)) or (0,)
     values = {
         "devices": devices,
         "heard": heard,
-        "improvements": [{**progress.to_json(), "recommendation": one.to_json()} for progress, one in found],
+        "improvements": [
+            {
+                **progress.to_json(),
+                "recommendation": one.to_json(),
+                "took": each.to_json() if (each := took[progress.id]) else None,
+            }
+            for progress, one in found
+        ],
     }
-    app.report(values, lambda: status_lines(devices, heard, found, publisher))
+    app.report(values, lambda: status_lines(devices, heard, found, publisher, took))
 
 
 @fleet.command()

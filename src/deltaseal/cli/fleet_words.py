@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deltaseal.cli.words import count, moment, share
 
 if TYPE_CHECKING:
-    from deltaseal.fleet import Exposure, Ingested, Progress, Publisher, Recommendation
+    from deltaseal.fleet import Exposure, Ingested, Progress, Publisher, Recommendation, Took
     from deltaseal.fleet.simulate import Played
     from deltaseal.fleet.simulation import Simulation
 
@@ -51,6 +51,7 @@ def status_lines(
     heard: int,
     found: Sequence[tuple[Progress, Recommendation]],
     publisher: Publisher,
+    took: Mapping[str, Took | None],
 ) -> list[str]:
     """The fleet, then each improvement."""
     lines = [f"{count(devices, 'enrolled device')}, {heard:,} heard of in the last three days"]
@@ -67,6 +68,9 @@ def status_lines(
         if progress.reasons:
             said = ", ".join(f"{why} {number:,}" for why, number in sorted(progress.reasons.items()))
             lines.append(f"  not begun: {said}")
+        if (each := took[progress.id]) is not None:
+            times = f"{duration(each.median)} in the middle, {duration(each.slow)} for nine of ten"
+            lines.append(f"  from its offer until it had passed: {times}; {each.fetched:,} bytes downloaded")
         if progress.looping:
             lines.append(f"  {count(progress.looping, 'device')} tried it three times or more without an end")
         lines.append(f"  {advice_line(advice)}")
@@ -118,7 +122,9 @@ def _plot(found: Exposure) -> Iterator[str]:
 
 
 def duration(seconds: int) -> str:
-    """``3 h``, ``2.5 days``."""
+    """``40 s``, ``3 min``, ``2.5 days``."""
+    if seconds < 120:
+        return f"{seconds} s"
     if seconds < 3_600:
         return f"{seconds // 60} min"
     if seconds < 2 * 86_400:

@@ -14,6 +14,7 @@ from deltaseal.fleet.recommend import (
     recommendations,
 )
 from deltaseal.fleet.store import Fleet, create_fleet, open_fleet
+from deltaseal.fleet.timings import Took, timings_of
 
 __all__ = [
     "REASONS",
@@ -31,6 +32,7 @@ __all__ = [
     "Publisher",
     "Recommendation",
     "Refusal",
+    "Took",
     "create_fleet",
     "documents_of",
     "enroll",
@@ -43,4 +45,5 @@ __all__ = [
     "publisher_of",
     "recommend",
     "recommendations",
+    "timings_of",
 ]
