@@ -231,7 +231,7 @@ def test_the_units_say_what_they_must() -> None:
         program=Path("/usr/bin/deltaseal"),
         rescue=Path("/usr/lib/deltaseal-rescue"),
         store=Path("/var/lib/deltaseal"),
-        sources=[Path("/srv/offers")],
+        sources=["/srv/offers"],
         every=60,
     )
     rescue = units["deltaseal-rescue.service"]
@@ -243,3 +243,17 @@ def test_the_units_say_what_they_must() -> None:
         in watch
     )
     assert "OnUnitActiveSec=60min" in units["deltaseal-watch.timer"]
+
+
+def test_the_units_report_to_a_fleet() -> None:
+    units = systemd_units(
+        program=Path("/usr/bin/deltaseal"),
+        rescue=Path("/usr/lib/deltaseal-rescue"),
+        store=Path("/var/lib/deltaseal"),
+        sources=["/srv/offers"],
+        every=60,
+        report_to=["https://fleet.example/in", "/srv/in box"],
+    )
+    watch = units["deltaseal-watch.service"]
+    assert ' --report-to https://fleet.example/in --report-to "/srv/in box"\n' in watch
+    assert '\nReadWritePaths=/var/lib/deltaseal "/srv/in box"\n' in watch

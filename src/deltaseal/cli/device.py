@@ -395,9 +395,18 @@ def watch(
 @_sources_option
 @_every_option
 @click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The new folder to write.")
+@_report_to_option
 @force_option
 @pass_app
-def units(app: App, store: Path, sources: tuple[str, ...], every: int, output: Path, force: bool) -> None:
+def units(
+    app: App,
+    store: Path,
+    sources: tuple[str, ...],
+    every: int,
+    output: Path,
+    report_to: tuple[str, ...],
+    force: bool,
+) -> None:
     """Write systemd units: a timer that looks for improvements, and the rescue that runs at each boot."""
     from deltaseal.device import systemd_units
 
@@ -406,8 +415,9 @@ def units(app: App, store: Path, sources: tuple[str, ...], every: int, output: P
         program=Path(sys.argv[0]).resolve(),
         rescue=rescue_program(),
         store=store.resolve(),
-        sources=[place if "://" in place else str(Path(place).resolve()) for place in sources],
+        sources=[_absolute(place) for place in sources],
         every=every,
+        report_to=[_absolute(place) for place in report_to],
     )
     write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
 
@@ -475,6 +485,11 @@ def _believed(
     return first_files(
         data, mirrors, os=claimed.os, build=claimed.build, model=model, now=app.now
     )
+
+
+def _absolute(place: str) -> str:
+    """A place as a unit names it; a URL stays."""
+    return place if "://" in place else str(Path(place).resolve())
 
 
 def _open(app: App, store: Path) -> Device:

@@ -26,7 +26,7 @@ IOSchedulingClass=idle
 NoNewPrivileges=yes
 ProtectSystem=strict
 PrivateTmp=yes
-ReadWritePaths={store}
+ReadWritePaths={paths}
 """
 
 _TIMER = """\
@@ -63,12 +63,23 @@ WantedBy=sysinit.target
 
 
 def systemd_units(
-    *, program: Path, rescue: Path, store: Path, sources: Sequence[str], every: int
+    *,
+    program: Path,
+    rescue: Path,
+    store: Path,
+    sources: Sequence[str],
+    every: int,
+    report_to: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The units' files by name. ``every`` in minutes; all paths are absolute, sources may be URLs."""
+    """The units' files by name. ``every`` in minutes; all paths are absolute, sources may be URLs.
+
+    ``report_to``: addresses and folders that get the device's reports.
+    """
     asked = [str(program), "device", "watch", "--once", "--store", str(store)]
     asked += [word for source in sources for word in ("--source", source)]
-    watch = _WATCH.format(command=_command(asked), store=_quoted(str(store)))
+    asked += [word for address in report_to for word in ("--report-to", address)]
+    written = [str(store), *(address for address in report_to if "://" not in address)]
+    watch = _WATCH.format(command=_command(asked), paths=" ".join(map(_quoted, written)))
     return {
         "deltaseal-rescue.service": _RESCUE.format(
             command=_command([str(rescue), str(store)]), store=_quoted(str(store))
