@@ -1,26 +1,31 @@
 /* The adaptive model; see model.h. */
 #include "codec/model.h"
 
+#include "codec/counters.h"
 #include "codec/range.h"
 
 #define LINE_COUNTERS 16 /* [0] holds the check word, [1..15] the nodes of a half byte */
 #define FLAG_BITS 20     /* counters of flags have a table of their own */
-#define COUNT_BITS 10
-#define COUNT_MASK ((1u << COUNT_BITS) - 1)
-#define HALF_P (1u << 31)
 
 #define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
 
-/* Weights in 1/65536. One times STRETCH_MAX fits 31 bits. */
-#define WEIGHT_ONE 65536
-#define WEIGHT_MAX (10 * WEIGHT_ONE)
+/* Weights in 1/8192. So many inputs of STRETCH_MAX, each times WEIGHT_MAX, fit 31 bits. */
+#define WEIGHT_SHIFT 13
+#define WEIGHT_ONE (1 << WEIGHT_SHIFT)
+#define WEIGHT_MAX 29000
+#define LANES 8 /* inputs are filled up with zeros to a multiple: so many fit a vector register */
+#define INPUTS_MAX (2 * DS_MODEL_INPUTS)
+_Static_assert((int64_t)INPUTS_MAX * STRETCH_MAX * WEIGHT_MAX <= INT32_MAX, "a sum of inputs fits");
 
-/* How quickly mixers learn: a weight moves by input * error * rate >> RATE_SHIFT, the rate in 1/1024 falling from
+/* How quickly mixers learn: a weight moves by input * error * rate >> RATE_SHIFT, the rate in 1/8192 falling from
  * RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
 #define RATE_SHIFT 13
 #define RATE_MORE 3072
 #define RATE_HALF 64 /* uses after which half of RATE_MORE is left */
-#define RATE_LEAST 384
+#define RATE_LEAST 340
+#define USES_MAX 4095
+#define FINAL_ONE 65536
+#define FINAL_MAX (10 * FINAL_ONE)
 #define FINAL_SHIFT 15
 #define FINAL_START 22000 /* a little more than a third */
 
@@ -28,12 +33,19 @@ typedef struct line {
     uint32_t counters[LINE_COUNTERS];
 } line;
 
-/* Mixers of one kind of decision. A set is a weight for each input, and how often it was used. */
+/* Mixers of one kind of decision. */
 enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
 
+/* A weight for each input, and how often it was used. 64 bytes. */
+typedef struct mixer_set {
+    _Alignas(16) int16_t weights[INPUTS_MAX];
+    uint32_t uses;
+} mixer_set;
+
 typedef struct row_state {
-    int32_t *sets[MIXERS]; /* by the caller's choice and the bit's place; by trusted inputs; by the bits so far */
+    mixer_set *sets[MIXERS]; /* by the caller's choice and the bit's place; by trusted inputs; by the bits so far */
     int32_t final[DS_MODEL_BITS][MIXERS];
+    uint32_t (*maps)[HISTORIES]; /* of each input: what came after each history */
     uint64_t cost;
 } row_state;
 
@@ -47,7 +59,8 @@ struct ds_model {
     line *lines;
     uint32_t line_count;
     uint32_t *flags;
-    uint32_t rates[COUNT_MASK + 1];
+    ds_counter_rates rates;
+    uint16_t mixer_rates[USES_MAX + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
     int16_t stretch[65536];
     uint16_t price[4097]; /* of a bit by its probability >> 4, in 1/4096 bit; for reports only */
@@ -93,27 +106,14 @@ static void build_tables(ds_model *m) {
         m->stretch[p] = (int16_t)x;
     }
     build_prices(m);
-    for (unsigned n = 0; n <= COUNT_MASK; n++)
-        m->rates[n] = 131072 / (2 * n + 3); /* 65536 / (n + 1.5) */
+    ds_counter_rates_open(&m->rates);
+    for (unsigned uses = 0; uses <= USES_MAX; uses++)
+        m->mixer_rates[uses] = (uint16_t)(RATE_LEAST + RATE_MORE * RATE_HALF / (RATE_HALF + uses));
 }
 
 static inline uint32_t squash(const ds_model *m, int x) {
     x = x > STRETCH_MAX ? STRETCH_MAX : x < -STRETCH_MAX ? -STRETCH_MAX : x;
     return m->squash[x + STRETCH_MAX];
-}
-
-/* ---- counters: 22 bits of probability, 10 of count; stored so that zeroed memory means 1/2, never seen ---- */
-
-static inline uint32_t counter_p16(uint32_t counter) {
-    return (counter ^ HALF_P) >> 16;
-}
-
-static inline void counter_learn(const ds_model *m, uint32_t *counter, bool bit, uint32_t limit) {
-    uint32_t c = *counter ^ HALF_P, n = c & COUNT_MASK, p = c >> COUNT_BITS;
-    uint32_t target = bit ? (1u << 22) - 1 : 0;
-    int64_t delta = ((int64_t)target - (int64_t)p) * m->rates[n] >> 16;
-    p = (uint32_t)((int64_t)p + delta);
-    *counter = (p << COUNT_BITS | (n < limit ? n + 1 : n)) ^ HALF_P;
 }
 
 /* ---- one bit ---- */
@@ -132,20 +132,27 @@ static inline int clip(int value, int limit) {
     return value > limit ? limit : value < -limit ? -limit : value;
 }
 
-static inline int mix(const int *inputs, unsigned count, const int32_t *weights) {
+/* Inputs of a bit, filled up with zeros. */
+typedef struct mixer_inputs {
+    _Alignas(16) int16_t of[INPUTS_MAX];
+    unsigned lanes; /* a multiple of LANES */
+} mixer_inputs;
+
+static inline int mix(const mixer_inputs *inputs, const mixer_set *set) {
     int32_t sum = 0;
-    for (unsigned i = 0; i < count; i++)
-        sum += inputs[i] * weights[i] >> 8;
-    return clip(sum >> 8, STRETCH_MAX);
+    for (unsigned i = 0; i < inputs->lanes; i++)
+        sum += inputs->of[i] * set->weights[i];
+    return clip(sum >> WEIGHT_SHIFT, STRETCH_MAX);
 }
 
 /* `error`: what the bit was, less its probability, in 1/65536. */
-static inline void learn_set(const int *inputs, unsigned count, int32_t *weights, int error) {
-    int32_t *uses = &weights[count];
-    error = error * (RATE_LEAST + RATE_MORE * RATE_HALF / (RATE_HALF + *uses)) >> 10;
-    *uses += *uses < UINT16_MAX;
-    for (unsigned i = 0; i < count; i++)
-        weights[i] = clip(weights[i] + ((inputs[i] * error + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT), WEIGHT_MAX);
+static inline void learn_set(const ds_model *m, const mixer_inputs *inputs, mixer_set *set, int error) {
+    const int16_t step = (int16_t)(error * m->mixer_rates[set->uses] >> RATE_SHIFT);
+    set->uses += set->uses < USES_MAX;
+    for (unsigned i = 0; i < inputs->lanes; i++) {
+        int moved = (inputs->of[i] * step + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
+        set->weights[i] = (int16_t)clip(set->weights[i] + moved, WEIGHT_MAX);
+    }
 }
 
 static inline uint32_t mix_final(const ds_model *m, const int *outputs, const int32_t *weights) {
@@ -157,24 +164,36 @@ static inline uint32_t mix_final(const ds_model *m, const int *outputs, const in
 
 static inline void learn_final(const int *outputs, int32_t *weights, int error) {
     for (unsigned i = 0; i < MIXERS; i++)
-        weights[i] = clip(weights[i] + ((outputs[i] * error + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT), WEIGHT_MAX);
+        weights[i] = clip(weights[i] + ((outputs[i] * error + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT), FINAL_MAX);
+}
+
+/* Each counter has two inputs: its own opinion, and what came after its history elsewhere. */
+static unsigned take_inputs(const ds_model *m, const bit_place *place, uint32_t *const counters[], uint32_t *entries[],
+                            mixer_inputs *inputs) {
+    row_state *state = &m->states[place->row];
+    unsigned trusted = 0;
+    inputs->lanes = (2 * place->inputs + LANES - 1) / LANES * LANES;
+    memset(inputs->of, 0, sizeof inputs->of);
+    for (unsigned i = 0; i < place->inputs; i++) {
+        entries[i] = &state->maps[i][ds_counter_history(*counters[i])];
+        inputs->of[2 * i] = m->stretch[ds_counter_chance(*counters[i])];
+        inputs->of[2 * i + 1] = m->stretch[ds_map_chance(*entries[i])];
+        trusted += ds_counter_count(*counters[i]) >= TRUSTED;
+    }
+    return trusted;
 }
 
 static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
-    const ds_model_row *row = &m->rows[place->row];
     row_state *state = &m->states[place->row];
-    unsigned count = place->inputs, trusted = 0;
-    int inputs[DS_MODEL_INPUTS], outputs[MIXERS];
-    for (unsigned i = 0; i < count; i++) {
-        inputs[i] = m->stretch[counter_p16(*counters[i])];
-        trusted += (*counters[i] & COUNT_MASK) >= TRUSTED;
-    }
-    int32_t *sets[MIXERS] = {[BY_SELECT] =
-                                 state->sets[BY_SELECT] + (place->select * DS_MODEL_BITS + place->index) * (count + 1),
-                             [BY_TRUST] = state->sets[BY_TRUST] + trusted * (count + 1),
-                             [BY_NODE] = state->sets[BY_NODE] + place->node * (count + 1)};
+    uint32_t *entries[DS_MODEL_INPUTS];
+    mixer_inputs inputs;
+    int outputs[MIXERS];
+    unsigned trusted = take_inputs(m, place, counters, entries, &inputs);
+    mixer_set *sets[MIXERS] = {[BY_SELECT] = state->sets[BY_SELECT] + place->select * DS_MODEL_BITS + place->index,
+                               [BY_TRUST] = state->sets[BY_TRUST] + trusted,
+                               [BY_NODE] = state->sets[BY_NODE] + place->node};
     for (unsigned i = 0; i < MIXERS; i++)
-        outputs[i] = mix(inputs, count, sets[i]);
+        outputs[i] = mix(&inputs, sets[i]);
     uint32_t p = mix_final(m, outputs, state->final[place->index]);
     if (m->reading)
         bit = ds_range_decode(&m->decoder, p);
@@ -184,9 +203,11 @@ static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counte
     int actual = bit ? 65535 : 0;
     learn_final(outputs, state->final[place->index], actual - (int)p);
     for (unsigned i = 0; i < MIXERS; i++)
-        learn_set(inputs, count, sets[i], actual - (int)squash(m, outputs[i]));
-    for (unsigned i = 0; i < count; i++)
-        counter_learn(m, counters[i], bit, row->limit);
+        learn_set(m, &inputs, sets[i], actual - (int)squash(m, outputs[i]));
+    for (unsigned i = 0; i < place->inputs; i++) {
+        ds_counter_learn(counters[i], bit, &m->rates);
+        ds_map_learn(entries[i], bit, &m->rates);
+    }
     return bit;
 }
 
@@ -211,7 +232,7 @@ static line *find_line(ds_model *m, uint32_t hash) {
         return first;
     if (second->counters[0] == check)
         return second;
-    line *victim = (first->counters[1] & COUNT_MASK) <= (second->counters[1] & COUNT_MASK) ? first : second;
+    line *victim = ds_counter_count(first->counters[1]) <= ds_counter_count(second->counters[1]) ? first : second;
     memset(victim, 0, sizeof *victim);
     victim->counters[0] = check;
     return victim;
@@ -264,43 +285,53 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
     return coded;
 }
 
-static void teach_group(const ds_model *m, line *l, unsigned value, unsigned bits, uint32_t limit) {
+static void teach_group(const ds_model *m, line *l, unsigned value, unsigned bits) {
     unsigned node = 1;
     for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
-        counter_learn(m, &l->counters[node], value >> k & 1, limit);
+        ds_counter_learn(&l->counters[node], value >> k & 1, &m->rates);
 }
 
 void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
                     unsigned value) {
-    const unsigned limit = m->rows[row].limit;
     unsigned first = first_group(bits), second = bits - first;
     line *lines[DS_MODEL_INPUTS];
     find_lines(m, inputs, contexts, 0, row << 8, lines);
     for (unsigned i = 0; i < inputs; i++)
-        teach_group(m, lines[i], value >> second, first, limit);
+        teach_group(m, lines[i], value >> second, first);
     if (second == 0)
         return;
     find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines);
     for (unsigned i = 0; i < inputs; i++)
-        teach_group(m, lines[i], value & ((1u << second) - 1), second, limit);
+        teach_group(m, lines[i], value & ((1u << second) - 1), second);
 }
 
 /* ---- life ---- */
+
+/* What the inputs of a row weigh at first: a counter three parts, its map two. */
+static void open_set(mixer_set *set, unsigned inputs) {
+    int start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10;
+    for (unsigned i = 0; i < inputs; i++) {
+        set->weights[2 * i] = (int16_t)(start * 3 / 5);
+        set->weights[2 * i + 1] = (int16_t)(start * 2 / 5);
+    }
+}
 
 static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *arena) {
     uint64_t counts[MIXERS] = {[BY_SELECT] = (uint64_t)row->selects * DS_MODEL_BITS,
                                [BY_TRUST] = row->inputs + 1u,
                                [BY_NODE] = DS_MODEL_NODES};
-    unsigned inputs = row->inputs;
-    int32_t start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10;
     for (unsigned i = 0; i < MIXERS; i++) {
-        state->sets[i] = ds_arena_alloc(arena, counts[i] * (inputs + 1) * sizeof *state->sets[i]);
+        state->sets[i] = ds_arena_alloc(arena, counts[i] * sizeof *state->sets[i]);
         if (state->sets[i] == NULL)
             return DS_E_MEMORY;
         for (uint64_t set = 0; set < counts[i]; set++)
-            for (unsigned w = 0; w < inputs; w++)
-                state->sets[i][set * (inputs + 1) + w] = start;
+            open_set(&state->sets[i][set], row->inputs);
     }
+    state->maps = ds_arena_alloc(arena, row->inputs * sizeof *state->maps);
+    if (state->maps == NULL)
+        return DS_E_MEMORY;
+    for (unsigned i = 0; i < row->inputs; i++)
+        ds_map_open(state->maps[i]);
     for (unsigned bit = 0; bit < DS_MODEL_BITS; bit++)
         for (unsigned i = 0; i < MIXERS; i++)
             state->final[bit][i] = FINAL_START;
@@ -347,6 +378,7 @@ void ds_model_close(ds_model *m) {
     for (unsigned r = 0; r < m->row_count; r++) {
         for (unsigned i = 0; i < MIXERS; i++)
             ds_arena_free(m->arena, m->states[r].sets[i]);
+        ds_arena_free(m->arena, m->states[r].maps);
     }
     ds_arena_free(m->arena, m->states);
     ds_arena_free(m->arena, m->flags);

@@ -1,7 +1,7 @@
 /* The adaptive model: codes decisions one bit at a time, each predicted by what both sides know where it is made.
  *
- * A decision has a few contexts (32-bit hashes). Each context owns a counter for every bit of the decision: a
- * probability and how often it was seen. A mixer weighs the counters' opinions, and learns which to trust; an
+ * A decision has a few contexts (32-bit hashes). Each context owns a counter for every bit of the decision
+ * (codec/counters.h). A mixer weighs the counters' opinions, and learns which to trust; an
  * arithmetic coder spends what the bit was worth. Integers only: the same bytes on every machine. All of it is part
  * of the format: docs/spec/delta-model.md.
  */
@@ -10,7 +10,7 @@
 
 #include "base/base.h"
 
-#define DS_MODEL_INPUTS 16 /* most contexts of a decision */
+#define DS_MODEL_INPUTS 12 /* most contexts of a decision */
 #define DS_MODEL_BITS 8    /* most bits of a symbol */
 
 /* What the model must know of a kind of decision. */
@@ -18,9 +18,7 @@ typedef struct ds_model_row {
     const char *name;
     uint8_t inputs;   /* contexts, at most DS_MODEL_INPUTS */
     uint16_t selects; /* sets of weights that the caller chooses from */
-    uint16_t limit;   /* observations after which a counter no longer slows down, at most DS_MODEL_LIMIT */
 } ds_model_row;
-#define DS_MODEL_LIMIT 1023
 
 typedef struct ds_model ds_model;
 

@@ -21,6 +21,10 @@ void ds_recode_x86_64(ds_walk *walk, const ds_block *block, ds_offset old_offset
 void ds_recode_aarch64(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                        const uint8_t *new_bytes, uint64_t size);
 
+/* The old instructions that begin in the `size` bytes at `offset`, at most one for each byte; how many. */
+unsigned ds_sites_x86_64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites);
+unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites);
+
 /* Note where the last instruction starts that this block copies: the code behind it goes on from there. */
 void ds_x86_64_follow(ds_walk *walk, const ds_block *block);
 /* Show the model the old code round the gap before `block`, which the new code in it resembles. */

@@ -143,6 +143,17 @@ ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t siz
 
 /* ---- copied words that differ ---- */
 
+unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites) {
+    for (unsigned i = 0; i < size / DS_WORD; i++) {
+        uint32_t word = ds_load32(ds_image_bytes(image, offset + i * DS_WORD));
+        uint32_t form = ds_mix(1, word >> 22 << 5 | (word & 31)), operand = ds_mix(2, word >> 12);
+        sites[i] = (ds_site){.at = (uint8_t)(i * DS_WORD),
+                             .size = DS_WORD,
+                             .keys = {[DS_RISK_BY_FORM] = form >> 16, [DS_RISK_BY_OPERAND] = operand >> 16}};
+    }
+    return size / DS_WORD;
+}
+
 typedef struct near_words {
     uint32_t before; /* the new word before */
     uint32_t flags;  /* latest words, a bit each: did they differ */
@@ -150,6 +161,8 @@ typedef struct near_words {
 } near_words;
 
 static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uint32_t old, bool must, bool differs) {
+    ds_site site;
+    ds_sites_aarch64(w->old_image, n->block->old_offset + in_block, DS_WORD, &site);
     unsigned length = ds_bits_in(n->block->length), from = ds_bits_in(in_block),
              to = ds_bits_in(n->block->length - in_block);
     uint32_t form = without_address(old), ends = (from < 4 ? from : 4) << 4 | (to < 4 ? to : 4);
@@ -158,22 +171,29 @@ static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uin
                                      ds_mix(length << 8 | ends, n->flags & 3),
                                      ds_mix(ds_mix(form, n->before), n->flags & 1), ds_mix(form >> 24, n->before >> 24),
                                      ds_mix(w->substituted[old & 31] << 8 | w->substituted[old >> 5 & 31],
-                                            (old & 31) << 5 | (old >> 5 & 31))}};
+                                            (old & 31) << 5 | (old >> 5 & 31)),
+                                     ds_mix(ds_risk_level(&w->risk, DS_RISK_BY_FORM, &site, 1),
+                                            ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, &site, 1))}};
     return must || ds_code_flag(w->coder, &contexts, differs);
 }
 
+#define GUESSED 77 /* keeps a context from others of the same parts */
+
+/* Fields as differences from the old ones: what moved, moves alike whatever it was. */
 static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint32_t word) {
     uint32_t so_far = 0, changed = 0;
     for (unsigned f = 0; f < FIELDS; f++) {
         uint32_t was = field_of(old, f), op = so_far >> 24, kind = op << 8 | f;
-        uint32_t guess = f == 1 || f == 2 ? w->substituted[was] : (was + w->last_change[f]) & 0xff;
-        ds_contexts contexts = {
-            .row = DS_DECIDE_WORD_FIELD,
-            .select = f,
-            .hash = {ds_mix(f << 16 | was, changed), ds_mix(ds_mix(so_far, f), old), ds_mix(ds_mix(f, old), 7),
-                     ds_mix(kind << 8 | guess, was), ds_mix(ds_mix(so_far, f), n->before), ds_mix(so_far, f),
-                     ds_mix(ds_mix(kind, was), changed), ds_mix(ds_mix(kind, n->before & 31), was)}};
-        uint32_t value = ds_code_symbol(w->coder, &contexts, fields[f].bits, field_of(word, f));
+        uint32_t guess = f == 1 || f == 2 ? (w->substituted[was] - was) & 0xff : w->last_change[f];
+        ds_contexts contexts = {.row = DS_DECIDE_WORD_FIELD,
+                                .select = f,
+                                .hash = {ds_mix(f << 16 | was, changed), ds_mix(ds_mix(so_far, f), old),
+                                         ds_mix(ds_mix(f, old), 7), ds_mix(kind << 8 | guess, GUESSED),
+                                         ds_mix(ds_mix(so_far, f), n->before), ds_mix(so_far, f),
+                                         ds_mix(ds_mix(kind, was), changed), ds_mix(ds_mix(kind, n->before & 31), was),
+                                         ds_mix(ds_mix(kind, guess), changed), ds_mix(f, changed)}};
+        uint32_t mask = (1u << fields[f].bits) - 1, difference = (field_of(word, f) - was) & mask;
+        uint32_t value = (was + ds_code_symbol(w->coder, &contexts, fields[f].bits, difference)) & mask;
         so_far |= value << fields[f].low;
         changed = changed << 1 | (value != was);
         if (f == 1 || f == 2)

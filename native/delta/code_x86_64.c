@@ -224,8 +224,15 @@ typedef struct site {
     const uint8_t *bytes; /* its first one, in the old image */
     ds_x86_64_parts parts;
     unsigned at;          /* the copied byte's place in it */
-    uint32_t whole, form; /* hashes: all of it; up to ModR/M */
+    uint32_t whole, form; /* hashes: all of it; what it does, without operands */
 } site;
+
+/* Bytes up to ModR/M, or else before the operand. */
+static unsigned form_size(const ds_x86_64_parts *p) {
+    if (p->modrm != 0)
+        return p->modrm + 1u;
+    return p->immediate != 0 ? p->immediate : p->field != 0 ? p->field : p->length;
+}
 
 static void enter(const ds_image *image, ds_offset offset, site *s) {
     uint8_t bytes[DS_X86_64_READ] = {0};
@@ -234,9 +241,8 @@ static void enter(const ds_image *image, ds_offset offset, site *s) {
     *s = (site){.bytes = image->file.data + offset, .parts = ds_x86_64_take_apart(bytes)};
     if (s->parts.length > left)
         s->parts = (ds_x86_64_parts){0};
-    unsigned length = s->parts.length, form = s->parts.modrm != 0 ? s->parts.modrm + 1u : length < 2 ? length : 2;
-    s->whole = ds_hash_bytes(s->bytes, length);
-    s->form = ds_hash_bytes(s->bytes, form);
+    s->whole = ds_hash_bytes(s->bytes, s->parts.length);
+    s->form = ds_hash_bytes(s->bytes, form_size(&s->parts));
 }
 
 /* The instruction that holds the byte, if one does. */
@@ -250,6 +256,33 @@ static void find_site(const ds_image *image, ds_offset offset, site *s) {
                 *s = (site){0};
             return;
         }
+}
+
+/* The operand without its low bits: what stands near it moves with it. */
+static uint32_t rough_operand(const site *s) {
+    unsigned from = s->parts.immediate != 0 ? s->parts.immediate : s->parts.displacement;
+    if (from == 0)
+        return 0;
+    return from + 4u <= s->parts.length ? ds_load32(s->bytes + from) >> 7 : s->bytes[from] >> 2;
+}
+
+unsigned ds_sites_x86_64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites) {
+    unsigned count = 0;
+    for (unsigned at = 0; at < size;) {
+        site s;
+        if (!ds_image_is_start(image, offset + at)) {
+            at++;
+            continue;
+        }
+        enter(image, offset + at, &s);
+        unsigned length = s.parts.length != 0 ? s.parts.length : 1;
+        sites[count++] = (ds_site){.at = (uint8_t)at,
+                                   .size = (uint8_t)length,
+                                   .keys = {[DS_RISK_BY_FORM] = ds_mix(4, s.form) >> 16,
+                                            [DS_RISK_BY_OPERAND] = ds_mix(s.form, rough_operand(&s)) >> 16}};
+        at += length;
+    }
+    return count;
 }
 
 /* Hash of the displacement or immediate that the byte is in; 0 in other parts. */
@@ -267,7 +300,7 @@ typedef struct stretch {
     site site;
     uint32_t flags;         /* did the latest bytes differ, a bit each, latest lowest */
     unsigned since;         /* bytes since the last that did */
-    uint8_t last[DATA + 1]; /* by role: new byte - old byte */
+    uint8_t last[DATA + 1]; /* by role: how the latest byte differed */
 } stretch;
 
 static bool code_flag(ds_walk *w, const stretch *s, unsigned role, uint32_t kind, uint32_t operand, uint8_t old,
@@ -284,19 +317,22 @@ static bool code_flag(ds_walk *w, const stretch *s, unsigned role, uint32_t kind
     return ds_code_flag(w->coder, &contexts, differs);
 }
 
-static uint8_t code_changed(ds_walk *w, const stretch *s, unsigned role, uint32_t kind, uint32_t operand,
-                            const uint8_t *byte, const uint8_t *new_byte) {
+/* A changed byte as what it differs by: what moved, moves alike whatever it was. */
+static uint8_t code_changed(ds_walk *w, stretch *s, unsigned role, uint32_t kind, uint32_t operand, const uint8_t *byte,
+                            const uint8_t *new_byte) {
     unsigned before = role == DATA ? 1 : s->site.at; /* bytes of the instruction so far */
     uint32_t modrm = s->site.parts.modrm != 0 ? s->site.bytes[s->site.parts.modrm] : 0;
-    uint8_t old = *byte;
+    bool number = role == DISPLACEMENT || role == IMMEDIATE || role == DATA;
+    uint8_t old = *byte, to = new_byte != NULL ? *new_byte : 0;
     ds_contexts contexts = {.row = DS_DECIDE_BYTE,
                             .select = role,
-                            .hash = {ds_mix(role, old), ds_mix(0x100 | role, (uint8_t)(old + s->last[role])),
+                            .hash = {ds_mix(role, old), ds_mix(0x100 | role, s->last[role]),
                                      ds_mix(s->site.form, (uint32_t)old << 8 | (kind & 0xff)),
                                      ds_mix(ds_mix(role, modrm), operand + (kind & 0xff)),
                                      ds_mix(ds_hash_bytes(byte - before, before), kind),
                                      ds_mix(s->site.whole, kind & 0xff), kind}};
-    return (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_byte != NULL ? *new_byte : 0);
+    s->last[role] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, number ? (uint8_t)(to - old) : to ^ old);
+    return number ? (uint8_t)(old + s->last[role]) : old ^ s->last[role];
 }
 
 /* One copied byte; `must` where it differs for certain. True when it does. */
@@ -305,14 +341,12 @@ static bool recode_byte(ds_walk *w, stretch *s, ds_offset old_offset, uint8_t *b
     unsigned role = s->site.at < s->site.parts.length ? role_of(&s->site.parts, s->site.at) : DATA;
     unsigned at = role == DATA ? (unsigned)(old_offset & 7) : s->site.at;
     uint32_t kind = role << 8 | at, operand = operand_of(&s->site, role);
-    uint8_t old = *byte;
-    bool differs = must || code_flag(w, s, role, kind, operand, old, old_offset, new_byte != NULL && *new_byte != old);
+    bool changed = new_byte != NULL && *new_byte != *byte;
+    bool differs = must || code_flag(w, s, role, kind, operand, *byte, old_offset, changed);
     s->flags = s->flags << 1 | differs;
     s->since = differs ? 0 : s->since + 1;
-    if (differs) {
+    if (differs)
         *byte = code_changed(w, s, role, kind, operand, byte, new_byte);
-        s->last[role] = (uint8_t)(*byte - old);
-    }
     return differs;
 }
 

@@ -1,6 +1,5 @@
 /* Copied bytes that are not as predicted. */
 #include "delta/code.h"
-#include "delta/steps.h"
 
 /* ---- streams: runs of equal bytes, and differences ---- */
 
@@ -45,32 +44,57 @@ static bool is_words(const ds_walk *w, ds_offset old_offset, const ds_block *blo
            (old_offset | new_offset | size) % DS_WORD == 0;
 }
 
-static bool code_unit_flag(ds_walk *w, const ds_block *block, ds_offset old_offset, uint64_t size, bool differs) {
-    uint64_t from = old_offset - block->old_offset;
-    uint32_t ends = (from == 0 ? 2 : 0) | (from + size == block->length ? 1 : 0), length = ds_bits_in(block->length);
-    uint32_t units = w->unit_history, place = ds_mix(length, ends);
-    ds_contexts contexts = {
-        .row = DS_DECIDE_UNIT_DIFFERS,
-        .select = ds_image_is_start(w->old_image, old_offset) || ds_image_is_start(w->old_image, old_offset + size / 2),
-        .hash = {place, ds_mix(1, units & 0xff), ds_mix(units & 7, place), ds_mix(2, ds_bits_in(size) << 2 | ends),
-                 ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff)}};
+/* A unit, and the old instructions in it. */
+typedef struct unit {
+    ds_offset old_offset;
+    uint64_t size;
+    unsigned site_count;
+    ds_site sites[UNIT];
+} unit;
+
+static bool code_unit_flag(ds_walk *w, const ds_block *block, const unit *u, bool differs) {
+    uint64_t from = u->old_offset - block->old_offset;
+    uint32_t ends = (from == 0 ? 2 : 0) | (from + u->size == block->length ? 1 : 0);
+    uint32_t length = ds_bits_in(block->length), units = w->unit_history, place = ds_mix(length, ends);
+    uint32_t by_form = ds_risk_level(&w->risk, DS_RISK_BY_FORM, u->sites, u->site_count);
+    uint32_t by_operand = ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, u->sites, u->site_count);
+    ds_contexts contexts = {.row = DS_DECIDE_UNIT_DIFFERS,
+                            .select = ds_image_is_start(w->old_image, u->old_offset) ||
+                                      ds_image_is_start(w->old_image, u->old_offset + u->size / 2),
+                            .hash = {place, ds_mix(1, units & 0xff), ds_mix(units & 7, place),
+                                     ds_mix(2, ds_bits_in(u->size) << 2 | ends),
+                                     ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff),
+                                     ds_mix(5, by_form), ds_mix(6, by_operand), ds_mix(ds_mix(7, by_form), by_operand),
+                                     ds_mix(ds_mix(8, by_operand), units & 7)}};
     differs = ds_code_flag(w->coder, &contexts, differs);
     w->unit_history = units << 1 | differs;
     return differs;
 }
 
+static void learn_sites(ds_walk *w, const unit *u, const uint8_t *predicted, const uint8_t *bytes) {
+    for (unsigned i = 0; i < u->site_count; i++) {
+        const ds_site *site = &u->sites[i];
+        uint64_t size = u->size - site->at < site->size ? u->size - site->at : site->size;
+        ds_risk_learn(&w->risk, site, memcmp(predicted + site->at, bytes + site->at, size) != 0);
+    }
+}
+
+static void model_unit(ds_walk *w, const ds_block *block, unit *u, uint8_t *bytes, const uint8_t *new_bytes) {
+    bool words = is_words(w, u->old_offset, block, u->size);
+    uint8_t predicted[UNIT];
+    memcpy(predicted, bytes, u->size);
+    u->site_count =
+        (words ? ds_sites_aarch64 : ds_sites_x86_64)(w->old_image, u->old_offset, (unsigned)u->size, u->sites);
+    if (code_unit_flag(w, block, u, new_bytes != NULL && memcmp(bytes, new_bytes, u->size) != 0))
+        (words ? ds_recode_aarch64 : ds_recode_x86_64)(w, block, u->old_offset, bytes, new_bytes, u->size);
+    learn_sites(w, u, predicted, bytes);
+}
+
 static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                                  const uint8_t *new_bytes, uint64_t size) {
     for (uint64_t at = 0; at < size; at += UNIT) {
-        uint64_t unit = size - at < UNIT ? size - at : UNIT;
-        const uint8_t *new_unit = new_bytes != NULL ? new_bytes + at : NULL;
-        bool differs = new_unit != NULL && memcmp(bytes + at, new_unit, unit) != 0;
-        differs = code_unit_flag(w, block, old_offset + at, unit, differs);
-        ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + at);
-        if (!differs)
-            continue;
-        (is_words(w, old_offset + at, block, unit) ? ds_recode_aarch64 : ds_recode_x86_64)(w, block, old_offset + at,
-                                                                                           bytes + at, new_unit, unit);
+        unit u = {.old_offset = old_offset + at, .size = size - at < UNIT ? size - at : UNIT};
+        model_unit(w, block, &u, bytes + at, new_bytes != NULL ? new_bytes + at : NULL);
     }
     return ds_model_check(w->coder->model);
 }

@@ -4,6 +4,7 @@
 
 #include "delta/alignment.h"
 #include "delta/coder.h"
+#include "delta/risk.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
 #include "predict/packed.h"
@@ -41,8 +42,9 @@ typedef struct ds_walk {
     ds_targets *targets;   /* model only, as all that follows */
     ds_offset instruction; /* new offset where the latest known instruction starts */
     ds_alignment alignment;
-    uint8_t *taught;        /* pages of old code that the model was shown, a bit each */
-    uint64_t teach_budget;  /* old bytes that it may still be shown */
+    uint8_t *taught;       /* pages of old code that the model was shown, a bit each */
+    uint64_t teach_budget; /* old bytes that it may still be shown */
+    ds_risk risk;
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t last_fix;

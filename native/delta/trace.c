@@ -14,7 +14,7 @@
 #define PRICE_LINES ((uint32_t)1 << 17)
 #define BYTE_AS_IT_IS ((uint64_t)8 << 12)
 
-static const ds_model_row price_rows[] = {{"byte", ORDERS, 1, 255}};
+static const ds_model_row price_rows[] = {{"byte", ORDERS, 1}};
 
 typedef struct prices {
     ds_model *model;

@@ -149,8 +149,10 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     w->predictor.without = w->coder->without;
-    if (w->coder->model != NULL)
+    if (w->coder->model != NULL) {
         DS_TRY(ds_targets_begin(w->targets, &w->predictor, w->coder->writing));
+        DS_TRY(ds_risk_open(&w->risk, w->arena));
+    }
     w->alignment.budget = SEARCH_FACTOR * (new_size + tail_size);
     for (unsigned i = 0; i < 32; i++)
         w->substituted[i] = (uint8_t)i;
@@ -163,6 +165,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     DS_TRY(walk_stretch(w, 0, w->image_blocks, 0, new_size));
     ds_arena_free(w->arena, w->output.buffer);
     ds_arena_free(w->arena, w->output.made);
+    ds_risk_close(&w->risk, w->arena);
     ds_predictor_close(&w->predictor);
     ds_map_free(&map);
     return DS_OK;

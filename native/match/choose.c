@@ -25,7 +25,6 @@
 
 #define PRICE_EQUAL 1
 #define PRICE_INTO_LITERAL (3 * DS_BIT)
-#define PRICE_DISTANCE 70 /* 1.1 bits for each doubling of the distance */
 #define PRICE_FAR (16 * DS_BIT)
 
 #define NO_NODE UINT32_MAX
@@ -228,7 +227,7 @@ static uint64_t price_of_change(const ds_price_list *prices, int64_t home, int64
     if (from != LITERAL && magnitude(to - from) < distance)
         distance = magnitude(to - from);
     unsigned doublings = 64u - (unsigned)__builtin_clzll(distance | 1) - 1;
-    return prices->change + doublings * PRICE_DISTANCE + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
+    return prices->change + doublings * prices->distance + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
 }
 
 /* How a state is left at `at`. Its node is made later where `later`. */

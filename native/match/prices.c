@@ -5,6 +5,7 @@
  * dearer against them. */
 static const ds_price_list price_lists[] = {
     [DS_PRICES_STREAMS] = {.change = 15 * DS_BIT,
+                           .distance = 70,
                            .miss = {[DS_DATA_BYTE] = 9 * DS_BIT,
                                     [DS_CODE_BYTE] = 9 * DS_BIT,
                                     [DS_WORD_BYTE] = 7 * DS_BIT,
@@ -24,6 +25,7 @@ static const ds_price_list price_lists[] = {
                                        [DS_REF4_BYTE] = 10 * DS_BIT / 4,
                                        [DS_REF8_BYTE] = 10 * DS_BIT / 8}},
     [DS_PRICES_MODEL] = {.change = 17 * DS_BIT,
+                         .distance = 92,
                          .miss = {[DS_DATA_BYTE] = 9 * DS_BIT,
                                   [DS_CODE_BYTE] = 9 * DS_BIT,
                                   [DS_WORD_BYTE] = 7 * DS_BIT,

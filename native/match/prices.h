@@ -26,7 +26,8 @@ enum {
 };
 
 typedef struct ds_price_list {
-    uint16_t change; /* of a new block, its distance apart */
+    uint16_t change;   /* of a new block, its distance apart */
+    uint16_t distance; /* each doubling of its distance */
     uint16_t miss[DS_BYTE_CLASSES];
     uint16_t literal[DS_BYTE_CLASSES];
 } ds_price_list;

@@ -6,7 +6,7 @@
 #define SYMBOLS 20000
 #define LINES 4096
 
-static const ds_model_row rows[] = {{"flag", 3, 2, 1023}, {"byte", 4, 1, 255}, {"alone", 1, 1, 255}};
+static const ds_model_row rows[] = {{"flag", 3, 2}, {"byte", 4, 1}, {"alone", 1, 1}};
 
 static uint32_t next_random(uint32_t *state) {
     *state = *state * 1664525u + 1013904223u;

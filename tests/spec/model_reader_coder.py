@@ -77,15 +77,39 @@ RATE = [131072 // (2 * n + 3) for n in range(1024)]
 
 
 class Counter:
-    __slots__ = ("n", "q")
+    __slots__ = ("h", "n", "q")
 
     def __init__(self) -> None:
-        self.q, self.n = 1 << 21, 0
+        self.q, self.n, self.h = 1 << 17, 0, 0
 
-    def learn(self, bit: int, limit: int) -> None:
+    def learn(self, bit: int) -> None:
+        self.q += ((((1 << 18) - 1 if bit else 0) - self.q) * RATE[self.n]) >> 16
+        self.n = min(self.n + 1, 255)
+        self.h = 2 * (self.h or 1) + bit
+        if self.h >= 64:
+            self.h = 32 + self.h % 32
+
+
+class Chance:
+    """What came after a history, or of an instruction whether it differs: 22 bits, slower up to a limit."""
+
+    __slots__ = ("limit", "n", "q")
+
+    def __init__(self, q: int, n: int, limit: int) -> None:
+        self.q, self.n, self.limit = q, n, limit
+
+    def learn(self, bit: int) -> None:
         self.q += ((((1 << 22) - 1 if bit else 0) - self.q) * RATE[self.n]) >> 16
-        if self.n < limit:
-            self.n += 1
+        self.n = min(self.n + 1, self.limit)
+
+
+def _map() -> list[Chance]:
+    entries = []
+    for h in range(64):
+        after = bin(h)[3:]
+        ones, length = after.count("1"), len(after)
+        entries.append(Chance((10 * ones + 4 << 22) // (10 * length + 8), 6, 1023))
+    return entries
 
 
 class RangeDecoder:
@@ -131,24 +155,25 @@ class Row:
     number: int
     inputs: int
     selects: int
-    limit: int
     families: tuple[dict[int, list[int]], ...] = field(default_factory=lambda: ({}, {}, {}))
     final: list[list[int]] = field(default_factory=lambda: [[22000] * 3 for _ in range(8)])
+
+    def __post_init__(self) -> None:
+        self.maps = [_map() for _ in range(self.inputs)]
 
     def weights(self, family: int, number: int) -> list[int]:
         """The set's weights, then its uses."""
         k = self.inputs
-        first = 65536 if k == 1 else 32768 if k <= 3 else 19660
-        return self.families[family].setdefault(number, [first] * k + [0])
+        first = 8192 if k == 1 else 4096 if k <= 3 else 2457
+        return self.families[family].setdefault(number, [3 * first // 5, 2 * first // 5] * k + [0])
 
 
 def rows() -> dict[str, Row]:
     """Fresh ones, by name."""
-    pattern = r"^\| (\d+) \| ([a-z ]+) \| (\d+) \| (\d+) \| (\d+) \| (?:number|signed|symbol|flag)"
+    pattern = r"^\| (\d+) \| ([a-z ]+) \| (\d+) \| (\d+) \| (?:number|signed|symbol|flag)"
     lines = re.findall(pattern, (PAGES / "delta-model.md").read_text(), flags=re.MULTILINE)
     return {
-        name: Row(int(number), int(inputs), int(selects), int(limit))
-        for number, name, inputs, selects, limit in lines
+        name: Row(int(number), int(inputs), int(selects)) for number, name, inputs, selects in lines
     }
 
 
@@ -190,22 +215,26 @@ class Model:
         return taken
 
     def _bit(self, row: Row, counters: list[Counter], select: int, index: int, node: int) -> int:
-        x = [STRETCH[counter.q >> 6] for counter in counters]
+        entries = [row.maps[i][counter.h] for i, counter in enumerate(counters)]
+        x = []
+        for counter, entry in zip(counters, entries, strict=True):
+            x += [STRETCH[counter.q >> 2], STRETCH[entry.q >> 6]]
         sure = sum(counter.n >= 2 for counter in counters)
         sets = [row.weights(0, 8 * select + index), row.weights(1, sure), row.weights(2, node)]
-        out = [clip(sum(xi * w >> 8 for xi, w in zip(x, s, strict=False)) >> 8, FURTHEST) for s in sets]
+        out = [clip(sum(xi * w for xi, w in zip(x, s, strict=False)) >> 13, FURTHEST) for s in sets]
         v = row.final[index]
         p = squash(sum(o * w for o, w in zip(out, v, strict=True)) >> 16)
         bit = self.decoder.bit(p)
         a = 65535 if bit else 0
         for f, weights in enumerate(sets):
             v[f] = clip(v[f] + (out[f] * (a - p) + 16384 >> 15), 655360)
-            e = (a - squash(out[f])) * (384 + 196608 // (64 + weights[-1])) >> 10
-            weights[-1] = min(65535, weights[-1] + 1)
+            e = (a - squash(out[f])) * (340 + 196608 // (64 + weights[-1])) >> 13
+            weights[-1] = min(4095, weights[-1] + 1)
             for i, xi in enumerate(x):
-                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 655360)
-        for counter in counters:
-            counter.learn(bit, row.limit)
+                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 29000)
+        for counter, entry in zip(counters, entries, strict=True):
+            counter.learn(bit)
+            entry.learn(bit)
         return bit
 
     def flag(self, name: str, contexts: Sequence[int], select: int = 0) -> int:
@@ -276,5 +305,5 @@ class Model:
                 t = 1
                 for position in (3, 2, 1, 0):
                     bit = part >> position & 1
-                    line[t].learn(bit, row.limit)
+                    line[t].learn(bit)
                     t = 2 * t + bit

@@ -12,7 +12,7 @@ from spec.delta_reader import (
     put_reference,
 )
 from spec.image_reader_x86_64 import Instruction
-from spec.model_reader_coder import M32, H, bits, low, m
+from spec.model_reader_coder import M32, Chance, H, bits, low, m
 from spec.model_reader_gaps import NUMBERS, PIECES, New, Shared, Targets, bare, piece
 from spec.model_reader_x86_64 import DATA, DISPLACEMENT, IMMEDIATE, parts_of, role_of
 
@@ -106,7 +106,18 @@ class Site:
             parts = Instruction()
         self.first, self.a, self.parts = e, a, parts
         self.whole = H(data[: parts.length])
-        self.form = H(data[: parts.modrm + 1 if parts.modrm else min(parts.length, 2)])
+        form = parts.modrm + 1 if parts.modrm else parts.immediate or parts.field or parts.length
+        self.form = H(data[:form])
+
+    @property
+    def operand(self) -> int:
+        parts = self.parts
+        f = parts.immediate or parts.displacement
+        if f == 0:
+            return 0
+        if f + 4 <= parts.length:
+            return int.from_bytes(self.old(f, f + 4), "little") // 128
+        return self.old(f, f + 1)[0] // 4
 
     def find(self, o: int) -> None:
         k = next((k for k in range(15) if k <= o and self._shared.is_start(o - k)), None)
@@ -126,10 +137,55 @@ class Site:
         return self._shared.old[self.first + first : self.first + last]
 
 
+class Risk:
+    """How likely old instructions are to differ, by their two keys."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._tables: tuple[dict[int, Chance], ...] = ({}, {})
+
+    def words(self, o: int, z: int) -> list[tuple[int, int, tuple[int, int]]]:
+        """Of each word: where it begins in the unit, its size, its keys."""
+        sites = []
+        for i in range(0, z, 4):
+            w = int.from_bytes(self._shared.old[o + i : o + i + 4], "little")
+            keys = m(1, (w >> 22) * 32 + w % 32) >> 16, m(2, w >> 12) >> 16
+            sites.append((i, 4, keys))
+        return sites
+
+    def instructions(self, o: int, z: int) -> list[tuple[int, int, tuple[int, int]]]:
+        sites, i = [], 0
+        while i < z:
+            if not self._shared.is_start(o + i):
+                i += 1
+                continue
+            site = Site(self._shared)
+            site.enter(o + i, 0)
+            length = site.parts.length or 1
+            sites.append((i, length, (m(4, site.form) >> 16, m(site.form, site.operand) >> 16)))
+            i += length
+        return sites
+
+    def _chance(self, table: int, key: int) -> Chance:
+        return self._tables[table].setdefault(key, Chance(4000, 0, 20))
+
+    def level(self, table: int, sites: list[tuple[int, int, tuple[int, int]]]) -> int:
+        x = sum(self._chance(table, keys[table]).q for _, _, keys in sites) >> 4
+        b = bits(x)
+        return x if b < 2 else 2 * b + (x >> (b - 2)) % 2
+
+    def learn(self, sites: list[tuple[int, int, tuple[int, int]]], before: bytes, after: bytes) -> None:
+        for at, length, keys in sites:
+            differs = before[at : at + length] != after[at : at + length]
+            for table in (0, 1):
+                self._chance(table, keys[table]).learn(int(differs))
+
+
 class Residuals:
     def __init__(self, shared: Shared, references: References) -> None:
         self._shared, self._references = shared, references
         self._units = 0  # history
+        self._risk = Risk(shared)
         self._substituted = list(range(32))
         self._change = [0] * 5
 
@@ -138,17 +194,23 @@ class Residuals:
         for o in range(first, last, UNIT):
             size = min(UNIT, last - o)
             v = o - block.old + block.new
-            if self._differs(block, o, size):
-                if self._is_words(o) and o % 4 == v % 4 == size % 4 == 0:
+            words = self._is_words(o) and o % 4 == v % 4 == size % 4 == 0
+            sites = self._risk.words(o, size) if words else self._risk.instructions(o, size)
+            at = v - new.start
+            before = bytes(new.data[at : at + size])
+            if self._differs(block, o, size, self._risk.level(0, sites), self._risk.level(1, sites)):
+                if words:
                     self._words(new, block, o, v, size)
                 else:
                     self._bytes(new, block, o, v, size)
+            self._risk.learn(sites, before, bytes(new.data[at : at + size]))
 
-    def _differs(self, block: Block, o: int, z: int) -> int:
+    def _differs(self, block: Block, o: int, z: int, r0: int, r1: int) -> int:
         ends = 2 * (o == block.old) + (o + z == block.old + block.length)
         u, w, q = self._units, self._references.wrong, m(bits(block.length), ends)
         contexts = [q, m(1, low(u, 8)), m(low(u, 3), q), m(2, 4 * bits(z) + ends)]
         contexts += [m(m(3, low(w, 4)), low(u, 2)), m(4, low(u, 16))]
+        contexts += [m(5, r0), m(6, r1), m(m(7, r0), r1), m(m(8, r1), low(u, 3))]
         is_start = self._shared.is_start(o) or self._shared.is_start(o + z // 2)
         flag = self._shared.model.flag("unit differs", contexts, int(is_start))
         self._units = enter(u, flag)
@@ -189,11 +251,10 @@ class Residuals:
             if not flag:
                 continue
             before = new.before(v + i, 1 if role == DATA else a)
-            contexts = [m(role, y), m(256 + role, (y + moved_by[role]) % 256), m(site.form, 256 * y + g)]
+            contexts = [m(role, y), m(256 + role, moved_by[role]), m(site.form, 256 * y + g)]
             contexts += [m(m(role, modrm), operand + g & M32), m(H(before), k), m(site.whole, g), k]
-            byte = shared.model.symbol("byte", 8, contexts, role)
-            moved_by[role] = (byte - y) % 256
-            new.data[at] = byte
+            by = moved_by[role] = shared.model.symbol("byte", 8, contexts, role)
+            new.data[at] = (y + by) % 256 if role in (DISPLACEMENT, IMMEDIATE, DATA) else y ^ by
 
     def _words(self, new: New, block: Block, o: int, v: int, z: int) -> None:
         d, b = 0, new.u32_before(v)
@@ -202,19 +263,21 @@ class Residuals:
             w = int.from_bytes(new.data[at : at + 4], "little")
             flag = 1
             if i < z - 4 or d:
-                flag = self._word_differs(w, b, d, o + i - block.old, block.length)
+                flag = self._word_differs(w, b, d, o + i, block)
             d = d << 1 | flag
             if flag:
                 w = self._word(w, b)
                 new.data[at : at + 4] = w.to_bytes(4, "little")
             b = w
 
-    def _word_differs(self, w: int, b: int, d: int, j: int, n: int) -> int:
+    def _word_differs(self, w: int, b: int, d: int, o: int, block: Block) -> int:
+        j, n, site = o - block.old, block.length, self._risk.words(o, 4)
         c, e = bare(w), 16 * min(bits(j), 4) + min(bits(n - j), 4)
         rd, rn = w % 32, w >> 5 & 31
         contexts = [w >> 24, m(w >> 24, low(d, 8)), m(1, c), m(256 * bits(n) + e, low(d, 2))]
         contexts += [m(m(c, b), low(d, 1)), m(c >> 24, b >> 24)]
         contexts += [m(256 * self._substituted[rd] + self._substituted[rn], 32 * rd + rn)]
+        contexts += [m(self._risk.level(0, site), self._risk.level(1, site))]
         return self._shared.model.flag("word differs", contexts)
 
     def _word(self, w: int, b: int) -> int:
@@ -222,10 +285,11 @@ class Residuals:
         for f, (shift, size, _) in enumerate(PIECES):
             was = piece(w, f)
             k = 256 * (s >> 24) + f
-            guess = self._substituted[was] if f in (1, 2) else (was + self._change[f]) % 256
-            contexts = [m(65536 * f + was, c), m(m(s, f), w), m(m(f, w), 7), m(256 * k + guess, was)]
+            guess = (self._substituted[was] - was) % 256 if f in (1, 2) else self._change[f]
+            contexts = [m(65536 * f + was, c), m(m(s, f), w), m(m(f, w), 7), m(256 * k + guess, 77)]
             contexts += [m(m(s, f), b), m(s, f), m(m(k, was), c), m(m(k, b % 32), was)]
-            now = self._shared.model.symbol("word field", size, contexts, f)
+            contexts += [m(m(k, guess), c), m(f, c)]
+            now = (was + self._shared.model.symbol("word field", size, contexts, f)) % (1 << size)
             s |= now << shift
             c = enter(c, int(now != was))
             if f in (1, 2):

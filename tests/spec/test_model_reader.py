@@ -67,9 +67,9 @@ def test_tables_of_the_page() -> None:
 def test_a_counter_of_the_page() -> None:
     counter, seen = Counter(), []
     for bit in (1, 0, 1):
-        counter.learn(bit, 255)
-        seen.append(counter.q)
-    assert seen == [3495231, 2097159, 2696324]
+        counter.learn(bit)
+        seen.append((counter.q, counter.h))
+    assert seen == [(218451, 3), (131071, 6), (168519, 13)]
 
 
 def test_the_example_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
