@@ -47,7 +47,7 @@ static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_fra
                        ds_sink sink, void *context, ds_arena *arena) {
     ds_image old_image = {.file = old_file, .arena = arena};
     if (!info->plain)
-        DS_TRY(ds_image_parse(old_file, arena, &old_image));
+        DS_TRY(ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, &old_image));
     return info->modelled ? apply_modelled(&old_image, info, frames->body, trace, sink, context, arena)
                           : apply_streams(&old_image, info, frames, trace, sink, context, arena);
 }

@@ -10,7 +10,8 @@
 #define FLAG_PLAIN 2
 #define FLAG_CONTEXT 4
 #define FLAG_MODELLED 8
-#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN | FLAG_CONTEXT | FLAG_MODELLED)
+#define FLAG_JOINED 16
+#define FLAGS_KNOWN (FLAG_DIGESTS | FLAG_PLAIN | FLAG_CONTEXT | FLAG_MODELLED | FLAG_JOINED)
 #define RAW_FACTOR 16
 #define RAW_EXTRA ((uint64_t)1 << 16)
 
@@ -58,6 +59,10 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
         put_bytes(p, info->old_digest, DS_DIGEST_SIZE);
         put_bytes(p, info->new_digest, DS_DIGEST_SIZE);
     }
+    if (info->part_count > 0)
+        put_number(p, info->part_count);
+    for (unsigned i = 0; i + 1 < info->part_count; i++)
+        put_number(p, info->part_sizes[i]);
     if (info->modelled) {
         put_byte(p, info->table);
         return;
@@ -77,7 +82,7 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
 size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     uint8_t rest[DS_HEADER_MAX];
     pen p = {rest, rest + sizeof rest, false};
-    if (info->frame_count > DS_STREAM_COUNT)
+    if (info->frame_count > DS_STREAM_COUNT || info->part_count > DS_PARTS_MAX || (info->part_count > 0 && info->plain))
         return 0;
     put_after_total(&p, info);
     uint64_t rest_size = (uint64_t)(p.at - rest), frames = info->modelled ? info->modelled_size : 0;
@@ -88,7 +93,8 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]) {
     put_bytes(&p, magic, sizeof magic);
     put_byte(&p, REVISION);
     put_byte(&p, (info->has_digests ? FLAG_DIGESTS : 0) | (info->plain ? FLAG_PLAIN : 0) |
-                     (info->has_context ? FLAG_CONTEXT : 0) | (info->modelled ? FLAG_MODELLED : 0));
+                     (info->has_context ? FLAG_CONTEXT : 0) | (info->modelled ? FLAG_MODELLED : 0) |
+                     (info->part_count > 0 ? FLAG_JOINED : 0));
     for (unsigned i = 0; i < 3 && !info->modelled; i++)
         put_byte(&p, info->zstd_version[i]);
     /* The total length counts itself. */
@@ -143,6 +149,9 @@ static ds_status take_start(eye *e, ds_delta_info *info) {
     info->plain = start[5] & FLAG_PLAIN;
     info->has_context = start[5] & FLAG_CONTEXT;
     info->modelled = start[5] & FLAG_MODELLED;
+    info->part_count = start[5] & FLAG_JOINED ? 1 : 0; /* how many comes later */
+    if (info->part_count > 0 && info->plain)
+        return DS_E_DELTA;
     if (info->modelled)
         return info->has_context ? DS_E_DELTA : DS_OK;
     uint8_t version[3];
@@ -174,6 +183,22 @@ static ds_status take_streams(eye *e, ds_delta_info *info) {
     return DS_OK;
 }
 
+static ds_status take_parts(eye *e, ds_delta_info *info) {
+    uint64_t count, left = info->old_size;
+    DS_TRY(take_number(e, &count));
+    if (count < 2 || count > DS_PARTS_MAX)
+        return count < 2 ? DS_E_DELTA : DS_E_LIMIT;
+    info->part_count = (unsigned)count;
+    for (unsigned i = 0; i + 1 < count; i++) {
+        DS_TRY(take_number(e, &info->part_sizes[i]));
+        if (info->part_sizes[i] == 0 || info->part_sizes[i] >= left)
+            return DS_E_DELTA;
+        left -= info->part_sizes[i];
+    }
+    info->part_sizes[count - 1] = left;
+    return DS_OK;
+}
+
 static ds_status take_modelled(eye *e, ds_span delta, ds_delta_info *info, ds_frames *frames) {
     uint8_t table;
     DS_TRY(take_bytes(e, &table, 1));
@@ -202,6 +227,8 @@ ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frame
         DS_TRY(take_bytes(&e, info->old_digest, DS_DIGEST_SIZE));
         DS_TRY(take_bytes(&e, info->new_digest, DS_DIGEST_SIZE));
     }
+    if (info->part_count > 0)
+        DS_TRY(take_parts(&e, info));
     if (info->modelled)
         return take_modelled(&e, delta, info, frames);
     DS_TRY(take_streams(&e, info));

@@ -38,8 +38,7 @@ static ds_status read_image(ds_span file, bool plain, ds_arena *arena, ds_image 
 typedef struct images {
     ds_span files[2]; /* old, new */
     ds_image images[2];
-    bool plain;
-    uint64_t without_kinds;
+    const ds_create_options *options;
     ds_arena *arena;
 } images;
 
@@ -53,9 +52,15 @@ static void drop_kinds(ds_image *image, uint64_t kinds) {
 
 static ds_status read_side(void *context, uint64_t side) {
     images *both = context;
-    DS_TRY(read_image(both->files[side], both->plain, both->arena, &both->images[side]));
-    if (both->without_kinds != 0)
-        drop_kinds(&both->images[side], both->without_kinds);
+    const ds_create_options *options = both->options;
+    ds_span file = both->files[side];
+    ds_image *image = &both->images[side];
+    if (side == 0 && options->part_count > 0)
+        DS_TRY(ds_image_parse_joined(file, options->part_sizes, options->part_count, both->arena, image));
+    else
+        DS_TRY(read_image(file, options->plain, both->arena, image));
+    if (options->without_kinds != 0)
+        drop_kinds(image, options->without_kinds);
     return DS_OK;
 }
 
@@ -159,10 +164,7 @@ static ds_status find_computed(ds_image *old_image, ds_image *new_image, const d
 }
 
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
-    images both = {.files = {old_file, new_file},
-                   .plain = options->plain,
-                   .without_kinds = options->without_kinds,
-                   .arena = creation->arena};
+    images both = {.files = {old_file, new_file}, .options = options, .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     computed made = {0};
@@ -189,10 +191,22 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     return DS_OK;
 }
 
+static bool has_good_parts(const ds_create_options *options, uint64_t old_size) {
+    uint64_t sum = 0;
+    if (options->part_count == 0)
+        return true;
+    if (options->part_count < 2 || options->part_count > DS_PARTS_MAX || options->plain)
+        return false;
+    for (unsigned i = 0; i < options->part_count; i++)
+        if (options->part_sizes[i] == 0 || !ds_add(sum, options->part_sizes[i], &sum))
+            return false;
+    return sum == old_size;
+}
+
 ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
                     const ds_create_options *options, ds_creation **out) {
     *out = NULL;
-    if (options == NULL || options->rounds > 8 || options->threads == 0)
+    if (options == NULL || options->rounds > 8 || options->threads == 0 || !has_good_parts(options, old_size))
         return DS_E_ARGUMENT;
     if (old_size > DS_IMAGE_LIMIT || new_size > DS_IMAGE_LIMIT)
         return DS_E_LIMIT;

@@ -187,6 +187,9 @@ static inline bool ds_image_is_start(const ds_image *image, ds_offset offset) {
  * is not understood is plain bytes, never an error. Errors: DS_E_MEMORY only. */
 #define DS_IMAGE_LIMIT ((uint64_t)0xffff0000)
 ds_status ds_image_parse(ds_span file, ds_arena *arena, ds_image *out);
+/* The same for several files, one after the other in `file`, of these sizes (together file.size); see joined.c. What
+ * only a new image needs, signatures and spellings, is not told. */
+ds_status ds_image_parse_joined(ds_span file, const uint64_t *sizes, unsigned count, ds_arena *arena, ds_image *out);
 void ds_image_free(ds_image *image);
 
 /* An image with more regions than this is read without the rest: looking up stays cheap. */

@@ -68,6 +68,7 @@ ds_status ds_prove(const uint8_t *old_data, uint64_t old_size, const uint8_t *ne
 /* ---- Inspect -------------------------------------------------------------------------- */
 
 #define DS_STREAM_COUNT 10
+#define DS_PARTS_MAX 8
 
 typedef struct ds_stream_info {
     const char *name;
@@ -79,11 +80,13 @@ typedef struct ds_delta_info {
     unsigned revision;
     unsigned zstd_version[3]; /* that made it */
     bool has_digests;
-    bool plain;             /* the old image is read as plain bytes */
-    bool modelled;          /* one coded string instead of streams; `frame_count` is 0 */
-    uint64_t modelled_size; /* of that string */
-    unsigned table;         /* of the model, in units of 256 KiB */
-    bool has_context;       /* the frame of code literals was compressed behind the old bytes round them */
+    bool plain;                        /* the old image is read as plain bytes */
+    bool modelled;                     /* one coded string instead of streams; `frame_count` is 0 */
+    uint64_t modelled_size;            /* of that string */
+    unsigned table;                    /* of the model, in units of 256 KiB */
+    bool has_context;                  /* the frame of code literals was compressed behind the old bytes round them */
+    unsigned part_count;               /* files that old is made of, one after the other; 0: it is one */
+    uint64_t part_sizes[DS_PARTS_MAX]; /* together old_size */
     uint64_t total_size, old_size, new_size;
     uint8_t old_digest[DS_DIGEST_SIZE], new_digest[DS_DIGEST_SIZE];
     uint64_t header_size;
@@ -112,6 +115,9 @@ typedef struct ds_create_options {
     unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
     bool plain;            /* look at the images as plain bytes, whatever they are */
     bool modelled;         /* code with the adaptive model: the fewest bytes, slow on both sides */
+    /* Old may be several files, 2 to DS_PARTS_MAX, one after the other: code that moved between them is found. */
+    unsigned part_count;
+    uint64_t part_sizes[DS_PARTS_MAX];
     /* For measurement, else 0: techniques (DS_WITHOUT_...) and kinds of references (bit n: kind n of
      * docs/spec/delta-format.md) to do without. Of most such deltas only the size is of use: readers do not know
      * what was left out. */
@@ -178,6 +184,15 @@ const uint64_t *ds_explained_blocks(const ds_explanation *explanation, uint64_t 
 /* The same for plain bytes that were compressed behind a prefix: adds to one cost for each piece. */
 ds_status ds_explain_bytes(const uint8_t *data, uint64_t size, const uint8_t *prefix, uint64_t prefix_size,
                            uint64_t memory_bytes, const uint64_t *bounds, uint64_t bound_count, uint64_t *costs);
+
+/* ---- Alike ---------------------------------------------------------------------------- */
+
+/* Takes hashes, ascending, each once; called at most once. */
+typedef bool (*ds_hash_sink)(void *context, const uint32_t *hashes, size_t count);
+
+/* A sketch of the code in a file: functions give the same hashes in whatever image they lie, one for each 64
+ * instructions or so. Common ones tell that two images have code in common. None of what is no image. */
+ds_status ds_sketch_code(const uint8_t *data, uint64_t size, uint64_t memory_bytes, ds_hash_sink sink, void *context);
 
 /* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */
 void ds_sha256(const uint8_t *data, uint64_t size, uint8_t digest[DS_DIGEST_SIZE]);

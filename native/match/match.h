@@ -30,6 +30,13 @@ typedef struct ds_match_options {
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
                    ds_arena *arena, ds_blocks *blocks);
 
+/* Hashes of some of an image's code, ascending, each once; none for what is no image. */
+typedef struct ds_sketch {
+    DS_VEC(uint32_t) list;
+} ds_sketch;
+
+ds_status ds_sketch_make(const ds_image *image, ds_arena *arena, ds_sketch *sketch);
+
 /* ---- between the files of this room ---- */
 
 #define DS_SIDE_BEHIND 40

@@ -91,6 +91,7 @@ class Header:
     old_size: int
     new_size: int
     digests: tuple[bytes, bytes] | None
+    parts: list[int]  # sizes of the files that the old image is made of; none where it is one
     raw_sizes: list[int]
     frames: list[tuple[list[int], int, bool]]  # streams, stored size, stored raw
     size: int
@@ -102,11 +103,12 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     damaged(reader.take(4) != b"\xd5\x64\x73\x0a", "magic")
     damaged(reader.take(1) != b"\1", "revision")
     flags = reader.take(1)[0]
-    damaged(flags & ~7 != 0, "flags")
+    damaged(flags & ~23 != 0 or flags & 18 == 18, "flags")
     reader.take(3)
     damaged(reader.number(63) != len(delta), "total")
     old_size, new_size = reader.number(63), reader.number(63)
     digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    parts = read_parts(reader, old_size) if flags & 16 else []
     raw_sizes = [reader.number(63) for _ in range(STREAMS)]
     starts = int.from_bytes(reader.take(2), "little")
     damaged(starts & 1 == 0 or starts >> STREAMS != 0, "starts")
@@ -118,7 +120,19 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     over(new_size > limit, "new size")
     over(sum(raw_sizes) > 16 * new_size + 65_536, "raw sizes")
     damaged(sum(stored for _, stored, _ in frames) != reader.left, "frames do not fill the delta")
-    return Header(flags & 2 != 0, flags & 4 != 0, old_size, new_size, digests, raw_sizes, frames, reader.at)
+    plain, context = flags & 2 != 0, flags & 4 != 0
+    return Header(plain, context, old_size, new_size, digests, parts, raw_sizes, frames, reader.at)
+
+
+def read_parts(reader: Reader, old_size: int) -> list[int]:
+    count = reader.number(63)
+    damaged(count < 2, "parts")
+    over(count > 8, "parts")
+    parts: list[int] = []
+    for _ in range(count - 1):
+        parts.append(reader.number(63))
+        damaged(parts[-1] == 0 or sum(parts) >= old_size, "sizes of parts")
+    return [*parts, old_size - sum(parts)]
 
 
 # Frames (RFC 8878, 3.1.1.1)

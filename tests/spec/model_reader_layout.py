@@ -17,6 +17,7 @@ from spec.delta_reader import (
     over,
     read_derivations,
     read_lists,
+    read_parts,
     read_regions,
     to_front,
     zigzag,
@@ -33,6 +34,7 @@ class Header:
     old_size: int
     new_size: int
     digests: tuple[bytes, bytes] | None
+    parts: list[int]
     table: int
     size: int
 
@@ -46,15 +48,16 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     damaged(reader.take(4) != b"\xd5\x64\x73\x0a", "magic")
     damaged(reader.take(1) != b"\1", "revision")
     flags = reader.take(1)[0]
-    damaged(flags & ~15 != 0 or flags & MODELLED == 0 or flags & CONTEXT != 0, "flags")
+    damaged(flags & ~31 != 0 or flags & 18 == 18 or flags & MODELLED == 0 or flags & CONTEXT != 0, "flags")
     damaged(reader.number(63) != len(delta), "total")
     old_size, new_size = reader.number(63), reader.number(63)
     digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    parts = read_parts(reader, old_size) if flags & 16 else []
     table = reader.take(1)[0]
     damaged(table == 0, "no table")
     over(table > TABLE_MAX, "table")
     over(new_size > limit, "new size")
-    return Header(flags & PLAIN != 0, old_size, new_size, digests, table, reader.at)
+    return Header(flags & PLAIN != 0, old_size, new_size, digests, parts, table, reader.at)
 
 
 class Layout:

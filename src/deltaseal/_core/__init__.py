@@ -20,6 +20,7 @@ from deltaseal._core.binding import (
     create,
     prove,
     read_header,
+    sketch_code,
     write_header,
 )
 from deltaseal._core.explaining import Explained, explain, explain_bytes
@@ -43,5 +44,6 @@ __all__ = [
     "explain_bytes",
     "prove",
     "read_header",
+    "sketch_code",
     "write_header",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,12 @@ def _keep(kind: type[BaseException], error: BaseException, trace: Any) -> None:
 def ds_python_sink(context: Any, data: Any, size: int) -> bool:
     call: _Call = ffi.from_handle(context)
     return call(memoryview(ffi.buffer(data, size)))
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ds_python_hashes(context: Any, hashes: Any, count: int) -> bool:
+    call: _Call = ffi.from_handle(context)
+    return call(ffi.unpack(hashes, count))
 
 
 @ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
@@ -178,10 +184,12 @@ def create(
     rounds: int = 0,
     plain: bool = False,
     modelled: bool = False,
+    parts: Sequence[int] = (),
     without: Without | None = None,
     progress: Callable[[int], bool] | None = None,
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
+    ``parts``: sizes of the files that ``old`` is made of, one after the other, where it is several.
     ``without`` is for measurement: of what it makes only the size is of use.
 
     Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
@@ -193,6 +201,7 @@ def create(
     options.threads = threads
     options.rounds = rounds
     options.plain, options.modelled = plain, modelled
+    options.part_count, options.part_sizes = len(parts), list(parts)
     if without is not None:
         options.without, options.without_kinds = without.mask, without.kinds
     options.progress = lib.ds_python_progress if call is not None else ffi.NULL
@@ -204,6 +213,26 @@ def create(
         call.raise_error()
     check_status(status)
     return Creation(out[0])
+
+
+def sketch_code(data: Buffer, *, memory_bytes: int) -> frozenset[int]:
+    """Hashes of some of an image's code, the same wherever a function lies; none of what is no image.
+
+    Raises CoreError: MEMORY over ``memory_bytes``.
+    """
+    found: list[int] = []
+
+    def take(hashes: list[int]) -> bool:
+        found.extend(hashes)
+        return True
+
+    call = _Call(take)
+    handle = ffi.new_handle(call)
+    bytes_ = ffi.from_buffer("uint8_t[]", data)
+    status = lib.ds_sketch_code(bytes_, len(data), memory_bytes, lib.ds_python_hashes, handle)
+    call.raise_error()
+    check_status(status)
+    return frozenset(found)
 
 
 # ---- apply ----
@@ -273,6 +302,7 @@ class DeltaHeader:
     frame_raw: tuple[bool, ...] = ()
     modelled_size: int | None = None  # of the one coded string that stands in place of streams
     table: int = 0  # of the model, in units of 256 KiB
+    parts: tuple[int, ...] = ()  # sizes of the files that old is made of; none: it is one
     revision: int = 0
     header_size: int = 0
     total_size: int = 0
@@ -286,6 +316,7 @@ def write_header(header: DeltaHeader) -> bytes:
     info.plain, info.has_context = header.plain, header.has_context
     info.modelled, info.table = header.modelled_size is not None, header.table
     info.modelled_size = header.modelled_size or 0
+    info.part_count, info.part_sizes = len(header.parts), list(header.parts)
     if header.digests is not None:
         info.has_digests = True
         info.old_digest, info.new_digest = header.digests
@@ -320,6 +351,7 @@ def read_header(delta: Buffer) -> DeltaHeader:
         frame_raw=tuple(info.frame_raw[i] for i in frames),
         modelled_size=info.modelled_size if info.modelled else None,
         table=info.table,
+        parts=tuple(info.part_sizes[i] for i in range(info.part_count)),
         revision=info.revision,
         header_size=info.header_size,
         total_size=info.total_size,

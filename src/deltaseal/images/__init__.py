@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deltaseal._lazy import homes_in, names_from
 
 if TYPE_CHECKING:
+    from deltaseal.images.alike import code_sketch
     from deltaseal.images.applier import AppliedImage, apply
     from deltaseal.images.creator import EFFORTS, diff, diff_bytes
     from deltaseal.images.explainer import NOWHERE, ImageAccount, account, price, split
@@ -25,6 +26,7 @@ __all__ = [
     "StreamInfo",
     "account",
     "apply",
+    "code_sketch",
     "diff",
     "diff_bytes",
     "inspect",
@@ -38,6 +40,7 @@ __getattr__ = names_from(
     homes_in(
         __name__,
         {
+            "alike": ("code_sketch",),
             "applier": ("AppliedImage", "apply"),
             "creator": ("EFFORTS", "diff", "diff_bytes"),
             "explainer": ("NOWHERE", "ImageAccount", "account", "price", "split"),

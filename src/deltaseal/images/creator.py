@@ -71,6 +71,7 @@ class _Container:
     new_size: int
     digests: tuple[bytes, bytes] | None
     plain: bool
+    parts: tuple[int, ...] = ()
 
     def streams(self, creation: _core.Creation, threads: int, most: int | None = None) -> _Attempt | None:
         """None where there are more than ``most`` bytes to compress."""
@@ -86,6 +87,7 @@ class _Container:
             new_size=self.new_size,
             digests=self.digests,
             plain=self.plain,
+            parts=self.parts,
         )
         mended, literals = _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS)
         return _Attempt(delta, mended, literals, raw, creation.has_parsed)
@@ -97,6 +99,7 @@ class _Container:
             new_size=self.new_size,
             digests=self.digests,
             plain=self.plain,
+            parts=self.parts,
         )
         costs = creation.modelled_costs()
         mended = sum(costs[name] for name in _MENDED_DECISIONS)
@@ -116,6 +119,7 @@ def _create(
     threads: int,
     max_memory: int,
     plain: bool,
+    parts: tuple[int, ...],
     progress: Callable[[int], bool] | None,
 ) -> _core.Creation:
     try:
@@ -127,6 +131,7 @@ def _create(
             rounds=effort.rounds,
             modelled=effort.modelled,
             plain=plain,
+            parts=parts,
             progress=progress,
         )
     except _core.CoreError as error:
@@ -174,12 +179,15 @@ def diff_bytes(
     threads: int = 1,
     max_memory: int | None = None,
     digests: bool = True,
+    parts: Sequence[int] = (),
     progress: Callable[[int], bool] | None = None,
 ) -> bytes:
     """The delta that makes ``new`` from ``old``, proved by applying it.
 
-    ``digests=False`` leaves the SHA-256 of both sides out, for a container that carries them
-    elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000; False cancels.
+    ``parts``: sizes of the files that ``old`` is made of, where it is 2 to 8 files one after the other; the
+    one that ``new`` is the next version of is the first. ``digests=False`` leaves the SHA-256 of both sides
+    out, for a container that carries them elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000;
+    False cancels.
     Raises LimitError, UsageError (unknown effort), WillResumeError (cancelled), DigestError (a bug).
     """
     if effort not in EFFORTS:
@@ -188,6 +196,7 @@ def diff_bytes(
     ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
     def attempt(plain: bool, most: int | None = None) -> _Attempt | None:
+        kept = () if plain else tuple(parts)
         creation = _create(
             old,
             new,
@@ -195,9 +204,10 @@ def diff_bytes(
             threads=threads,
             max_memory=ceiling,
             plain=plain,
+            parts=kept,
             progress=progress,
         )
-        container = _Container(len(old), len(new), pair, plain)
+        container = _Container(len(old), len(new), pair, plain, kept)
         if EFFORTS[effort].modelled:
             return container.modelled(creation)
         return container.streams(creation, threads, most)

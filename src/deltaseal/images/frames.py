@@ -171,6 +171,7 @@ def write_streams(
     new_size: int,
     digests: tuple[bytes, bytes] | None,
     plain: bool,
+    parts: Sequence[int] = (),
 ) -> bytes:
     """A whole delta of typed streams: header, then frames."""
     frames, has_context = choose_frames(streams, context, threads=threads)
@@ -181,6 +182,7 @@ def write_streams(
         new_size=new_size,
         digests=digests,
         plain=plain,
+        parts=tuple(parts),
         has_context=has_context,
         raw_sizes=tuple(len(s) for s in streams),
         frame_of=tuple(frame_of),
@@ -197,6 +199,7 @@ def write_modelled(
     new_size: int,
     digests: tuple[bytes, bytes] | None,
     plain: bool,
+    parts: Sequence[int] = (),
 ) -> bytes:
     """A whole delta of the model: header, then its one coded string."""
     header = _core.DeltaHeader(
@@ -205,6 +208,7 @@ def write_modelled(
         new_size=new_size,
         digests=digests,
         plain=plain,
+        parts=tuple(parts),
         modelled_size=len(modelled.body),
         table=modelled.table,
     )

@@ -47,6 +47,7 @@ class ImageDeltaInfo:
             "coding": "streams" if h.modelled_size is None else "model",
             "modelled_size": h.modelled_size,
             "table": h.table,
+            "parts": list(h.parts),
             "context": h.has_context,
             "streams": [{"name": s.name, "raw_size": s.raw_size, "frame": s.frame} for s in self.streams],
             "frames": [

@@ -21,6 +21,7 @@ from deltaseal.trees.plan import CHECK_BYTES, Built, BuiltFile, Content, Edit, G
 from deltaseal.trees.rules import Names
 from deltaseal.trees.scanned import ScannedTree
 from deltaseal.trees.scanner import scan
+from deltaseal.trees.sharing import share
 
 __all__ = ["ImagePair", "diff", "image_pairs"]
 
@@ -65,7 +66,7 @@ def diff(
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(images.EFFORTS))
     with _both(old_dir, new_dir, exclude, names, progress) as (old_tree, new_tree):
         old, new = old_tree.listing, new_tree.listing
-        needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
+        needs = _needs(old_tree, new_tree)
         told = _Told(progress, sum(need.entry.size for need in needs))
         made = make_groups(
             [Need(need.entry, None) for need in needs] if whole else needs,
@@ -100,15 +101,17 @@ def image_pairs(
     With their deltas at hand (``known_images``) little is left for ``diff`` to do. Raises as ``diff``.
     """
     with _both(old_dir, new_dir, exclude, names, progress) as (old_tree, new_tree):
-        needs = pair(
-            old_tree.listing,
-            new_tree.listing,
-            read_old=old_tree.entry_content,
-            read_new=new_tree.entry_content,
-        )
+        needs = _needs(old_tree, new_tree)
         entries = old_tree.listing.entries
         found = [ImagePair(entries[need.old], need.entry) for need in needs if need.old is not None]
         return [one for one in found if one.old.size and _goes_alone(one.new, new_tree)]
+
+
+def _needs(old_tree: ScannedTree, new_tree: ScannedTree) -> list[Need]:
+    """What must be built, each with the old files that it is made from."""
+    old, new = old_tree.listing, new_tree.listing
+    needs = pair(old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
+    return share(needs, old, new, read_old=old_tree.entry_content, read_new=new_tree.entry_content)
 
 
 def _goes_alone(entry: Entry, tree: ScannedTree) -> bool:

@@ -1,8 +1,8 @@
 """How the new contents are grouped and coded (a choice of the writer; no reader depends on it).
 
-Images go alone, each against the one it is like. Small other files go
-together, where that is smaller than each by itself: one window over all of
-them, and their old contents before it.
+Images go alone, each against the one it is like, or against that and those
+with code that it lacks. Small other files go together, where that is smaller
+than each by itself: one window over all of them, and their old contents before it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from deltaseal.storage import BytesSource
 from deltaseal.trees.frames import MAX_PREFIX, compress, decompress
 from deltaseal.trees.pairing import Need
 from deltaseal.trees.plan import Coding
+from deltaseal.trees.sharing import IMAGE_MAGICS
 
 __all__ = ["IMAGE_MAGICS", "SMALL", "KnownImages", "Made", "make_groups"]
 
@@ -26,18 +27,12 @@ KnownImages = Callable[[bytes, bytes], bytes | None]
 
 SMALL = 1 << 18  # bytes of a file that may share a group
 _SHARED = 1 << 23  # bytes of a shared group, old and new together
+_OLD_NUMBER = 2  # bytes of one more old file in the plan, about
 _OVERHEAD = 6  # bytes that one more group costs in the plan, about
 
 # An image delta under this share of the new bytes is not worth being tried against plain zstd.
 _CLEARLY_SMALLER = 8
 _PREFIX_ALWAYS = 1 << 20  # bytes of new content for which a frame after the old bytes is always tried
-
-IMAGE_MAGICS = (
-    b"\x7fELF",
-    *(
-        bytes.fromhex(magic) for magic in ("cffaedfe", "cefaedfe", "cafebabe", "cafebabf")
-    ),  # Mach-O, thin and fat
-)
 
 _FAST_LEVEL, _LEVEL = 9, 19  # of zstd
 _STEPS = 1000  # how far the making of an image delta is, in the core's own measure
@@ -96,7 +91,7 @@ def make_groups(
         if len(content) <= SMALL and not content.startswith(IMAGE_MAGICS):
             contents[place] = content
         else:
-            groups.append(_group(maker, (place,), {place: content}))
+            groups.append(_alone(maker, place, content))
     for batch in _batches(contents, needs):
         groups += _together_or_apart(maker, batch, contents)
     return sorted(groups, key=lambda group: group.new)
@@ -127,14 +122,28 @@ def _together_or_apart(maker: _Maker, batch: tuple[int, ...], contents: Mapping[
     return apart if cost < len(together.payload) + _OVERHEAD else [together]
 
 
-def _group(maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes]) -> Made:
-    """Make one group of these needs, in the coding that comes out smallest."""
+def _alone(maker: _Maker, place: int, content: bytes) -> Made:
+    """A group of one file: from the old one that it is like, or from several, if that is smaller."""
+    made = _group(maker, (place,), {place: content})
+    also = maker.needs[place].also
+    if not also or maker.effort == "fast":
+        return made
+    again = replace(maker, advance=_untold, under_way=_untold)
+    joined = _group(again, (place,), {place: content}, also)
+    return min(made, joined, key=lambda group: len(group.payload) + _OLD_NUMBER * len(group.old))
+
+
+def _group(
+    maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes], also: tuple[int, ...] = ()
+) -> Made:
+    """Make one group of these needs, in the coding that comes out smallest; from ``also`` too."""
     numbers = (maker.needs[place].old for place in places)
-    old_numbers = tuple(dict.fromkeys(number for number in numbers if number is not None))
-    old = b"".join(map(maker.read_old, old_numbers))
+    old_numbers = tuple(dict.fromkeys(number for number in numbers if number is not None)) + also
+    olds = [maker.read_old(number) for number in old_numbers]
+    old = b"".join(olds)
     new = b"".join(contents[place] for place in places)
     coding, payload = min(
-        _codings(old, new, maker),
+        _codings(old, new, maker, [len(part) for part in olds] if also else ()),
         key=lambda candidate: (len(candidate[1]), candidate[0]),
     )
     _prove(coding, payload, old, new)
@@ -142,11 +151,11 @@ def _group(maker: _Maker, places: tuple[int, ...], contents: Mapping[int, bytes]
     return Made(old_numbers if coding.reads_old else (), places, coding, payload)
 
 
-def _codings(old: bytes, new: bytes, maker: _Maker) -> Iterator[tuple[Coding, bytes]]:
+def _codings(old: bytes, new: bytes, maker: _Maker, parts: Sequence[int]) -> Iterator[tuple[Coding, bytes]]:
     level = _FAST_LEVEL if maker.effort == "fast" else _LEVEL
     yield Coding.RAW, new
     best = len(new)
-    delta = _image_delta(old, new, maker)
+    delta = _image_delta(old, new, maker, parts)
     if delta:
         yield Coding.IMAGE, delta
         best = len(delta)
@@ -157,7 +166,7 @@ def _codings(old: bytes, new: bytes, maker: _Maker) -> Iterator[tuple[Coding, by
         yield Coding.ZSTD, compress(new, level=level)
 
 
-def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
+def _image_delta(old: bytes, new: bytes, maker: _Maker, parts: Sequence[int]) -> bytes:
     """Return an image delta; empty where there can be none, as over the engine's limits or the memory."""
     if not old or not new:
         return b""
@@ -175,6 +184,7 @@ def _image_delta(old: bytes, new: bytes, maker: _Maker) -> bytes:
             old,
             new,
             digests=False,
+            parts=parts,
             effort=maker.effort,
             threads=maker.threads,
             max_memory=maker.max_memory,

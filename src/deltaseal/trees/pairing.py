@@ -37,11 +37,15 @@ _ALIKE = 8  # one part in so many of the sketches must agree
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A new file whose content must be built, and the number of the old file it is like, if there is one."""
+    """A new file whose content must be built, and the number of the old file it is like, if there is one.
+
+    ``also``: numbers of old images that hold code of it which that one lacks.
+    """
 
     entry: Entry
     old: int | None
     old_size: int = 0  # bytes
+    also: tuple[int, ...] = ()
 
 
 Read = Callable[[Entry], bytes]
