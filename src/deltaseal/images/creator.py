@@ -32,6 +32,7 @@ EFFORTS: dict[str, Effort] = {
 _MEMORY_FLOOR = 96 << 20
 _MEMORY_FACTOR = 16
 _SMALL = 1 << 20
+_TINY = 1 << 17  # bytes of an image for which trying costs nothing
 _MENDED_SOME = 1 << 9  # raw bytes of corrections that make a small image worth trying as plain bytes too ...
 _MENDED_MANY = 1 << 15  # ... and a larger one
 _PLAIN_MORE = 2  # times as many raw bytes are not worth compressing: they never became fewer
@@ -56,7 +57,7 @@ class _Attempt:
     def is_doubtful(self, new_size: int) -> bool:
         """Whether much was predicted wrong: perhaps bytes were moved without being adjusted."""
         many = _MENDED_SOME if new_size <= _SMALL else _MENDED_MANY
-        return self.has_parsed and self.mended > max(many, self.literals // 2)
+        return self.has_parsed and (new_size <= _TINY or self.mended > max(many, self.literals // 2))
 
 
 def _raw_size(streams: Sequence[bytes], names: Collection[str]) -> int:
