@@ -166,7 +166,7 @@ def test_both_refuse_wrong_parts(
     folder: Path, effort: str, count: int, sizes: list[int], reason: str
 ) -> None:
     parts = [(folder / name).read_bytes() for name in PARTS[0]]
-    old, new = b"".join(parts), parts[0]
+    old, new = b"".join(parts), (folder / "after/lib/libextra.so").read_bytes()
     delta = images.diff_bytes(old, new, effort=effort, digests=False, parts=[len(part) for part in parts])
     modelled = effort == "best"
     head = delta_reader.Reader(delta, 6 if modelled else 9)
@@ -177,8 +177,8 @@ def test_both_refuse_wrong_parts(
     head.number(), head.number()
     rest = delta[start:listed] + numbers(count, *sizes) + delta[head.at :]
     before = delta[: 6 if modelled else 9]
-    total = len(before) + len(rest) + 1
-    assert total < 128  # so that it is one byte itself
+    total = len(before) + len(rest) + 2
+    assert 128 <= total < 16384  # so that it is two bytes itself
     wrong = before + number(total) + rest
     with pytest.raises(delta_reader.Refused) as refused:
         (read_modelled if modelled else delta_reader.read_header)(wrong)
@@ -189,7 +189,8 @@ def test_both_refuse_wrong_parts(
 
 def test_a_joined_image_is_not_plain(folder: Path) -> None:
     parts = [(folder / name).read_bytes() for name in PARTS[0]]
-    delta = images.diff_bytes(b"".join(parts), parts[1], digests=False, parts=[len(part) for part in parts])
+    new = (folder / "after/lib/libextra.so").read_bytes()
+    delta = images.diff_bytes(b"".join(parts), new, digests=False, parts=[len(part) for part in parts])
     wrong = delta[:5] + bytes([delta[5] | 2]) + delta[6:]
     with pytest.raises(delta_reader.Refused):
         delta_reader.read_header(wrong)
