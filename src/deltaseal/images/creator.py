@@ -30,7 +30,8 @@ EFFORTS: dict[str, Effort] = {
 }
 
 _MEMORY_FLOOR = 96 << 20
-_MEMORY_FACTOR = 16
+_MEMORY_FACTOR = 10
+_BESIDE = 32 << 20  # of the floor: the program itself, and what compresses streams
 _SMALL = 1 << 20
 _TINY = 1 << 17  # bytes of an image for which trying costs nothing
 _MENDED_SOME = 1 << 9  # raw bytes of corrections that make a small image worth trying as plain bytes too ...
@@ -108,8 +109,13 @@ class _Container:
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
-    """Bytes that making a delta may take, beside the two images."""
+    """Bytes that making a delta may take in all, both images and the program among them."""
     return _MEMORY_FLOOR + _MEMORY_FACTOR * max(old_size, new_size)
+
+
+def _of_the_core(memory: int, old_size: int, new_size: int) -> int:
+    """What of so many bytes in all is left for the core: the images are mapped, and there is a program."""
+    return max(0, memory - old_size - new_size - _BESIDE)
 
 
 def _create(
@@ -127,7 +133,7 @@ def _create(
         return _core.create(
             old,
             new,
-            memory_bytes=max_memory,
+            memory_bytes=_of_the_core(max_memory, len(old), len(new)),
             threads=threads,
             rounds=effort.rounds,
             modelled=effort.modelled,
@@ -187,14 +193,15 @@ def diff_bytes(
 
     ``parts``: sizes of the files that ``old`` is made of, where it is 2 to 8 files one after the other; the
     one that ``new`` is the next version of is the first. ``digests=False`` leaves the SHA-256 of both sides
-    out, for a container that carries them elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000;
-    False cancels.
+    out, for a container that carries them elsewhere. ``max_memory`` is in bytes: both images and the program
+    are among them. Where it is short, the old image is looked up at fewer places, then both are taken as
+    plain bytes: the delta becomes larger. ``progress`` gets 0 to 1000; False cancels.
     Raises LimitError, UsageError (unknown effort), WillResumeError (cancelled), DigestError (a bug).
     """
     if effort not in EFFORTS:
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(EFFORTS))
     pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
-    ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
+    allowed = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
     def attempt(plain: bool, most: int | None = None) -> _Attempt | None:
         kept = () if plain else tuple(parts)
@@ -203,7 +210,7 @@ def diff_bytes(
             new,
             effort=EFFORTS[effort],
             threads=threads,
-            max_memory=ceiling,
+            max_memory=allowed,
             plain=plain,
             parts=kept,
             progress=progress,
@@ -213,9 +220,15 @@ def diff_bytes(
             return container.modelled(creation)
         return container.streams(creation, threads, most)
 
-    made = attempt(False)
-    assert made is not None  # without a limit
-    other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+    try:
+        made = attempt(False)
+        assert made is not None  # without a limit
+        other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+    except LimitError as error:
+        if "max_memory" not in error.facts:
+            raise
+        made, other = attempt(True), None  # plain bytes have no references: the leanest way there is
+        assert made is not None
     delta = min((each.delta for each in (made, other) if each is not None), key=len)
     _prove(old, new, delta)
     return delta
