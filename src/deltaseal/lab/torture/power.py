@@ -238,6 +238,9 @@ class Exploration:
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
         if self._end_word(label) != "mixed":
+            half = "" if self._act.damaged else self._bench.eye.half_a_baseline(state)
+            if half:
+                self._find("mixed", f"there is a baseline with {half}, to which the rescue would go", way=way)
             return True
         self._find("mixed", f"the device shows {label}, neither {self._act.old} nor {self._act.new}", way=way)
         return False
@@ -327,7 +330,7 @@ class Exploration:
 
     def _judge_reserve(self, disk: SimulatedDisk, way: str) -> None:
         leaf = disk.after_cut("visible").leaves.get(f"{ROOT}/reserve")
-        if not self._world.disk_is_full and (leaf is None or leaf[0] != "file" or not leaf[1]):
+        if self._world.room is None and (leaf is None or leaf[0] != "file" or not leaf[1]):
             self._find("left over", "the work is done, and the reserve was not filled again", way=way)
 
     # Small things -----------------------------------------------------------------------------
@@ -345,8 +348,9 @@ class Exploration:
 
     def _disk(self, state: DiskState) -> SimulatedDisk:
         disk = SimulatedDisk.of(state)
-        if self._world.disk_is_full:
-            disk.capacity = sum(len(leaf[1]) for leaf in self._start.leaves.values() if leaf[0] == "file")
+        if self._world.room is not None:
+            there = sum(len(leaf[1]) for leaf in self._start.leaves.values() if leaf[0] == "file")
+            disk.capacity = there + self._world.room
         return disk
 
     def _note(self, state: DiskState) -> None:
