@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from deltaseal.lab.bench.tools import Tool
 __all__ = ["command_line", "machine", "versions"]
 
 _PACKAGES = ("deltaseal", "zstandard")
-_VERSION_LENGTH = 60  # of a program's own words
+_VERSION = re.compile(r"\bv?([0-9]+(?:\.[0-9]+)+)")
 
 
 def machine() -> dict[str, str]:
@@ -35,7 +36,7 @@ def machine() -> dict[str, str]:
 
 
 def versions(tools: Iterable[Tool]) -> dict[str, str]:
-    """Tool to its version: of its package, else the first line that its start says; unknown ones left out."""
+    """Tool to its version: of its package, else what its start says; unknown ones are left out."""
     found = {tool.name: _package(tool.package) or _said(tool) for tool in tools}
     return {name: words for name, words in found.items() if words}
 
@@ -48,9 +49,8 @@ def _package(name: str) -> str:
 
 
 def _said(tool: Tool) -> str:
-    lines = measure(tool.argv(tool.start)).output.split("\n")
-    first = next((line.strip(" *") for line in lines if any(c.isdigit() for c in line)), "")
-    return "".join(c for c in first if c.isprintable())[:_VERSION_LENGTH]
+    found = _VERSION.search(measure(tool.argv(tool.start)).output)
+    return found[1] if found else ""
 
 
 def _processor() -> str:

@@ -72,15 +72,17 @@ def overview_png(result: Result) -> bytes:
         else:
             left = figure.subplots()
         _draw_bytes(left, result)
-        figure.text(0.995, 0.005, _made_on(result), ha="right", va="bottom", fontsize=7, color="#666666")
+        figure.supxlabel(_made_on(result), x=0.99, ha="right", fontsize=7, color="#666666")
         out = io.BytesIO()
         figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
         return out.getvalue()
 
 
 def _made_on(result: Result) -> str:
-    facts = (result.machine.get(name, "") for name in ("processor", "deltaseal", "commit"))
-    return ", ".join(fact for fact in facts if fact)
+    facts = [f"{name} {result.machine[name]}" for name in ("deltaseal", "commit") if name in result.machine]
+    return ", ".join(
+        [f"geometric means over {len(result.pairs)} pairs", result.machine.get("processor", ""), *facts]
+    )
 
 
 def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
@@ -182,7 +184,7 @@ def _draw_means(axes: Axes, result: Result) -> None:
     axes.axvline(1, color=_INK if axes.get_facecolor()[3] == 0 else "#222222", linewidth=1)
     axes.set_yticks(range(len(peers)), peers)
     axes.set_ylim(len(peers) - 0.4, -0.6)
-    axes.set_xlabel(f"times {mine}'s (geometric means; right of 1: the peer needs more)")
+    axes.set_xlabel(f"times {mine}'s; right of 1 the peer needs more")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
 
 

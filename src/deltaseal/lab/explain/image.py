@@ -142,6 +142,7 @@ class _Functions:
                 if function.name:
                     self._named[name, _section_of(parts, function), function.name].append(function)
         self._mended = set(self._corrected(pieces))
+        self._new_names = {f.name for parts in after.parts.values() for f in parts.functions if f.name}
         self._known: dict[tuple[str, Function], Function | None] = {}
 
     def _corrected(self, pieces: Sequence[_Piece]) -> Iterator[tuple[str, Function]]:
@@ -242,7 +243,7 @@ class _Functions:
         if not copied:
             return None
         (_, best), size = max(copied.items(), key=lambda entry: entry[1])
-        other = bool(best.name and function.name) and best.name != function.name
+        other = function.name != best.name and bool(function.name) and best.name in self._new_names
         return best if size * _KINSHIP >= function.size and not other else None
 
     def _copies(self, start: int, end: int) -> Iterable[tuple[int, int]]:
