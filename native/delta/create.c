@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "delta/container.h"
 #include "delta/packed_layout.h"
+#include "delta/prepared.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -40,6 +41,7 @@ typedef struct images {
     ds_image images[2];
     bool plain;
     uint64_t without_kinds;
+    const ds_prepared *prepared; /* the old image is read already */
     ds_arena *arena;
 } images;
 
@@ -53,6 +55,10 @@ static void drop_kinds(ds_image *image, uint64_t kinds) {
 
 static ds_status read_side(void *context, uint64_t side) {
     images *both = context;
+    if (side == 0 && both->prepared != NULL) {
+        both->images[0] = both->prepared->image;
+        return DS_OK;
+    }
     DS_TRY(read_image(both->files[side], both->plain, both->arena, &both->images[side]));
     if (both->without_kinds != 0)
         drop_kinds(&both->images[side], both->without_kinds);
@@ -158,10 +164,19 @@ static ds_status find_computed(ds_image *old_image, ds_image *new_image, const d
     return DS_OK;
 }
 
+/* What was prepared, where it is of this image and of any use. */
+static const ds_prepared *prepared_for(ds_span old_file, const ds_create_options *options) {
+    const ds_prepared *prepared = options->prepared;
+    if (prepared == NULL || options->plain || options->without != 0 || options->without_kinds != 0)
+        return NULL;
+    return prepared->image.file.data == old_file.data && prepared->image.file.size == old_file.size ? prepared : NULL;
+}
+
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
     images both = {.files = {old_file, new_file},
                    .plain = options->plain,
                    .without_kinds = options->without_kinds,
+                   .prepared = prepared_for(old_file, options),
                    .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
@@ -170,6 +185,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
                                       .rounds = options->rounds,
                                       .threads = options->threads,
                                       .without = options->without,
+                                      .prepared = both.prepared != NULL ? &both.prepared->match : NULL,
                                       .progress = tell_round,
                                       .context = (void *)options};
     if (match_options.rounds == 0)
@@ -184,7 +200,8 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
-    ds_image_free(old_image);
+    if (both.prepared == NULL)
+        ds_image_free(old_image);
     ds_image_free(new_image);
     return DS_OK;
 }
