@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "delta/container.h"
 #include "delta/packed_layout.h"
+#include "delta/prepared.h"
 #include "delta/walk.h"
 #include "match/match.h"
 
@@ -39,6 +40,7 @@ typedef struct images {
     ds_span files[2]; /* old, new */
     ds_image images[2];
     const ds_create_options *options;
+    const ds_prepared *prepared; /* the old image is read already */
     ds_arena *arena;
 } images;
 
@@ -55,6 +57,10 @@ static ds_status read_side(void *context, uint64_t side) {
     const ds_create_options *options = both->options;
     ds_span file = both->files[side];
     ds_image *image = &both->images[side];
+    if (side == 0 && both->prepared != NULL) {
+        *image = both->prepared->image;
+        return DS_OK;
+    }
     if (side == 0 && options->part_count > 0)
         DS_TRY(ds_image_parse_joined(file, options->part_sizes, options->part_count, both->arena, image));
     else
@@ -166,8 +172,20 @@ static ds_status find_computed(ds_image *old_image, ds_image *new_image, const d
     return DS_OK;
 }
 
+/* What was prepared, where it is of this image and of any use. */
+static const ds_prepared *prepared_for(ds_span old_file, const ds_create_options *options) {
+    const ds_prepared *prepared = options->prepared;
+    if (prepared == NULL || options->plain || options->part_count > 0 || options->without != 0 ||
+        options->without_kinds != 0)
+        return NULL;
+    return prepared->image.file.data == old_file.data && prepared->image.file.size == old_file.size ? prepared : NULL;
+}
+
 static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_file, const ds_create_options *options) {
-    images both = {.files = {old_file, new_file}, .options = options, .arena = creation->arena};
+    images both = {.files = {old_file, new_file},
+                   .options = options,
+                   .prepared = prepared_for(old_file, options),
+                   .arena = creation->arena};
     ds_image *old_image = &both.images[0], *new_image = &both.images[1];
     ds_blocks blocks;
     computed made = {0};
@@ -175,6 +193,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
                                       .rounds = options->rounds,
                                       .threads = options->threads,
                                       .without = options->without,
+                                      .prepared = both.prepared != NULL ? &both.prepared->match : NULL,
                                       .progress = tell_round,
                                       .context = (void *)options};
     if (match_options.rounds == 0)
@@ -189,7 +208,8 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
-    ds_image_free(old_image);
+    if (both.prepared == NULL)
+        ds_image_free(old_image);
     ds_image_free(new_image);
     return DS_OK;
 }

@@ -109,6 +109,14 @@ size_t ds_write_header(ds_delta_info *info, uint8_t header[DS_HEADER_MAX]);
 
 /* ---- Create --------------------------------------------------------------------------- */
 
+/* An old image that several new ones are made from: read, labelled and indexed once. It reads the bytes it was made
+ * from: they must stay. Any number of creations may use it at the same time; they make the same deltas as without.
+ * Memory: about 14 bytes for each of the image. */
+typedef struct ds_prepared ds_prepared; /* opaque */
+ds_status ds_prepare(const uint8_t *old_data, uint64_t old_size, uint64_t memory_bytes, unsigned threads,
+                     ds_prepared **prepared);
+void ds_prepared_free(ds_prepared *prepared); /* accepts NULL */
+
 typedef struct ds_create_options {
     uint64_t memory_bytes; /* ceiling for everything beside the two images */
     unsigned threads;      /* at least 1; any count gives the same bytes */
@@ -123,6 +131,7 @@ typedef struct ds_create_options {
      * what was left out. */
     uint32_t without;
     uint64_t without_kinds;
+    const ds_prepared *prepared; /* of this very old image; NULL, with `plain` or `without` unused: prepare it anew */
     /* Called now and then from the calling thread; `done` of 1000. False cancels. May be NULL. */
     bool (*progress)(void *context, unsigned done);
     void *context;

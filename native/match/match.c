@@ -15,6 +15,7 @@ typedef struct matcher {
     unsigned range_count;
     unsigned round, threads;
     uint32_t without;
+    const ds_match_prepared *prepared;
     ds_blocks *blocks;
     ds_arena *arena;
 } matcher;
@@ -34,7 +35,7 @@ static bool is_old_labelled(const matcher *m) {
 }
 
 static ds_status label_old(matcher *m) {
-    if (is_old_labelled(m))
+    if (is_old_labelled(m) || m->prepared != NULL)
         return DS_OK;
     if (m->round == 0)
         return ds_side_label_content(&m->old_side, m->arena);
@@ -106,8 +107,12 @@ static void fit_index(matcher *m) {
 }
 
 static ds_status run_round(matcher *m) {
+    if (m->prepared != NULL) {
+        m->old_side = m->prepared->sides[m->round > 0];
+        m->index = m->prepared->indexes[m->round > 0];
+    }
     DS_TRY(ds_pool_run(m->threads, 2, label_side, m));
-    if (!is_old_labelled(m))
+    if (!is_old_labelled(m) && m->prepared == NULL)
         DS_TRY(ds_index_build(&m->index, &m->old_side, m->threads, m->arena));
     DS_TRY(ds_pool_run(m->threads, m->range_count, match_range, m));
     return join_ranges(m);
@@ -116,8 +121,10 @@ static ds_status run_round(matcher *m) {
 static void close_matcher(matcher *m) {
     for (unsigned i = 0; i < m->range_count; i++)
         DS_VEC_FREE(m->arena, &m->found[i].list);
-    ds_index_free(&m->index, m->arena);
-    ds_side_close(&m->old_side, m->arena);
+    if (m->prepared == NULL) {
+        ds_index_free(&m->index, m->arena);
+        ds_side_close(&m->old_side, m->arena);
+    }
     ds_side_close(&m->new_side, m->arena);
 }
 
@@ -127,9 +134,11 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
                  .arena = arena,
                  .threads = options->threads,
                  .coding = options->coding,
-                 .without = options->without};
+                 .without = options->without,
+                 .prepared = options->without == 0 && old_image->tail.size == 0 ? options->prepared : NULL};
     *blocks = (ds_blocks){0};
-    DS_TRY(ds_side_open(&m.old_side, old_image, arena));
+    if (m.prepared == NULL)
+        DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
     cut_ranges(&m);
     fit_index(&m);

@@ -18,11 +18,14 @@ typedef bool (*ds_match_progress)(void *context, unsigned round, unsigned rounds
 /* Which coding the blocks are chosen for. */
 typedef enum ds_price_coding { DS_PRICES_STREAMS, DS_PRICES_MODEL } ds_price_coding;
 
+typedef struct ds_match_prepared ds_match_prepared;
+
 typedef struct ds_match_options {
     ds_price_coding coding;
     unsigned rounds;
     unsigned threads;
-    uint32_t without; /* DS_WITHOUT_LABELS, DS_WITHOUT_PRICES */
+    uint32_t without;                  /* DS_WITHOUT_LABELS, DS_WITHOUT_PRICES */
+    const ds_match_prepared *prepared; /* of the old image without a tail; or NULL */
     ds_match_progress progress;
     void *context;
 } ds_match_options;
@@ -87,6 +90,14 @@ ds_status ds_index_build(ds_index *index, const ds_side *old_side, unsigned thre
 /* Bytes that the index of so many anchors takes, nearly; what building it takes beside is little. */
 uint64_t ds_index_size(uint64_t anchors);
 void ds_index_free(ds_index *index, ds_arena *arena);
+
+/* The old side of the first round, and of the later ones. Its arena frees it. */
+struct ds_match_prepared {
+    ds_side sides[2];
+    ds_index indexes[2];
+};
+
+ds_status ds_match_prepare(ds_match_prepared *prepared, const ds_image *old_image, unsigned threads, ds_arena *arena);
 
 /* An exact match in reference-free form. There are many of them. */
 typedef struct ds_seed {

@@ -204,3 +204,20 @@ def test_an_image_whose_references_were_not_adjusted_costs_what_plain_bytes_cost
     delta = images.diff_bytes(old, new)
     assert apply(old, delta) == new
     assert len(delta) < 400
+
+
+@pytest.mark.parametrize("effort", ["fast", "default", "best"])
+@pytest.mark.parametrize("name", ["plain", "x86-64", "aarch64", "mach-o"])
+def test_a_prepared_old_image_changes_no_byte(name: str, effort: str) -> None:
+    golden = Path(__file__).parents[1] / "spec" / "golden"
+    old, new = ((golden / f"{name}.{side}").read_bytes() for side in ("old", "new"))
+    prepared = images.prepare(old)
+    for other in (new, old, new[: len(new) // 2] + old, b"", new):
+        plainly = images.diff_bytes(old, other, effort=effort)
+        assert images.diff_bytes(old, other, effort=effort, prepared=prepared) == plainly
+
+
+def test_one_prepared_for_other_bytes_is_not_used() -> None:
+    golden = Path(__file__).parents[1] / "spec" / "golden"
+    old, new = ((golden / f"x86-64.{side}").read_bytes() for side in ("old", "new"))
+    assert images.diff_bytes(old, new, prepared=images.prepare(new)) == images.diff_bytes(old, new)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from support.matrices import GIB, build_here, content, fill
 
-from deltaseal import trees
+from deltaseal import images, trees
 from deltaseal.errors import DigestError, LimitError, UsageError, WillResumeError
 from deltaseal.lab.matrix import Cache, LocalExecutor, Releases, Task, Watch, build, toolchain
-from deltaseal.lab.matrix.jobs import ImageJob, key_of
+from deltaseal.lab.matrix.jobs import ImageJob, key_of, run_task
 from deltaseal.lab.matrix.plan import make_plan
 
 
@@ -227,3 +227,47 @@ def test_another_toolchain_has_other_keys(releases: Path) -> None:
         type(tools)(tools.deltaseal, tools.zstd, (0, 0)),
     ]
     assert len({key_of(job, one) for one in (tools, *others)}) == 4
+
+
+MODELS = """\
+format = 1
+
+[[bases]]
+id = "one"
+os = "macos"
+build = "1"
+models = ["A"]
+components.app = { baseline = "app", becomes = "app-b" }
+
+[[bases]]
+id = "other"
+os = "macos"
+build = "1"
+models = ["B"]
+components.app = { baseline = "app", becomes = "app-a" }
+"""
+
+
+def test_an_old_image_of_several_new_ones_is_prepared_once(
+    releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases.write_text(MODELS)
+    plan = make_plan(Releases.load(releases), toolchain())
+    shared = [task for task in plan.tasks(list(plan.jobs)) if len(task.jobs) == 2]
+    assert [task.name for task in shared] == ["engine.so and 1 more"]
+    alone = max(job.memory for _, job in shared[0].jobs)
+    assert shared[0].memory > alone
+    prepared: list[bytes] = []
+    prepare = images.prepare
+
+    def noting(old: bytes, **options: int) -> images.PreparedOld:
+        prepared.append(old)
+        return prepare(old, **options)
+
+    monkeypatch.setattr(images, "prepare", noting)
+    run_task(shared[0], tmp_path / "cache", toolchain(), 1)
+    assert prepared == [(tmp_path / "app" / "lib" / "engine.so").read_bytes()]
+    build_here(releases, tmp_path / "out", tmp_path / "cache")
+    for base, new in (("one", "app-b"), ("other", "app-a")):
+        made = (tmp_path / "out" / base / "app" / "from-baseline.delta").read_bytes()
+        assert made == trees.diff(tmp_path / "app", tmp_path / new)

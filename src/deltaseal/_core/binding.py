@@ -175,6 +175,20 @@ class Without:
         return sum({TECHNIQUES[name] for name in self.techniques})
 
 
+class Prepared:
+    """An old image, read and indexed once for several creations; it keeps the image's bytes.
+
+    Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB.
+    """
+
+    def __init__(self, old: Buffer, *, memory_bytes: int, threads: int = 1) -> None:
+        self.old = old
+        self._data = ffi.from_buffer("uint8_t[]", old)
+        out = ffi.new("ds_prepared **")
+        check_status(lib.ds_prepare(self._data, len(old), memory_bytes, threads, out))
+        self.pointer = ffi.gc(out[0], lib.ds_prepared_free)
+
+
 def create(
     old: Buffer,
     new: Buffer,
@@ -186,11 +200,13 @@ def create(
     modelled: bool = False,
     parts: Sequence[int] = (),
     without: Without | None = None,
+    prepared: Prepared | None = None,
     progress: Callable[[int], bool] | None = None,
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
     ``parts``: sizes of the files that ``old`` is made of, one after the other, where it is several.
-    ``without`` is for measurement: of what it makes only the size is of use.
+    ``without`` is for measurement: of what it makes only the size is of use. ``prepared`` must be of ``old``,
+    the same buffer; it changes no byte.
 
     Raises CoreError: MEMORY over ``memory_bytes``, LIMIT over 4 GiB - 64 KiB, CANCELLED.
     """
@@ -204,6 +220,8 @@ def create(
     options.part_count, options.part_sizes = len(parts), list(parts)
     if without is not None:
         options.without, options.without_kinds = without.mask, without.kinds
+    if prepared is not None:
+        options.prepared = prepared.pointer
     options.progress = lib.ds_python_progress if call is not None else ffi.NULL
     options.context = handle
     out = ffi.new("ds_creation **")

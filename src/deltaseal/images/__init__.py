@@ -11,7 +11,7 @@ from deltaseal._lazy import homes_in, names_from
 if TYPE_CHECKING:
     from deltaseal.images.alike import code_sketch
     from deltaseal.images.applier import AppliedImage, apply
-    from deltaseal.images.creator import EFFORTS, diff, diff_bytes
+    from deltaseal.images.creator import EFFORTS, PreparedOld, diff, diff_bytes, prepare
     from deltaseal.images.explainer import NOWHERE, ImageAccount, account, price, split
     from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
     from deltaseal.images.limits import Limits
@@ -23,6 +23,7 @@ __all__ = [
     "ImageAccount",
     "ImageDeltaInfo",
     "Limits",
+    "PreparedOld",
     "StreamInfo",
     "account",
     "apply",
@@ -31,6 +32,7 @@ __all__ = [
     "diff_bytes",
     "inspect",
     "is_image_delta",
+    "prepare",
     "price",
     "split",
 ]
@@ -42,7 +44,7 @@ __getattr__ = names_from(
         {
             "alike": ("code_sketch",),
             "applier": ("AppliedImage", "apply"),
-            "creator": ("EFFORTS", "diff", "diff_bytes"),
+            "creator": ("EFFORTS", "PreparedOld", "diff", "diff_bytes", "prepare"),
             "explainer": ("NOWHERE", "ImageAccount", "account", "price", "split"),
             "inspector": ("ImageDeltaInfo", "StreamInfo", "inspect", "is_image_delta"),
             "limits": ("Limits",),

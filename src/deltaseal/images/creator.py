@@ -127,6 +127,7 @@ def _create(
     max_memory: int,
     plain: bool,
     parts: tuple[int, ...],
+    prepared: _core.Prepared | None,
     progress: Callable[[int], bool] | None,
 ) -> _core.Creation:
     try:
@@ -139,6 +140,7 @@ def _create(
             modelled=effort.modelled,
             plain=plain,
             parts=parts,
+            prepared=prepared,
             progress=progress,
         )
     except _core.CoreError as error:
@@ -178,6 +180,22 @@ def _prove(old: Buffer, new: Buffer, delta: bytes) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedOld:
+    """An old image, read and indexed once, for the deltas to several new ones. It holds the image's bytes."""
+
+    core: _core.Prepared
+
+
+def prepare(old: Buffer, *, threads: int = 1) -> PreparedOld:
+    """Prepare ``old``; give the same bytes and this to ``diff_bytes``. Raises LimitError."""
+    most = memory_ceiling(len(old), 0)
+    try:
+        return PreparedOld(_core.Prepared(old, memory_bytes=most, threads=threads))
+    except _core.CoreError as error:
+        raise LimitError(f"an image of {len(old):,} bytes cannot be prepared: {error}") from error
+
+
 def diff_bytes(
     old: Buffer,
     new: Buffer,
@@ -187,6 +205,7 @@ def diff_bytes(
     max_memory: int | None = None,
     digests: bool = True,
     parts: Sequence[int] = (),
+    prepared: PreparedOld | None = None,
     progress: Callable[[int], bool] | None = None,
 ) -> bytes:
     """The delta that makes ``new`` from ``old``, proved by applying it.
@@ -195,7 +214,8 @@ def diff_bytes(
     one that ``new`` is the next version of is the first. ``digests=False`` leaves the SHA-256 of both sides
     out, for a container that carries them elsewhere. ``max_memory`` is in bytes: both images and the program
     are among them. Where it is short, the old image is looked up at fewer places, then both are taken as
-    plain bytes: the delta becomes larger. ``progress`` gets 0 to 1000; False cancels.
+    plain bytes: the delta becomes larger. ``prepared`` is of ``old``: it saves time where several deltas
+    begin there, and changes no byte. ``progress`` gets 0 to 1000; False cancels.
     Raises LimitError, UsageError (unknown effort), WillResumeError (cancelled), DigestError (a bug).
     """
     if effort not in EFFORTS:
@@ -213,6 +233,7 @@ def diff_bytes(
             max_memory=allowed,
             plain=plain,
             parts=kept,
+            prepared=prepared.core if prepared else None,
             progress=progress,
         )
         container = _Container(len(old), len(new), pair, plain, kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["ImageJob", "Job", "Task", "Toolchain", "TreeJob", "key_of", "run_tas
 
 MIB = 1 << 20
 _IMAGE_BESIDE, _IMAGE_FACTOR = 64 * MIB, 16
+_SHARED = 14  # bytes that an old image takes while several jobs share it, for each of its own
 _TREE_BESIDE = 256 * MIB
 
 
@@ -43,6 +45,14 @@ def toolchain() -> Toolchain:
 
     revision = images.inspect(images.diff_bytes(b"old", b"new")).header.revision
     return Toolchain(__version__, ".".join(map(str, ZSTD_VERSION)), (revision, REVISION))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An old image and its bytes, for the jobs of one task."""
+
+    old: bytes
+    image: images.PreparedOld
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +80,19 @@ class ImageJob:
         """How long it takes, in a measure of its own: about the time for a byte of image."""
         return self.old_size + self.new_size
 
-    def make(self, cache: Cache, threads: int) -> bytes:
-        """The image delta; empty where there can be none."""
-        old, new = _read(self.old_path, self.old), _read(self.new_path, self.new)
+    def make(self, cache: Cache, threads: int, prepared: Prepared | None = None) -> bytes:
+        """The image delta; empty where there can be none. ``prepared`` is of the same old content."""
+        old = _read(self.old_path, self.old) if prepared is None else prepared.old
+        new = _read(self.new_path, self.new)
         try:
-            return images.diff_bytes(old, new, effort=self.effort, threads=threads, digests=False)
+            return images.diff_bytes(
+                old,
+                new,
+                effort=self.effort,
+                threads=threads,
+                digests=False,
+                prepared=None if prepared is None else prepared.image,
+            )
         except LimitError:
             return b""
 
@@ -155,8 +173,9 @@ class Task:
 
     @property
     def memory(self) -> int:
-        """Bytes that it may take: its jobs run one after the other."""
-        return max(job.memory for _, job in self.jobs)
+        """Bytes that it may take: its jobs run one after the other, beside what several share."""
+        shared = max((job.old_size for _, job in self.jobs if isinstance(job, ImageJob)), default=0)
+        return max(job.memory for _, job in self.jobs) + (_SHARED * shared if len(self.jobs) > 1 else 0)
 
     @property
     def weight(self) -> int:
@@ -175,9 +194,23 @@ def run_task(task: Task, folder: Path, tools: Toolchain, threads: int) -> None:
             hint="install the same deltaseal, and so the same zstandard, on all machines",
         )
     cache = Cache(folder)
-    for key, job in task.jobs:
-        if not cache.has(key):
-            cache.put(key, job.make(cache, threads))
+    wanted = [(key, job) for key, job in task.jobs if not cache.has(key)]
+    prepared = _prepare(wanted, threads)
+    for key, job in wanted:
+        made = job.make(cache, threads, prepared) if isinstance(job, ImageJob) else job.make(cache, threads)
+        cache.put(key, made)
+
+
+def _prepare(wanted: Sequence[tuple[str, Job]], threads: int) -> Prepared | None:
+    """The old image of several jobs, read and indexed once; ``None`` where it would not pay."""
+    jobs = [job for _, job in wanted if isinstance(job, ImageJob)]
+    if len(jobs) < 2 or len({job.old for job in jobs}) != 1:
+        return None
+    old = _read(jobs[0].old_path, jobs[0].old)
+    try:
+        return Prepared(old, images.prepare(old, threads=threads))
+    except LimitError:
+        return None
 
 
 def _read(path: Path, digest: str) -> bytes:

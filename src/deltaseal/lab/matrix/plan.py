@@ -62,7 +62,11 @@ class Plan:
 
     @property
     def _names(self) -> dict[str, str]:
-        return {one.key: f"{one.base.id} {one.component} from {one.start}" for one in reversed(self.cells)}
+        return {one.key: f"{one.base.id} {one.component} {_way(one.start)}" for one in reversed(self.cells)}
+
+
+def _way(start: str) -> str:
+    return "in whole files" if start == WHOLE else f"from {start}"
 
 
 def _image_name(jobs: Sequence[tuple[str, Job]]) -> str:
