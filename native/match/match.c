@@ -141,7 +141,8 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
         DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
     cut_ranges(&m);
-    fit_index(&m);
+    if (m.prepared == NULL)
+        fit_index(&m);
     /* Without references every round would say the same. */
     bool once = old_image->refs.count == 0 || new_image->refs.count == 0 || m.without & DS_WITHOUT_LABELS;
     unsigned rounds = once ? 1 : options->rounds;
