@@ -91,13 +91,18 @@ def _in(function: ast.FunctionDef) -> Iterator[tuple[str, int, str]]:
             called = _called(statement)
             if called in _SYNCS:
                 yield "sync", statement.lineno, f"without {ast.unparse(statement)}"
-            if called == "rename" and "fresh" not in ast.unparse(statement):  # that one replaces nothing
+            if called == "rename" and _replaces(statement):
                 yield "order", statement.lineno, f"removed before {ast.unparse(statement)}"
             after = _called(following) if following else ""
             if (called in _RECORDS and after in _ACTS) or (called in _ACTS and after in _RECORDS):
                 yield "order", statement.lineno, f"{after} before {called}"
             if isinstance(statement, ast.If) and _verifies(statement):
                 yield "verification", statement.lineno, f"not asked whether {ast.unparse(statement.test)}"
+
+
+def _replaces(rename: ast.stmt) -> bool:
+    """Whether it may replace something: a directory is renamed to a name that is free."""
+    return not any(word in ast.unparse(rename) for word in ("fresh", "beside", "aside"))
 
 
 def _blocks(function: ast.FunctionDef) -> Iterator[list[ast.stmt]]:

@@ -24,7 +24,13 @@ _EDITED = (
     "power: nothing good",
     "bent: journal",
 )
-_REBASES = ("power: rebase, its trees edited", "power: rebase, nothing good", "power: rebase")
+_REBASES = (
+    "power: rebase, its trees edited",
+    "power: rebase, nothing good",
+    "power: rebase, no reserve",
+    "power: rebase, slot edited late",
+    "power: rebase",
+)
 _FIRST = {
     "storage.recipes.write_file": ("power: update", "power: rebase"),
     "trees.applier": ("power: update", *_BYTES),

@@ -87,6 +87,8 @@ def acts_of(stock: Stock) -> list[Act]:
         _rebased_trees_edited(),
         _rebase_to_other_trees(),
         _rebase_to_nothing(),
+        _rebase_without_reserve(),
+        _rebased_slot_edited_late(),
         _rebase_to_the_same_base(),
         _rescued(),
         _pointer_moved(),
@@ -295,7 +297,6 @@ def _rebase() -> Act:
         old="a",
         new=NEXT_BASE,
         final=frozenset({"BASELINE"}),
-        also=frozenset({BASELINE}),
     )
 
 
@@ -591,6 +592,7 @@ def _rebased_trees_edited() -> Act:
         name="rebase, its trees edited",
         words="the trees of the next base change between the power cut and their use: back to the baseline",
         start=lambda bench: bench.prepared("rebase edited", make),
+        also=frozenset({BASELINE}),
         recovers=frozenset({*DONE, "E_DIGEST", "E_DAMAGED", "E_BASE"}),
         ends=frozenset({*DONE, "E_DIGEST", "E_DAMAGED", "E_BASE"}),
         damaged=True,
@@ -627,6 +629,39 @@ def _rebase_to_nothing() -> Act:
         start=lambda bench: bench.prepared("rebase, nothing good", make),
         old="a",
         new="a",
+    )
+
+
+def _rebase_without_reserve() -> Act:
+    return replace(
+        _rebase(),
+        name="rebase, no reserve",
+        words="there is no reserve to give up, so that nothing else syncs before the record",
+        start=lambda bench: overlaid(_with_next_base(_on("a"))(bench), {f"{ROOT}/reserve": None}),
+    )
+
+
+def _rebased_slot_edited_late() -> Act:
+    """The next base is in its place, the pointer leads there, and the slot that it came from is edited."""
+
+    def make(bench: Bench) -> DiskState:
+        state = _rebased_trees_edited().start(bench)
+        old = [path for path in state.leaves if path.startswith(f"{ROOT}/{BASELINE}/")]
+        new = {f"{ROOT}/{BASELINE}/{path}": leaf for path, leaf in bench.stock.next_trees.items()}
+        document = bench.stock.next_base
+        assert document is not None, "the built-in scenario has one"
+        changed: dict[str, Leaf | None] = {**dict.fromkeys(old), **new, f"{ROOT}/active": ("link", BASELINE)}
+        changed[f"{ROOT}/base.document"] = ("file", document.to_bytes(), 0o644)
+        return overlaid(state, changed)
+
+    return replace(
+        _rebase(),
+        name="rebase, slot edited late",
+        words="the new baseline is in use, and the slot that it came from changes before it is wiped",
+        start=lambda bench: bench.prepared("rebase edited late", make),
+        run=lambda bench, device: device.recover(),
+        old=NEXT_BASE,
+        damaged=True,
     )
 
 

@@ -51,8 +51,18 @@ class Eye:
         pointer = state.leaves.get(f"{self._root}/active")
         if pointer is None or pointer[0] != "link":
             return "no pointer"
-        found = {name: self._digest(state, pointer[1], name) for name in self._components}
-        return self._known.get(tuple(sorted(found.items())), f"unknown trees in {pointer[1]}")
+        return self._in(state, pointer[1])
+
+    def half_a_baseline(self, state: DiskState) -> str:
+        """What is wrong with a baseline that is there: deltaseal-rescue goes to it without a look into it."""
+        if f"{self._root}/baseline" not in state.leaves:
+            return ""
+        label = self._in(state, "baseline")
+        return label if label.startswith("unknown") else ""
+
+    def _in(self, state: DiskState, holder: str) -> str:
+        found = {name: self._digest(state, holder, name) for name in self._components}
+        return self._known.get(tuple(sorted(found.items())), f"unknown trees in {holder}")
 
     def pointer(self, state: DiskState) -> str:
         """Where the pointer leads."""
