@@ -163,8 +163,7 @@ def _stage(
     disk = up.store.disk
     with disk.make_dir(up.store.root, slot_name(number)) as slot:
         write_file(disk, slot, BASE, document.to_bytes())
-        found = copy_components(disk, origin, slot, signed)
-        disk.sync_dir(slot)
+        found = copy_components(disk, origin, slot, signed)  # their names too are durable after it
     disk.sync_dir(up.store.root)
     return found
 
@@ -188,8 +187,7 @@ def _make_baseline(store: Store, slot: str, base: Base) -> None:
         remove_tree(disk, store.root, left)
     with disk.make_dir(store.root, beside) as made, store.inside(slot) as origin:
         for name in sorted(base.found):
-            copy_tree(disk, origin, name, made, name)
-        disk.sync_dir(made)
+            copy_tree(disk, origin, name, made, name)  # its name too is durable after it
     disk.rename(store.root, beside, store.root, BASELINE)
     disk.sync_dir(store.root)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deltaseal.device import Device
+from deltaseal.device.store import RESERVE_BYTES
 from deltaseal.errors import NetworkError
 from deltaseal.lab.torture.bench import HOOK, Bench, overlaid
 from deltaseal.lab.torture.seen import ROOT, Eye
@@ -258,7 +259,7 @@ def _removal_on_a_full_disk(label: str) -> Act:
         _removal(label),
         name="removal, disk full",
         words="the same where not a byte is left but the reserve",
-        world=lambda world: replace(world, disk_is_full=True),
+        world=lambda world: replace(world, room=0),
     )
 
 
@@ -636,7 +637,8 @@ def _rebase_without_reserve() -> Act:
     return replace(
         _rebase(),
         name="rebase, no reserve",
-        words="there is no reserve to give up, so that nothing else syncs before the record",
+        words="there is no room for a reserve, so that nothing is given up, and synced, before the record",
+        world=lambda world: replace(world, room=RESERVE_BYTES // 2),
         start=lambda bench: overlaid(_with_next_base(_on("a"))(bench), {f"{ROOT}/reserve": None}),
     )
 

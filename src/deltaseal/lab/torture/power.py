@@ -330,7 +330,7 @@ class Exploration:
 
     def _judge_reserve(self, disk: SimulatedDisk, way: str) -> None:
         leaf = disk.after_cut("visible").leaves.get(f"{ROOT}/reserve")
-        if not self._world.disk_is_full and (leaf is None or leaf[0] != "file" or not leaf[1]):
+        if self._world.room is None and (leaf is None or leaf[0] != "file" or not leaf[1]):
             self._find("left over", "the work is done, and the reserve was not filled again", way=way)
 
     # Small things -----------------------------------------------------------------------------
@@ -348,8 +348,9 @@ class Exploration:
 
     def _disk(self, state: DiskState) -> SimulatedDisk:
         disk = SimulatedDisk.of(state)
-        if self._world.disk_is_full:
-            disk.capacity = sum(len(leaf[1]) for leaf in self._start.leaves.values() if leaf[0] == "file")
+        if self._world.room is not None:
+            there = sum(len(leaf[1]) for leaf in self._start.leaves.values() if leaf[0] == "file")
+            disk.capacity = there + self._world.room
         return disk
 
     def _note(self, state: DiskState) -> None:

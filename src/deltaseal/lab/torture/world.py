@@ -24,7 +24,7 @@ class World:
     hook: int = 0  # with what status every health hook ends
     running: tuple[str, ...] = ()  # listed programs that run, and have mapped what was there before
     battery: int | None = None
-    disk_is_full: bool = False  # not a byte is left, but what is given up
+    room: int | None = None  # bytes that are free beside what lies there at the start; None: no end of them
     sleep: Callable[[float], None] = field(default=lambda seconds: None)
 
     def edge(self) -> Edge:
