@@ -235,12 +235,12 @@ class Exploration:
         unkept = self._bench.eye.promised_download(state)
         if unkept and not self._act.lost_records:
             self._find("not durable", f"the journal says otherwise, and {unkept}", way=way)
-        half = "" if self._act.damaged else self._bench.eye.half_a_baseline(state)
-        if half:
-            self._find("mixed", f"there is a baseline with {half}, to which the rescue would go", way=way)
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
         if self._end_word(label) != "mixed":
+            half = "" if self._act.damaged else self._bench.eye.half_a_baseline(state)
+            if half:
+                self._find("mixed", f"there is a baseline with {half}, to which the rescue would go", way=way)
             return True
         self._find("mixed", f"the device shows {label}, neither {self._act.old} nor {self._act.new}", way=way)
         return False
