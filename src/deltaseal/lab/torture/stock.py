@@ -171,7 +171,8 @@ def respoilt(
     """
     manifest = bundle.manifest
     old = {digest: source for (digest, _), source in zip(manifest.payloads(), bundle.payloads, strict=True)}
-    payloads: dict[str, bytes] = {}
+    kept = {manifest.vex.sha256: manifest.vex.size} if manifest.vex else {}
+    payloads = {digest: old[digest].read_at(0, size) for digest, size in kept.items()}
     components = {}
     for name, component in manifest.components.items():
         routes = []
