@@ -220,7 +220,7 @@ def _move(
         "reopens": list(planned.reopens),
         "devices": impact.to_json() if impact else None,
     }
-    app.done(values, done_words(planned))
+    app.done(values, done_words(planned), news=True)
 
 
 def _ask() -> None:
