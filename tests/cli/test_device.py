@@ -127,8 +127,9 @@ def test_T09_a_device_of_other_bytes_says_so_and_takes_nothing(here: Path) -> No
 
 def test_T38_a_broken_bundle_is_refused_and_nothing_changes(here: Path) -> None:
     data = bytearray(Path("offers/a.bundle").read_bytes())
-    first = must("inspect", "a.bundle", "--json").json["body"]["components"]["app"]["routes"]
-    data[len(data) - sum(route["size"] for route in first) + 10] ^= 1
+    body = must("inspect", "a.bundle", "--json").json["body"]
+    stored = sum(route["size"] for route in body["components"]["app"]["routes"]) + body["vex"]["size"]
+    data[len(data) - stored + 10] ^= 1
     Path("offers/a.bundle").write_bytes(data)
     ran = deltaseal("device", "update", *DEVICE, *OFFERS)
     assert ran.code == 16
