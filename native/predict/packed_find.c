@@ -9,7 +9,8 @@
 #include "predict/packed.h"
 
 #define SAMPLE_BYTES 16
-#define SAMPLE_MASK 15
+#define SAMPLE_ONE_IN 16
+#define SAMPLES_MANY ((uint64_t)1 << 19) /* where there would be more of one side, they are thinned */
 /* Of a sample that stands in several old streams so many are counted. */
 #define SAME_SAMPLES 4
 /* Listed where at least one sample in SHARE is shared, and the recipe does not eat up what that saves. */
@@ -40,6 +41,7 @@ typedef struct finder {
     side sides[2]; /* old, new */
     ds_arena *arena;
     samples old_samples;
+    uint64_t sample_mask;
     uint64_t *shared; /* of each old stream: samples that the new one under way has too */
     bool *is_partner;
     ds_deflate_style *partner_style;
@@ -64,26 +66,86 @@ static void sink(sample *heap, uint64_t count, uint64_t at) {
     heap[at] = top;
 }
 
-/* Sorts in place, and leaves each pair of hash and stream once. */
-static void settle_samples(samples *s) {
-    sample *items = s->list.items;
-    uint64_t kept = 0;
-    for (uint64_t at = s->list.count / 2; at > 0; at--)
-        sink(items, s->list.count, at - 1);
-    for (uint64_t count = s->list.count; count > 1; count--) {
+static void sort_few(sample *items, uint64_t all) {
+    for (uint64_t at = all / 2; at > 0; at--)
+        sink(items, all, at - 1);
+    for (uint64_t count = all; count > 1; count--) {
         sample last = items[count - 1];
         items[count - 1] = items[0];
         items[0] = last;
         sink(items, count - 1, 0);
     }
+}
+
+#define RADIX_BITS 11
+#define RADIX_PASSES 3 /* over the upper bits: nearly all differ in them */
+#define MANY 4096
+
+static void radix_pass(const sample *from, sample *to, uint64_t count, unsigned shift) {
+    uint32_t places[1u << RADIX_BITS] = {0}, sum = 0;
+    uint64_t mask = DS_COUNT(places) - 1;
+    for (uint64_t i = 0; i < count; i++)
+        places[from[i].hash >> shift & mask]++;
+    for (uint64_t i = 0; i <= mask; i++) {
+        uint32_t here = places[i];
+        places[i] = sum;
+        sum += here;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        to[places[from[i].hash >> shift & mask]++] = from[i];
+}
+
+/* Those whose upper bits are equal stand together, and are few. */
+static void sort_neighbours(sample *items, uint64_t count) {
+    unsigned shift = 64 - RADIX_PASSES * RADIX_BITS;
+    for (uint64_t from = 0, to; from < count; from = to) {
+        for (to = from + 1; to < count && items[to].hash >> shift == items[from].hash >> shift;)
+            to++;
+        sort_few(items + from, to - from);
+    }
+}
+
+static ds_status sort_many(samples *s, ds_arena *arena) {
+    uint64_t count = s->list.count;
+    sample *items = s->list.items, *spare = ds_arena_alloc(arena, count * sizeof *spare);
+    if (spare == NULL)
+        return DS_E_MEMORY;
+    for (unsigned pass = 0; pass < RADIX_PASSES; pass++) {
+        radix_pass(items, spare, count, 64 - (RADIX_PASSES - pass) * RADIX_BITS);
+        sample *swap = items;
+        items = spare;
+        spare = swap;
+    }
+    sort_neighbours(items, count);
+    s->list.items = items;
+    s->list.capacity = count;
+    ds_arena_free(arena, spare);
+    return DS_OK;
+}
+
+/* Sorts, and leaves each pair of hash and stream once. */
+static ds_status settle_samples(samples *s, ds_arena *arena) {
+    if (s->list.count < MANY)
+        sort_few(s->list.items, s->list.count);
+    else
+        DS_TRY(sort_many(s, arena));
+    sample *items = s->list.items;
+    uint64_t kept = 0;
     for (uint64_t i = 0; i < s->list.count; i++)
         if (i == 0 || is_less(&items[i - 1], &items[i]))
             items[kept++] = items[i];
     s->list.count = kept;
+    return DS_OK;
 }
 
-static uint64_t first_sample(const samples *s, uint64_t hash) {
-    uint64_t low = 0, high = s->list.count;
+/* The first sample of at least that hash, from `low` on: looked for farther and farther away, then between. */
+static uint64_t next_sample(const samples *s, uint64_t low, uint64_t hash) {
+    uint64_t high = low;
+    for (uint64_t step = 1; high < s->list.count && s->list.items[high].hash < hash; step *= 2) {
+        low = high + 1;
+        high += step;
+    }
+    high = high < s->list.count ? high : s->list.count;
     while (low < high) {
         uint64_t middle = (low + high) / 2;
         if (s->list.items[middle].hash < hash)
@@ -92,6 +154,10 @@ static uint64_t first_sample(const samples *s, uint64_t hash) {
             high = middle;
     }
     return low;
+}
+
+static uint64_t first_sample(const samples *s, uint64_t hash) {
+    return next_sample(s, 0, hash);
 }
 
 static ds_status add_sample(samples *to, uint64_t hash, uint64_t stream, ds_arena *arena) {
@@ -125,8 +191,7 @@ static ds_status scan_side(void *context, uint64_t index) {
         s->keys[i] = key_of(s, &s->found.streams.items[i]);
         DS_TRY(add_sample(&s->sorted, s->keys[i], i, f->arena));
     }
-    settle_samples(&s->sorted);
-    return DS_OK;
+    return settle_samples(&s->sorted, f->arena);
 }
 
 static bool has_key(const side *s, uint64_t key) {
@@ -142,13 +207,13 @@ static uint64_t sample_hash(const uint8_t *at) {
 }
 
 /* Adds the samples of one content, without those that repeat the one before. */
-static ds_status add_samples(samples *to, ds_span content, uint64_t stream, ds_arena *arena) {
+static ds_status add_samples(const finder *f, samples *to, ds_span content, uint64_t stream) {
     uint64_t before = 0;
     for (uint64_t at = 0; at + SAMPLE_BYTES <= content.size; at++) {
         uint64_t hash = sample_hash(content.data + at);
-        if (hash & SAMPLE_MASK || hash == before)
+        if (hash & f->sample_mask || hash == before)
             continue;
-        DS_TRY(add_sample(to, hash, stream, arena));
+        DS_TRY(add_sample(to, hash, stream, f->arena));
         before = hash;
     }
     return DS_OK;
@@ -159,11 +224,11 @@ static ds_status add_samples(samples *to, ds_span content, uint64_t stream, ds_a
 static ds_status find_partner(finder *f, ds_span content, uint64_t *partner, uint64_t *share) {
     samples mine = {0};
     uint64_t count = f->sides[0].found.streams.count;
-    DS_TRY(add_samples(&mine, content, 0, f->arena));
-    settle_samples(&mine);
+    DS_TRY(add_samples(f, &mine, content, 0));
+    DS_TRY(settle_samples(&mine, f->arena));
     memset(f->shared, 0, count * sizeof *f->shared);
-    for (uint64_t i = 0; i < mine.list.count; i++) {
-        uint64_t at = first_sample(&f->old_samples, mine.list.items[i].hash);
+    for (uint64_t i = 0, next = 0; i < mine.list.count; i++) {
+        uint64_t at = next = next_sample(&f->old_samples, next, mine.list.items[i].hash);
         for (uint64_t n = 0; n < SAME_SAMPLES && at < f->old_samples.list.count &&
                              f->old_samples.list.items[at].hash == mine.list.items[i].hash;
              n++, at++)
@@ -197,6 +262,21 @@ static ds_status bytes_of(ds_span file, const ds_piece *pieces, uint64_t count, 
     return DS_OK;
 }
 
+/* One in so many of all positions, on both sides the same. */
+static void choose_samples(finder *f) {
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t content = 0;
+        for (uint64_t n = 0; n < f->sides[i].found.streams.count; n++)
+            content += f->sides[i].found.streams.items[n].content_size;
+        most = content > most ? content : most;
+    }
+    uint64_t one_in = SAMPLE_ONE_IN;
+    while (most / one_in > SAMPLES_MANY)
+        one_in *= 2;
+    f->sample_mask = one_in - 1;
+}
+
 static ds_status sample_old(finder *f) {
     const side *s = &f->sides[0];
     ds_inflated inflated = {0};
@@ -212,12 +292,11 @@ static ds_status sample_old(finder *f) {
         DS_TRY(bytes_of(s->file, &s->found.pieces.items[stream->first], stream->count, stream->size, f->arena, &owned,
                         &bytes));
         DS_TRY(ds_inflate(bytes, stream->content_size, false, f->arena, &inflated, &is_stream));
-        DS_TRY(add_samples(&f->old_samples, (ds_span){inflated.content.items, inflated.content.count}, i, f->arena));
+        DS_TRY(add_samples(f, &f->old_samples, (ds_span){inflated.content.items, inflated.content.count}, i));
         ds_arena_free(f->arena, owned);
     }
     ds_inflated_free(&inflated, f->arena);
-    settle_samples(&f->old_samples);
-    return DS_OK;
+    return settle_samples(&f->old_samples, f->arena);
 }
 
 static ds_status add_tail(ds_packed_side *to, const uint8_t *bytes, uint64_t size, ds_arena *arena) {
@@ -363,6 +442,7 @@ static ds_status find(finder *f, unsigned threads) {
     if (f->sides[0].found.streams.count == 0 || f->sides[1].found.streams.count == 0)
         return DS_OK;
     DS_TRY(open_partners(f));
+    choose_samples(f);
     DS_TRY(sample_old(f));
     DS_TRY(list_new(f));
     DS_TRY(list_old(f));
