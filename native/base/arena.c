@@ -144,6 +144,13 @@ uint64_t ds_arena_peak(const ds_arena *arena) {
     return arena->peak;
 }
 
+uint64_t ds_arena_left(ds_arena *arena) {
+    pthread_mutex_lock(&arena->lock);
+    uint64_t left = arena->ceiling - arena->live;
+    pthread_mutex_unlock(&arena->lock);
+    return left;
+}
+
 ds_status ds_vec_grow(ds_arena *arena, void **items, uint64_t *capacity, uint64_t need, uint64_t item_size) {
     uint64_t wanted = *capacity + *capacity / 2 + 16;
     if (wanted < need)

@@ -101,6 +101,8 @@ void *ds_arena_alloc(ds_arena *arena, uint64_t size);
 void *ds_arena_resize(ds_arena *arena, void *block, uint64_t size);
 void ds_arena_free(ds_arena *arena, void *block);
 uint64_t ds_arena_peak(const ds_arena *arena);
+/* Bytes that may still be allocated under the ceiling. */
+uint64_t ds_arena_left(ds_arena *arena);
 
 /* Growable array. `items` is any pointer type; `reserve` keeps capacity geometric. */
 #define DS_VEC(type)       \

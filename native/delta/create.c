@@ -89,8 +89,10 @@ static ds_status write_streams(ds_creation *creation, const ds_image *old_image,
 /* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
 #define LINES_A_LITERAL 16
 #define TABLE_MIN 16 /* what is taught has room too */
+#define LINE_SIZE 64
+#define TABLE_SHARE 2 /* of the memory that is left, at most one in so many */
 
-static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint64_t new_size) {
+static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint64_t new_size, uint64_t memory) {
     const ds_packed_side *packed = &made->packed.new_side;
     uint64_t literals = new_size;
     for (uint64_t i = 0; i < made->derivations.list.count; i++)
@@ -101,7 +103,8 @@ static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint
     for (uint64_t i = 0; i < blocks->list.count; i++)
         literals -= blocks->list.items[i].length;
     uint64_t wanted = (literals + blocks->list.count) * LINES_A_LITERAL;
-    uint64_t units = wanted / DS_TABLE_UNIT;
+    uint64_t units = wanted / DS_TABLE_UNIT, most = memory / TABLE_SHARE / (DS_TABLE_UNIT * LINE_SIZE);
+    units = units < most ? units : most;
     units = units > TABLE_MIN ? units : TABLE_MIN;
     return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
 }
@@ -110,7 +113,7 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
                                 computed *made, ds_blocks *blocks) {
     ds_targets targets;
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
-    creation->table = choose_table(made, blocks, ds_image_size(new_image));
+    creation->table = choose_table(made, blocks, ds_image_size(new_image), ds_arena_left(creation->arena));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
@@ -120,15 +123,15 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     return ds_model_finish(creation->model, &creation->modelled);
 }
 
-/* Matching takes so many bytes for one of the old, and of the new image, with their tails; and some beside. */
-#define MATCH_OLD 8
-#define MATCH_NEW 4
+/* Matching takes at least so many bytes for one of the old, and of the new image, with their tails; and some beside. */
+#define MATCH_OLD 3
+#define MATCH_NEW 2
 #define MATCH_BESIDE ((uint64_t)16 << 20)
 
 /* Whether there is memory to match the tails too; a rule, so that any number of threads lists the same. */
-static bool has_memory(const ds_packed_both *packed, uint64_t old_size, uint64_t new_size, uint64_t memory) {
+static bool has_memory(const ds_packed_both *packed, uint64_t old_size, uint64_t new_size, ds_arena *arena) {
     uint64_t old_bytes = old_size + packed->old_side.tail.count, new_bytes = new_size + packed->new_side.tail.count;
-    return MATCH_OLD * old_bytes + MATCH_NEW * new_bytes + MATCH_BESIDE <= memory;
+    return MATCH_OLD * old_bytes + MATCH_NEW * new_bytes + MATCH_BESIDE <= ds_arena_left(arena);
 }
 
 /* Compressed streams that are worth it; none where they take more memory than there is. */
@@ -139,7 +142,7 @@ static ds_status find_packed(const ds_image *old_image, const ds_image *new_imag
     if (status != DS_OK && status != DS_E_MEMORY)
         return status;
     if (status == DS_E_MEMORY || !ds_packed_is_apart(&packed->new_side, &made->derivations) ||
-        !has_memory(packed, old_image->file.size, new_image->file.size, options->memory_bytes))
+        !has_memory(packed, old_image->file.size, new_image->file.size, arena))
         ds_packed_free(packed, arena);
     return DS_OK;
 }

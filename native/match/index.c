@@ -119,15 +119,23 @@ static uint32_t place_parts(builder *b) {
     return sum;
 }
 
+static unsigned bits_for(uint64_t count) {
+    unsigned bits = BUCKET_BITS_MIN;
+    while (bits < BUCKET_BITS_MAX && UINT64_C(1) << bits < count)
+        bits++;
+    return bits;
+}
+
 static unsigned bucket_bits(const builder *b) {
     uint64_t count = 0;
     for (unsigned slice = 0; slice < SLICES; slice++)
         for (unsigned part = 0; part < PARTS_MAX; part++)
             count += b->places[slice][part];
-    unsigned bits = BUCKET_BITS_MIN;
-    while (bits < BUCKET_BITS_MAX && UINT64_C(1) << bits < count)
-        bits++;
-    return bits;
+    return bits_for(count);
+}
+
+uint64_t ds_index_size(uint64_t anchors) {
+    return ((UINT64_C(1) << bits_for(anchors)) + anchors) * sizeof(uint32_t);
 }
 
 /* Room for so many items, kept from the index before where it is enough; what it holds means nothing. */

@@ -93,6 +93,18 @@ static ds_status join_ranges(matcher *m) {
     return DS_OK;
 }
 
+/* What ranges take while they are matched, however many at once; and blocks. By trial, and generous. */
+#define RANGES_NEED(new_size) ((new_size) / 2 + ((uint64_t)4 << 20))
+
+/* Where memory is short the old side is looked up at fewer places. By the ceiling and the images alone. */
+static void fit_index(matcher *m) {
+    static const uint8_t patterns[] = {0x55, 0x11, 0x01};
+    uint64_t left = ds_arena_left(m->arena), beside = RANGES_NEED(m->new_side.size);
+    left = left > beside ? left - beside : 0;
+    for (unsigned i = 0; i < DS_COUNT(patterns) && ds_index_size(ds_side_anchors(&m->old_side)) > left; i++)
+        ds_side_thin(&m->old_side, patterns[i]);
+}
+
 static ds_status run_round(matcher *m) {
     DS_TRY(ds_pool_run(m->threads, 2, label_side, m));
     if (!is_old_labelled(m))
@@ -120,6 +132,7 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
     DS_TRY(ds_side_open(&m.old_side, old_image, arena));
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
     cut_ranges(&m);
+    fit_index(&m);
     /* Without references every round would say the same. */
     bool once = old_image->refs.count == 0 || new_image->refs.count == 0 || m.without & DS_WITHOUT_LABELS;
     unsigned rounds = once ? 1 : options->rounds;

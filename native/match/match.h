@@ -43,6 +43,9 @@ typedef struct ds_side {
 } ds_side;
 
 ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena);
+/* Leaves of each eight anchors only those of the pattern: an index takes less memory, and finds less. */
+void ds_side_thin(ds_side *side, uint8_t pattern);
+uint64_t ds_side_anchors(const ds_side *side);
 void ds_side_close(ds_side *side, ds_arena *arena);
 /* No labels: the bytes as they are. */
 void ds_side_label_nothing(ds_side *side);
@@ -74,6 +77,8 @@ typedef struct ds_index {
 
 /* Into an index that is empty, or built before: then its memory serves again. */
 ds_status ds_index_build(ds_index *index, const ds_side *old_side, unsigned threads, ds_arena *arena);
+/* Bytes that the index of so many anchors takes, nearly; what building it takes beside is little. */
+uint64_t ds_index_size(uint64_t anchors);
 void ds_index_free(ds_index *index, ds_arena *arena);
 
 /* An exact match in reference-free form. There are many of them. */

@@ -44,6 +44,18 @@ ds_status ds_side_open(ds_side *side, const ds_image *image, ds_arena *arena) {
     return mark_anchors(side, arena);
 }
 
+void ds_side_thin(ds_side *side, uint8_t pattern) {
+    for (uint64_t i = 0; i <= side->size / 8; i++)
+        side->anchors[i] &= pattern;
+}
+
+uint64_t ds_side_anchors(const ds_side *side) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i <= side->size / 8; i++)
+        count += (unsigned)__builtin_popcount(side->anchors[i]);
+    return count;
+}
+
 void ds_side_close(ds_side *side, ds_arena *arena) {
     ds_arena_free(arena, side->bytes);
     ds_arena_free(arena, side->anchors);

@@ -30,7 +30,8 @@ EFFORTS: dict[str, Effort] = {
 }
 
 _MEMORY_FLOOR = 96 << 20
-_MEMORY_FACTOR = 16
+_MEMORY_FACTOR = 10
+_BESIDE = 32 << 20  # of the floor: the program itself, and what compresses streams
 _SMALL = 1 << 20
 _MENDED_SOME = 1 << 9  # raw bytes of corrections that make a small image worth trying as plain bytes too ...
 _MENDED_MANY = 1 << 15  # ... and a larger one
@@ -104,8 +105,13 @@ class _Container:
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
-    """Bytes that making a delta may take, beside the two images."""
+    """Bytes that making a delta may take in all, both images and the program among them."""
     return _MEMORY_FLOOR + _MEMORY_FACTOR * max(old_size, new_size)
+
+
+def _of_the_core(memory: int, old_size: int, new_size: int) -> int:
+    """What of so many bytes in all is left for the core: the images are mapped, and there is a program."""
+    return max(0, memory - old_size - new_size - _BESIDE)
 
 
 def _create(
@@ -122,7 +128,7 @@ def _create(
         return _core.create(
             old,
             new,
-            memory_bytes=max_memory,
+            memory_bytes=_of_the_core(max_memory, len(old), len(new)),
             threads=threads,
             rounds=effort.rounds,
             modelled=effort.modelled,
@@ -179,13 +185,15 @@ def diff_bytes(
     """The delta that makes ``new`` from ``old``, proved by applying it.
 
     ``digests=False`` leaves the SHA-256 of both sides out, for a container that carries them
-    elsewhere. ``max_memory`` is in bytes. ``progress`` gets 0 to 1000; False cancels.
+    elsewhere. ``max_memory`` is in bytes: both images and the program are among them. Where it is short,
+    the old image is looked up at fewer places, then both are taken as plain bytes: the delta becomes
+    larger. ``progress`` gets 0 to 1000; False cancels.
     Raises LimitError, UsageError (unknown effort), WillResumeError (cancelled), DigestError (a bug).
     """
     if effort not in EFFORTS:
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(EFFORTS))
     pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
-    ceiling = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
+    allowed = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
     def attempt(plain: bool, most: int | None = None) -> _Attempt | None:
         creation = _create(
@@ -193,7 +201,7 @@ def diff_bytes(
             new,
             effort=EFFORTS[effort],
             threads=threads,
-            max_memory=ceiling,
+            max_memory=allowed,
             plain=plain,
             progress=progress,
         )
@@ -202,9 +210,15 @@ def diff_bytes(
             return container.modelled(creation)
         return container.streams(creation, threads, most)
 
-    made = attempt(False)
-    assert made is not None  # without a limit
-    other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+    try:
+        made = attempt(False)
+        assert made is not None  # without a limit
+        other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+    except LimitError as error:
+        if "max_memory" not in error.facts:
+            raise
+        made, other = attempt(True), None  # plain bytes have no references: the leanest way there is
+        assert made is not None
     delta = min((each.delta for each in (made, other) if each is not None), key=len)
     _prove(old, new, delta)
     return delta
