@@ -3,8 +3,8 @@
 
 const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_LAYOUT] = {"layout", 2, 3},
-    [DS_DECIDE_GAP] = {"gap", 5, 3},
-    [DS_DECIDE_PLACE] = {"place", 6, 1},
+    [DS_DECIDE_GAP] = {"gap", 6, 3},
+    [DS_DECIDE_PLACE] = {"place", 7, 1},
     [DS_DECIDE_FAR] = {"far", 4, 3},
     [DS_DECIDE_LENGTH] = {"length", 6, 3},
     [DS_DECIDE_CODE] = {"code", 11, 8},
@@ -21,4 +21,5 @@ const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_BYTE] = {"byte", 7, 8},
     [DS_DECIDE_WORD_DIFFERS] = {"word differs", 8, 2},
     [DS_DECIDE_WORD_FIELD] = {"word field", 10, 8},
+    [DS_DECIDE_BLOCK_ENDS] = {"block ends", 6, 2},
 };

@@ -24,6 +24,7 @@ typedef enum ds_decision {
     DS_DECIDE_BYTE,
     DS_DECIDE_WORD_DIFFERS,
     DS_DECIDE_WORD_FIELD,
+    DS_DECIDE_BLOCK_ENDS,
     DS_DECISIONS,
 } ds_decision;
 

@@ -1,4 +1,4 @@
-/* Coding of regions and blocks; docs/spec/delta-format.md, "Layout" and "Blocks". */
+/* Coding of regions, derivations and lists; docs/spec/delta-format.md, "Layout". */
 #include "delta/layout.h"
 
 #include "delta/coder.h"
@@ -202,193 +202,20 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
     return DS_OK;
 }
 
-/* ---- blocks ---- */
-
-/* A place is one of the latest diagonals, or the old end of one of the latest blocks (a stretch goes on where it
- * was left for a moment), or a distance from the end of the block before. Both lists are moved to front.
- * Codes: 0 the latest diagonal, 1 the latest end, then the older diagonals, the older ends, and from PLACE_FAR
- * on a zigzag distance. A place that has several codes takes the first. */
-#define DIAGONALS 8
-#define ENDS 16
-#define PLACE_DIAGONALS 2 /* the code of diagonal 1 */
-#define PLACE_ENDS (PLACE_DIAGONALS + DIAGONALS - 1)
-#define PLACE_FAR (PLACE_ENDS + ENDS - 1)
-#define BASES 4
-
-typedef struct places {
-    uint64_t diagonals[DIAGONALS]; /* old offset - new offset, latest first */
-    ds_offset ends[ENDS];          /* old ends of blocks, latest first */
-    ds_offset new_end;
-} places;
-
-/* Rank of `value` among the first `count` of a list; `count` where it is not. */
-static unsigned rank_of(const uint64_t *list, unsigned count, uint64_t value) {
-    unsigned rank = 0;
-    while (rank < count && list[rank] != value)
-        rank++;
-    return rank;
-}
-
-/* The entry at `rank` goes (the last, where there is none), `value` comes in front. */
-static void push(uint64_t *list, unsigned count, unsigned rank, uint64_t value) {
-    memmove(list + 1, list, (rank < count ? rank : count - 1) * sizeof *list);
-    list[0] = value;
-}
-
-static void settle_place(places *p, const ds_block *block) {
-    uint64_t diagonal = block->old_offset - block->new_offset;
-    push(p->diagonals, DIAGONALS, rank_of(p->diagonals, DIAGONALS, diagonal), diagonal);
-    push(p->ends, ENDS, rank_of(p->ends, ENDS, block->old_offset), block->old_offset + block->length);
-    p->new_end = block->new_offset + block->length;
-}
-
-static uint64_t place_code(const places *p, const ds_block *block) {
-    unsigned diagonal = rank_of(p->diagonals, DIAGONALS, block->old_offset - block->new_offset);
-    unsigned end = rank_of(p->ends, ENDS, block->old_offset);
-    if (diagonal == 0 || end == 0)
-        return diagonal == 0 ? 0 : 1;
-    if (diagonal < DIAGONALS)
-        return PLACE_DIAGONALS + diagonal - 1;
-    if (end < ENDS)
-        return PLACE_ENDS + end - 1;
-    unsigned base = 0;
-    for (unsigned i = 1; i < BASES; i++)
-        if (ds_bits_in(ds_zigzag(block->old_offset - p->ends[i])) + 1 <
-            ds_bits_in(ds_zigzag(block->old_offset - p->ends[base])))
-            base = i;
-    return PLACE_FAR + ds_zigzag(block->old_offset - p->ends[base]) * BASES + base;
-}
-
-static ds_offset place_of(const places *p, uint64_t code, ds_offset new_offset) {
-    if (code == 0)
-        return new_offset + p->diagonals[0];
-    if (code == 1)
-        return p->ends[0];
-    if (code < PLACE_ENDS)
-        return new_offset + p->diagonals[code - PLACE_DIAGONALS + 1];
-    if (code < PLACE_FAR)
-        return p->ends[code - PLACE_ENDS + 1];
-    return p->ends[(code - PLACE_FAR) % BASES] + ds_unzigzag((code - PLACE_FAR) / BASES);
-}
-
-/* What the model knows of a block: how the last two went. */
-typedef struct history {
-    unsigned place[3], gap[2], length[2]; /* latest first; numbers by their logarithm */
-} history;
-
-static void remember(history *h, uint64_t gap, uint64_t place, uint64_t length) {
-    h->place[2] = h->place[1];
-    h->place[1] = h->place[0];
-    h->place[0] = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
-    h->gap[1] = h->gap[0];
-    h->gap[0] = ds_bits_in(gap);
-    h->length[1] = h->length[0];
-    h->length[0] = ds_bits_in(length);
-}
-
-static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
-    ds_contexts contexts = {.row = DS_DECIDE_GAP,
-                            .hash = {0, h->place[0], ds_mix(h->gap[0], h->gap[1]), ds_mix(h->length[0], h->place[0]),
-                                     ds_mix(ds_mix(h->gap[0], h->place[0]), h->length[0])}};
-    return ds_code_number(c, DS_STREAM_GAPS, &contexts, gap);
-}
-
-static ds_status code_length(ds_coder *c, const history *h, uint64_t gap, uint64_t place, uint64_t *length) {
-    unsigned g = ds_bits_in(gap), p = place < PLACE_FAR ? (unsigned)place : PLACE_FAR + (place - PLACE_FAR) % BASES;
-    ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
-                            .hash = {0, p, ds_mix(h->length[0], h->length[1]), ds_mix(h->length[0], p),
-                                     ds_mix(ds_mix(g, p), h->place[0]), ds_mix(g, h->length[0])}};
-    return ds_code_number(c, DS_STREAM_LENGTHS, &contexts, length);
-}
-
-#define PLACE_BITS 5
-
-static ds_status code_place(ds_coder *c, const places *p, const history *h, uint64_t gap, uint64_t *place) {
-    if (c->model == NULL)
-        return ds_code_number(c, DS_STREAM_PLACES, NULL, place);
-    unsigned g = ds_bits_in(gap);
-    ds_contexts contexts = {.row = DS_DECIDE_PLACE,
-                            .hash = {0, g, ds_mix(h->place[0], h->place[1]), ds_mix(h->place[0], g),
-                                     ds_mix(ds_mix(h->place[0], h->place[1]), h->place[2]),
-                                     ds_mix(ds_mix(h->length[0], h->place[0]), g)}};
-    uint64_t far = *place >= PLACE_FAR ? *place - PLACE_FAR : 0;
-    unsigned base = far % BASES;
-    unsigned code = ds_code_symbol(c, &contexts, PLACE_BITS, *place < PLACE_FAR ? (unsigned)*place : PLACE_FAR + base);
-    if (code < PLACE_FAR) {
-        *place = code;
-        return DS_OK;
-    }
-    base = code - PLACE_FAR;
-    if (base >= BASES)
-        return DS_E_DELTA;
-    far = ds_unzigzag(far / BASES);
-    ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
-                                .low = p->ends[base] & 15,
-                                .hash = {base, ds_mix(base, h->place[0]), ds_mix(h->length[0], g),
-                                         ds_mix(base, ds_mix(h->place[0], h->place[1]))}};
-    DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
-    far = ds_zigzag(far);
-    *place = PLACE_FAR + far * BASES + base;
-    return far > (UINT64_MAX - PLACE_FAR) / BASES - 1 ? DS_E_DELTA : DS_OK;
-}
-
-static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t old_size, uint64_t new_size, ds_block *block) {
-    uint64_t gap = block->new_offset - p->new_end, place = c->writing ? place_code(p, block) : 0;
-    uint64_t length = block->length - 1;
-    DS_TRY(code_gap(c, h, &gap));
-    DS_TRY(code_place(c, p, h, gap, &place));
-    DS_TRY(code_length(c, h, gap, place, &length));
-    remember(h, gap, place, length);
-    if (!ds_add(p->new_end, gap, &block->new_offset) || !ds_add(length, 1, &block->length) ||
-        !ds_within(block->new_offset, block->length, new_size))
-        return DS_E_DELTA;
-    block->old_offset = place_of(p, place, block->new_offset);
-    if (!ds_within(block->old_offset, block->length, old_size))
-        return DS_E_DELTA;
-    settle_place(p, block);
-    if (c->trace != NULL)
-        ds_trace_take_block(c->trace, block, gap);
-    return DS_OK;
-}
-
-/* A reader allocates as blocks come: each takes something of what it reads. */
-#define BLOCKS_AHEAD 4096
-
-ds_status ds_code_blocks(ds_coder *c, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks) {
-    places p = {0};
-    history h = {0};
-    uint64_t count = blocks->list.count;
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_BLOCK_COUNT, &count));
-    ds_coder_note(c, DS_TRACE_NOWHERE);
-    if (count > new_size)
-        return DS_E_DELTA;
-    if (!c->writing)
-        DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
-    for (uint64_t i = 0; i < count; i++) {
-        if (i == blocks->list.capacity)
-            DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, i + BLOCKS_AHEAD));
-        if (i % BLOCKS_AHEAD == 0 && c->model != NULL)
-            DS_TRY(ds_model_check(c->model));
-        if (!c->writing)
-            blocks->list.items[i] = (ds_block){.length = 1};
-        DS_TRY(code_block(c, &p, &h, old_size, new_size, &blocks->list.items[i]));
-        blocks->list.count = c->writing ? count : i + 1;
-    }
-    return DS_OK;
-}
-
 /* ---- lists ---- */
 
-/* A reader allocates as exceptions come. */
+/* A reader allocates as exceptions come: each takes something of what it reads. */
+#define EXCEPTIONS_AHEAD 4096
+
 static ds_status code_exceptions(ds_coder *c, uint64_t first, uint64_t count, ds_arena *arena, ds_derivations *d) {
     for (uint64_t i = 0; i < count; i++) {
         if (!c->writing) {
-            if (i % BLOCKS_AHEAD == 0)
-                DS_TRY(DS_VEC_RESERVE(arena, &d->exceptions, first + i + BLOCKS_AHEAD));
+            if (i % EXCEPTIONS_AHEAD == 0)
+                DS_TRY(DS_VEC_RESERVE(arena, &d->exceptions, first + i + EXCEPTIONS_AHEAD));
             d->exceptions.items[first + i] = (ds_exception){0};
             d->exceptions.count = first + i + 1;
         }
-        if (i % BLOCKS_AHEAD == 0 && c->model != NULL)
+        if (i % EXCEPTIONS_AHEAD == 0 && c->model != NULL)
             DS_TRY(ds_model_check(c->model));
         ds_exception *exception = &d->exceptions.items[first + i];
         DS_TRY(ds_code_layout(c, DS_LAYOUT_EXCEPTION_CELLS, &exception->cells));

@@ -46,7 +46,8 @@ ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *aren
                               bool *has_packed);
 /* What the derivations that are lists need beside the blocks. */
 ds_status ds_code_lists(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
-/* Sizes with their tails. Checked: ascending, disjoint, inside old and new. */
-ds_status ds_code_blocks(ds_coder *coder, uint64_t old_size, uint64_t new_size, ds_arena *arena, ds_blocks *blocks);
+/* `new_size`: with its tail. Checked: ascending, disjoint, inside old and new. */
+ds_status ds_code_blocks(ds_coder *coder, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
+                         ds_blocks *blocks);
 
 #endif

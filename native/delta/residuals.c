@@ -1,7 +1,7 @@
 /* Copied bytes that are not as predicted. */
 #include "delta/code.h"
 
-/* ---- streams: runs of equal bytes, and differences ---- */
+/* ---- streams: runs of equal bytes or words, and differences ---- */
 
 static uint64_t equal_run(const uint8_t *a, const uint8_t *b, uint64_t limit) {
     uint64_t run = 0;
@@ -12,22 +12,61 @@ static uint64_t equal_run(const uint8_t *a, const uint8_t *b, uint64_t limit) {
     return run;
 }
 
-static ds_status stream_residuals(ds_coder *c, ds_offset new_offset, uint8_t *bytes, const uint8_t *new_bytes,
-                                  uint64_t size) {
+static ds_status stream_byte(ds_coder *c, uint8_t *byte, const uint8_t *new_byte) {
+    uint8_t residual = new_byte != NULL ? (uint8_t)(*new_byte - *byte) : 0;
+    DS_TRY(c->writing ? ds_write_bytes(c->writer, DS_STREAM_RESIDUALS, &residual, 1)
+                      : ds_read_bytes(c->reader, DS_STREAM_RESIDUALS, &residual, 1));
+    if (new_byte == NULL)
+        *byte = (uint8_t)(*byte + residual);
+    return DS_OK;
+}
+
+/* The difference as a signed number of 32 bits: fields that changed a little make it small, equal changes equal. */
+static ds_status stream_word(ds_coder *c, uint8_t *word, const uint8_t *new_word) {
+    uint32_t difference = new_word != NULL ? ds_load32(new_word) - ds_load32(word) : 0;
+    uint64_t number = (uint32_t)(difference << 1 ^ (difference >> 31 != 0 ? UINT32_MAX : 0));
+    DS_TRY(ds_code_number(c, DS_STREAM_RESIDUALS, NULL, &number));
+    if (number > UINT32_MAX)
+        return DS_E_DELTA;
+    if (new_word == NULL)
+        ds_store32(word, ds_load32(word) + (uint32_t)ds_unzigzag(number));
+    return DS_OK;
+}
+
+/* Items of `width` bytes, the size a multiple of it. */
+static ds_status stream_items(ds_coder *c, ds_offset new_offset, uint8_t *bytes, const uint8_t *new_bytes,
+                              uint64_t size, unsigned width) {
     uint64_t at = 0;
     while (at < size) {
-        uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) : 0;
-        DS_TRY(ds_code_run(c, DS_STREAM_RESIDUAL_GAPS, size - at, &run));
-        at += run;
+        uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) / width : 0;
+        DS_TRY(ds_code_run(c, DS_STREAM_RESIDUAL_GAPS, (size - at) / width, &run));
+        at += run * width;
         if (at == size)
             break;
-        uint8_t residual = new_bytes != NULL ? (uint8_t)(new_bytes[at] - bytes[at]) : 0;
-        DS_TRY(c->writing ? ds_write_bytes(c->writer, DS_STREAM_RESIDUALS, &residual, 1)
-                          : ds_read_bytes(c->reader, DS_STREAM_RESIDUALS, &residual, 1));
-        if (new_bytes == NULL)
-            bytes[at] = (uint8_t)(bytes[at] + residual);
+        DS_TRY((width == 1 ? stream_byte : stream_word)(c, bytes + at, new_bytes != NULL ? new_bytes + at : NULL));
         ds_coder_note(c, new_offset + at);
-        at++;
+        at += width;
+    }
+    return DS_OK;
+}
+
+/* Words where old code of AArch64 lies in aligned words, old and new; bytes elsewhere. */
+static ds_status stream_residuals(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
+                                  const uint8_t *new_bytes, uint64_t size) {
+    ds_offset new_offset = block->new_offset + (old_offset - block->old_offset);
+    bool aligned = (new_offset - old_offset) % DS_WORD == 0;
+    for (uint64_t at = 0, end; at < size; at = end) {
+        ds_offset stop;
+        const ds_region *region = ds_layout_code(&w->predictor.map->old_layout, old_offset + at, &stop);
+        end = stop - old_offset < size ? stop - old_offset : size;
+        unsigned width = 1;
+        if (aligned && region != NULL && region->words) {
+            uint64_t head = (0 - (old_offset + at)) % DS_WORD, words = head < end - at ? end - at - head : 0;
+            width = head == 0 && words >= DS_WORD ? DS_WORD : 1;
+            end = width == DS_WORD ? at + words / DS_WORD * DS_WORD : head > 0 && head < end - at ? at + head : end;
+        }
+        DS_TRY(stream_items(w->coder, new_offset + at, bytes + at, new_bytes != NULL ? new_bytes + at : NULL, end - at,
+                            width));
     }
     return DS_OK;
 }
@@ -102,6 +141,5 @@ static ds_status model_residuals(ds_walk *w, const ds_block *block, ds_offset ol
 ds_status ds_walk_residuals(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                             const uint8_t *new_bytes, uint64_t size) {
     return w->coder->model != NULL ? model_residuals(w, block, old_offset, bytes, new_bytes, size)
-                                   : stream_residuals(w->coder, block->new_offset + (old_offset - block->old_offset),
-                                                      bytes, new_bytes, size);
+                                   : stream_residuals(w, block, old_offset, bytes, new_bytes, size);
 }

@@ -145,7 +145,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     ds_map map = {.arena = w->arena};
     const ds_block *blocks = w->blocks->list.items;
     uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
-    if (w->old_image->refs.count > 0 || w->coder->model != NULL)
+    if (w->old_image->regions.count > 0 || w->coder->model != NULL)
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     w->predictor.without = w->coder->without;
@@ -199,7 +199,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
     DS_TRY(ds_code_derivations(coder, new_size, arena, derivations, &has_packed));
     if (has_packed)
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
-    DS_TRY(ds_code_blocks(coder, ds_image_size(old_image), ds_image_size(new_image), arena, blocks));
+    DS_TRY(ds_code_blocks(coder, old_image, ds_image_size(new_image), arena, blocks));
     DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
     DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
@@ -226,8 +226,7 @@ static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_siz
 
 static ds_status read_blocks(ds_walk *w, uint64_t new_size, const ds_derivations *derivations, ds_blocks *blocks) {
     uint64_t old_size = w->old_image->file.size;
-    DS_TRY(ds_code_blocks(w->coder, ds_image_size(w->old_image), new_size + ds_packed_tail_size(w->packed), w->arena,
-                          blocks));
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, new_size + ds_packed_tail_size(w->packed), w->arena, blocks));
     if (!ds_derive_is_clear(derivations, blocks) || !ds_packed_is_clear(w->packed, old_size, new_size, blocks))
         return DS_E_DELTA;
     w->image_blocks = ds_blocks_before(blocks, new_size);

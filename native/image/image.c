@@ -183,6 +183,18 @@ bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offse
     return true;
 }
 
+uint64_t ds_image_functions_before(const ds_image *image, ds_offset offset) {
+    uint64_t low = 0, high = image->functions.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (image->functions.items[middle] < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 ds_status ds_image_open_list(ds_image *image, ds_list list) {
     list.first = image->listed.count;
     list.count = 0;
@@ -212,6 +224,7 @@ void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->spellings);
     DS_VEC_FREE(image->arena, &image->lists);
     DS_VEC_FREE(image->arena, &image->listed);
+    DS_VEC_FREE(image->arena, &image->functions);
     ds_arena_free(image->arena, image->starts);
     *image = (ds_image){0};
 }

@@ -165,7 +165,8 @@ typedef struct ds_image {
     DS_VEC(ds_spelling) spellings;
     DS_VEC(ds_list) lists;
     DS_VEC(uint32_t) listed;
-    uint8_t *starts; /* one bit per file byte: an instruction starts here; NULL for plain bytes */
+    DS_VEC(uint32_t) functions; /* offsets where functions start, ascending */
+    uint8_t *starts;            /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
 
 /* All that has an offset. */
@@ -215,6 +216,8 @@ ds_address ds_image_address(const ds_image *image, ds_offset offset);
 bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offset);
 /* Number of references before an offset. */
 uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset);
+/* How many functions start before the offset: the number of the first that does not. */
+uint64_t ds_image_functions_before(const ds_image *image, ds_offset offset);
 /* NULL when no region holds the address. */
 const ds_region *ds_image_region(const ds_image *image, ds_address address);
 

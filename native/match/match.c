@@ -128,6 +128,7 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
             return DS_E_CANCELLED;
         DS_TRY(run_round(&m));
     }
+    ds_blocks_slide(blocks, &m.old_side, &m.new_side);
     close_matcher(&m);
     return DS_OK;
 }

@@ -108,5 +108,7 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
                            ds_price_coding coding, ds_range range, ds_arena *arena);
 /* The same by length alone. */
 ds_status ds_blocks_longest(ds_blocks *blocks, const ds_seeds *seeds, ds_range range, ds_arena *arena);
+/* Moves borders between blocks, where both agree, to where a function starts. */
+void ds_blocks_slide(ds_blocks *blocks, const ds_side *old_side, const ds_side *new_side);
 
 #endif

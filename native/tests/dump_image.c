@@ -136,7 +136,7 @@ static void print_counts(const ds_image *image) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|slots|starts|counts ...]\n");
+        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|functions|words|slots|starts|counts ...]\n");
         return 2;
     }
     uint64_t size;
@@ -163,6 +163,13 @@ int main(int argc, char **argv) {
         print_refs(&image);
     if (wanted(argc, argv, "lists"))
         print_lists(&image);
+    if (wanted(argc, argv, "words"))
+        for (uint64_t i = 0; i < image.regions.count; i++)
+            if (image.regions.items[i].words)
+                printf("words %llu\n", (unsigned long long)i);
+    if (wanted(argc, argv, "functions"))
+        for (uint64_t i = 0; i < image.functions.count; i++)
+            printf("function %x\n", image.functions.items[i]);
     if (wanted(argc, argv, "slots"))
         for (uint64_t i = 0; i < image.slots.count; i++)
             printf("slot %x %llx\n", image.slots.items[i].offset, (unsigned long long)image.slots.items[i].target);

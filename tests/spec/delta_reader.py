@@ -255,6 +255,14 @@ class OldImage:
     starts: bytes = b""
     of_words: frozenset[int] = frozenset()
     lists: list[tuple[int, list[int]]] = field(default_factory=list)  # base, and the bytes that are named
+    functions: list[int] = field(default_factory=list)
+
+    def functions_before(self, offset: int) -> int:
+        return bisect_left(self.functions, offset)
+
+    def function(self, number: int) -> int:
+        damaged(not 0 <= number & MASK < len(self.functions), "number of a function")
+        return self.functions[number & MASK]
 
 
 def region_of_offset(regions: list[Region], offset: int) -> Region | None:
@@ -610,20 +618,18 @@ def to_front(latest: list[int], replaced: int, value: int) -> None:
 
 
 def read_blocks(
-    streams: Streams, derivations: list[Derivation], tails: Tails, old_end: int, new_end: int
+    streams: Streams, derivations: list[Derivation], tails: Tails, image: OldImage, old_end: int, new_end: int
 ) -> list[Block]:
     """``old_end``, ``new_end``: sizes without the tails."""
     old_size, new_size = old_end + len(tails.old), new_end + tails.new_size
     computed = [(d.start, d.end) for d in derivations] + tails.pieces
-    count = streams[LAYOUT].number()
+    count, named = divmod(streams[LAYOUT].number(), 2)
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
     blocks: list[Block] = []
     diagonals, ends = [0] * 8, [0] * 16
-    new_end = 0
+    block_end = 0
     for _ in range(count):
-        new = new_end + streams[GAPS].number()
-        length = streams[LENGTHS].number() + 1
-        damaged(new + length > new_size, "block outside the new image")
+        new = block_end + streams[GAPS].number()
         place = streams[PLACES].number()
         if place == 0:
             old = new + diagonals[0]
@@ -634,8 +640,14 @@ def read_blocks(
         elif place <= 23:
             old = ends[place - 8]
         else:
-            old = ends[(place - 24) % 4] + zigzag((place - 24) // 4)
+            old = far_place(place, ends, image, named=named == 1)
         old &= MASK
+        length = streams[LENGTHS].number()
+        if named and length % 2:
+            length = image.function(image.functions_before(old + 1) + length // 2) - old
+        else:
+            length = (length // 2 if named else length) + 1
+        damaged(new + length > new_size, "block outside the new image")
         damaged(old + length > old_size, "block outside the old image")
         to_front(diagonals, old - new, old - new)
         to_front(ends, old, old + length)
@@ -645,8 +657,15 @@ def read_blocks(
             new < new_end < new + length or old < old_end < old + length, "block over the end of an image"
         )
         blocks.append(Block(new, old, length))
-        new_end = new + length
+        block_end = new + length
     return blocks
+
+
+def far_place(place: int, ends: list[int], image: OldImage, *, named: bool) -> int:
+    z, b = divmod(place - 24, 8 if named else 4)
+    if b < 4:
+        return ends[b] + zigzag(z)
+    return image.function(image.functions_before(ends[b - 4]) + zigzag(z))
 
 
 # Context
@@ -1114,7 +1133,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         tails.read(layout, old, header.new_size)
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
-    blocks = read_blocks(streams, derivations, tails, len(old), header.new_size)
+    blocks = read_blocks(streams, derivations, tails, known, len(old), header.new_size)
     in_image = [block for block in blocks if block.new < header.new_size]
     made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
     streams.give_context(context_of(old, in_image, regions, header.new_size) if header.context else b"")
@@ -1168,18 +1187,45 @@ class Walk:
     ) -> None:
         self.old, self.image, self.streams, self.blocks, self.filling = old, image, streams, blocks, filling
         self.prediction = Prediction(image, len(old), blocks, filling.regions)
-        self.wrong_bytes = Gaps(streams[RESIDUAL_GAPS])
+        self.wrong_items = Gaps(streams[RESIDUAL_GAPS])
         self.wrong_references = Gaps(streams[REFERENCE_GAPS])
         self.offsets = [reference.offset for reference in image.references]
+        self.code = [image.regions[number] for number in image.of_words]
 
     def all(self, of_image: int, new_size: int) -> bytes:
         """The new image; ``of_image``: blocks before those of the tail."""
         tails = self.filling.tails
         tails.make(self.stretch(range(of_image, len(self.blocks)), new_size, new_size + tails.new_size))
         new = self.stretch(range(of_image), 0, new_size)
-        self.wrong_bytes.check_end()
+        self.wrong_items.check_end()
         self.wrong_references.check_end()
         return new
+
+    def items(self, block: Block, references: list[Reference]) -> list[tuple[int, bool]]:
+        """Old offsets of what is mended as a whole, and which of them are words, not bytes."""
+        end, first = block.old + block.length, block.old
+        items: list[tuple[int, bool]] = []
+        aligned = (block.new - block.old) % 4 == 0
+        while first < end:
+            last, o = chunk_end(first, end, references), first
+            while o < last:
+                is_word = aligned and o % 4 == 0 and o + 4 <= last and self.is_code_of_words(o)
+                items.append((o, is_word))
+                o += 4 if is_word else 1
+            first = last
+        return items
+
+    def is_code_of_words(self, o: int) -> bool:
+        return any(r.offset <= o and o + 4 <= r.offset + r.size for r in self.code)
+
+    def mend(self, out: bytearray, at: int, *, is_word: bool) -> None:
+        if not is_word:
+            out[at] = out[at] + self.streams[RESIDUALS].take(1)[0] & 255
+            return
+        difference = self.streams[RESIDUALS].signed()
+        damaged(not -(2**31) <= difference < 2**31, "residual of a word")
+        word = int.from_bytes(out[at : at + 4], "little") + difference
+        out[at : at + 4] = (word & 2**32 - 1).to_bytes(4, "little")
 
     def stretch(self, numbers: range, start: int, end: int) -> bytes:
         out = bytearray()
@@ -1193,10 +1239,23 @@ class Walk:
             for index, reference in enumerate(references):
                 fixes = self.streams if index in wrong else None
                 _settle(out, reference, block, number, self.prediction, fixes, start)
-            for byte in self.wrong_bytes.wrong(block.length):
-                out[at + byte] = out[at + byte] + self.streams[RESIDUALS].take(1)[0] & 255
+            items = self.items(block, references)
+            for item in self.wrong_items.wrong(len(items)):
+                o, is_word = items[item]
+                self.mend(out, o - block.old + at, is_word=is_word)
         self.filling.fill(out, end, start)
         return bytes(out)
+
+
+CHUNK = 32_768
+
+
+def chunk_end(first: int, end: int, references: list[Reference]) -> int:
+    last = min(first + CHUNK, end)
+    for reference in references:
+        if first <= reference.offset < last < reference.offset + KINDS[reference.kind].length:
+            return reference.offset
+    return last
 
 
 def _inside(references: list[Reference], offsets: list[int], block: Block) -> list[Reference]:

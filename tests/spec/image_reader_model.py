@@ -87,6 +87,7 @@ class Building:
         self.added: list[Added] = []
         self.starts = bytearray(len(data))
         self.functions: set[int] = set()
+        self.kept: list[int] = []  # functions of the regions that were swept
         self.words: set[Region] = set()  # code of AArch64 images
         self.lists: list[tuple[int, list[int]]] = []
         self.budget = 0
@@ -210,7 +211,10 @@ class Building:
     def settle(self) -> OldImage:
         words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
         starts = bytes(self.starts) if 1 in self.starts else b""
-        image, end = OldImage(self.regions, starts=starts, of_words=words, lists=self.lists), 0
+        image, end = (
+            OldImage(self.regions, starts=starts, of_words=words, lists=self.lists, functions=self.kept),
+            0,
+        )
         for ref in sorted(self.added, key=lambda added: added.offset):
             if ref.offset >= end:
                 end = ref.offset + LENGTHS[ref.kind]
@@ -222,6 +226,9 @@ class Building:
             end = region.offset + region.size
             starts = sorted(f for f in self.functions if region.offset < f < end)
             sweep(self, region, [region.offset, *starts, end])
+            noted = [region.offset, *starts] if region.offset in self.functions else starts
+            if noted and (not self.kept or noted[0] > self.kept[-1]):
+                self.kept += noted
 
 
 def solve(kind: str, field: int, place: int, base: int) -> int:

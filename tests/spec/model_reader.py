@@ -13,8 +13,8 @@ from spec.delta_reader import (
     Block,
     OldImage,
     Prediction,
-    Reference,
     Refused,
+    chunk_end,
     region_of_offset,
 )
 from spec.model_reader_coder import Model
@@ -23,7 +23,7 @@ from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_
 from spec.model_reader_layout import Decided, read_decided, read_header
 from spec.model_reader_x86_64 import Code
 
-RUN = CHUNK = 32_768
+RUN = 32_768
 
 
 def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: int = 2**63) -> bytes:
@@ -158,11 +158,3 @@ class Walk:
             self.residuals.read(new, block, first, last)
             self.model.decoder.look()
             first = last
-
-
-def chunk_end(first: int, end: int, references: list[Reference]) -> int:
-    last = min(first + CHUNK, end)
-    for reference in references:
-        if first <= reference.offset < last < reference.offset + KINDS[reference.kind].length:
-            return reference.offset
-    return last

@@ -95,9 +95,11 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     damaged(overlap, "derivation over a compressed stream")
     model.decoder.look()
     computed = [(d.start, d.end) for d in derivations] + tails.pieces
-    count = layout.number(What.BLOCKS)
+    count, named = divmod(layout.number(What.BLOCKS), 2)
     damaged(count > new_size + tails.new_size, "number of blocks")
-    blocks = read_blocks(model, count, len(old) + len(tails.old), new_size + tails.new_size)
+    blocks = read_blocks(
+        model, count, image if named else None, len(old) + len(tails.old), new_size + tails.new_size
+    )
     for block in blocks:
         new_end, old_end = block.new + block.length, block.old + block.length
         touched = any(first < new_end and block.new < last for first, last in computed)
@@ -112,28 +114,37 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     return Decided(regions, derivations, tails, blocks, lists)
 
 
-def read_blocks(model: Model, count: int, old_size: int, new_size: int) -> list[Block]:
-    """``old_size``, ``new_size``: with the tails."""
+def read_blocks(
+    model: Model, count: int, image: OldImage | None, old_size: int, new_size: int
+) -> list[Block]:
+    """``old_size``, ``new_size``: with the tails. ``image``: where blocks name functions."""
     blocks: list[Block] = []
     diagonals, ends = [0] * 8, [0] * 16
-    p0 = p1 = p2 = g0 = g1 = l0 = l1 = end = 0
+    p0 = p1 = p2 = g0 = g1 = l0 = l1 = e = end = 0
     for number in range(count):
         if number % 4096 == 0:
             model.decoder.look()
-        gap = model.number("gap", [0, p0, m(g0, g1), m(l0, p0), m(m(g0, p0), l0)])
+        gap = model.number("gap", [0, p0, m(g0, g1), m(l0, p0), m(m(g0, p0), l0), m(e % 4, p0)])
         g, new = bits(gap), end + gap
-        places = [0, g, m(p0, p1), m(p0, g), m(m(p0, p1), p2), m(m(l0, p0), g)]
+        places = [0, g, m(p0, p1), m(p0, g), m(m(p0, p1), p2), m(m(l0, p0), g), m(m(e % 4, p0), g)]
         place = model.symbol("place", 5, places)
-        damaged(place > 27, "place")
+        damaged(place > 27 and image is None, "place")
         if place >= 24:
-            old = far(model, place - 24, ends, p0, p1, l0, g)
+            old = far(model, place - 24, ends, image, p0, p1, l0, g)
         else:
             old = ends[0] if place == 1 else ends[place - 8] if place > 8 else None
             if old is None:
                 old = new + diagonals[place - 1 if place else 0]
         old &= MASK
+        damaged(old >= old_size, "block outside the old image")
         lengths = [0, place, m(l0, l1), m(l0, place), m(m(g, place), p0), m(g, l0)]
-        length = model.number("length", lengths) + 1
+        ended = image is not None and block_ends(model, image, old, place, g, l0, e)
+        if ended:
+            assert image is not None
+            functions = model.number("length", [m(h, 1) for h in lengths])
+            length = image.function(image.functions_before(old + 1) + functions) - old
+        else:
+            length = model.number("length", lengths) + 1
         damaged(new + length > new_size, "block outside the new image")
         damaged(old + length > old_size, "block outside the old image")
         to_front(diagonals, old - new, old - new)
@@ -141,11 +152,24 @@ def read_blocks(model: Model, count: int, old_size: int, new_size: int) -> list[
         blocks.append(Block(new, old, length))
         end = new + length
         p0, p1, p2, g0, g1, l0, l1 = place, p0, p1, g, g0, bits(length - 1), l0
+        e = (2 * e + ended) % 2**32
     return blocks
 
 
-def far(model: Model, b: int, ends: list[int], p0: int, p1: int, l0: int, g: int) -> int:
-    distance = model.signed("far", [b, m(b, p0), m(l0, g), m(b, m(p0, p1))], ends[b] % 16)
-    z = 2 * distance if distance >= 0 else -2 * distance - 1
-    damaged(z > (2**64 - 25) // 4 - 1, "far")
-    return ends[b] + distance
+def block_ends(model: Model, image: OldImage, old: int, place: int, g: int, l0: int, e: int) -> bool:
+    before = image.functions_before(old)
+    s = int(before < len(image.functions) and image.functions[before] == old)
+    a = 2 * place + s
+    contexts = [a, m(a, e % 4), m(s, e % 256), m(a, l0), m(a, g), m(m(a, g), e % 8)]
+    return model.flag("block ends", contexts, s) == 1
+
+
+def far(
+    model: Model, b: int, ends: list[int], image: OldImage | None, p0: int, p1: int, l0: int, g: int
+) -> int:
+    low = ends[b] % 16 if b < 4 else 0
+    distance = model.signed("far", [b, m(b, p0), m(l0, g), m(b, m(p0, p1))], low)
+    if b < 4:
+        return ends[b] + distance
+    assert image is not None
+    return image.function(image.functions_before(ends[b - 4]) + distance)

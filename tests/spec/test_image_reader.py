@@ -73,6 +73,10 @@ def differences(expected: OldImage, got: OldImage) -> list[object]:
         return [expected.regions, got.regions]
     if got.starts != expected.starts:
         return ["starts"]
+    if got.of_words != expected.of_words:
+        return [expected.of_words, got.of_words]
+    if got.functions != expected.functions:
+        return [expected.functions, got.functions]
     if got.lists != expected.lists:
         return [expected.lists, got.lists]
     if got.references == expected.references:

@@ -17,14 +17,15 @@ _CLASSES = {"data": 0, "code": 1, "nobits": 2}
 
 
 def old_image(path: Path) -> OldImage:
-    """Regions, references and instruction starts of the image in a file; not which code is AArch64's."""
+    """Regions, references, instruction starts, lists and functions of the image in a file."""
     dump = subprocess.run(
-        [driver("dump_image"), path, "regions", "refs", "starts", "lists"],
+        [driver("dump_image"), path, "regions", "refs", "starts", "lists", "functions", "words"],
         capture_output=True,
         check=True,
         text=True,
     )
     image, starts = OldImage(), bytearray(path.stat().st_size)
+    of_words: list[int] = []
     for line in dump.stdout.splitlines():
         what, *rest = line.split()
         if what == "region":
@@ -35,10 +36,15 @@ def old_image(path: Path) -> OldImage:
             image.references.append(Reference(offset, rest[1], aux, target, base))
         elif what == "start":
             starts[int(rest[0], 16)] = 1
+        elif what == "words":
+            of_words.append(int(rest[0]))
+        elif what == "function":
+            image.functions.append(int(rest[0], 16))
         elif what == "list":
             base, *listed = (int(text, 16) for text in rest)
             image.lists.append((base, listed))
-    return replace(image, starts=bytes(starts) if 1 in starts else b"")
+    known = bytes(starts) if 1 in starts else b""
+    return replace(image, starts=known, of_words=frozenset(of_words))
 
 
 def build_library(source: Path | str, output: Path, *options: str) -> Path:

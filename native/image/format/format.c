@@ -69,6 +69,17 @@ ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed) {
     return status;
 }
 
+/* Those behind the ones of regions before. */
+static ds_status keep_functions(ds_image *image, const ds_offset *entries, uint64_t count) {
+    uint64_t kept = image->functions.count;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->functions, kept + count + 1));
+    if (count > 0 && (kept == 0 || entries[0] > image->functions.items[kept - 1]))
+        for (uint64_t i = 0; i < count; i++)
+            image->functions.items[kept++] = (uint32_t)entries[i];
+    image->functions.count = kept;
+    return DS_OK;
+}
+
 static ds_status sweep_region(ds_image *image, ds_sweep sweep, const ds_region *region, const uint8_t *functions,
                               ds_offset first) {
     DS_VEC(ds_offset) entries = {0};
@@ -87,6 +98,8 @@ static ds_status sweep_region(ds_image *image, ds_sweep sweep, const ds_region *
     }
     if (status == DS_OK)
         status = sweep(image, (ds_code){region->offset, region->address, region->size}, entries.items, entries.count);
+    if (status == DS_OK)
+        status = keep_functions(image, entries.items, entries.count);
     DS_VEC_FREE(image->arena, &entries);
     return status;
 }

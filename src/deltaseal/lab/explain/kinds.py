@@ -26,7 +26,7 @@ _BY_ROLE: dict[Role, str] = {
 KINDS = (NEW_CODE, CHANGED_CODE, REFERENCES, LAYOUT, *dict.fromkeys(_BY_ROLE.values()), DATA, CONTAINER)
 
 # Streams, and the model's decisions: docs/spec/delta-format.md and delta-model.md.
-_PLACING = {"layout", "gaps", "lengths", "places", "gap", "place", "far", "length"}
+_PLACING = {"layout", "gaps", "lengths", "places", "gap", "place", "far", "block ends", "length"}
 _REFERRING = {
     *("reference gaps", "reference fixes"),
     *("reference wrong", "reference fix", "reference target"),
