@@ -72,6 +72,14 @@ static ds_status move_lists(ds_image *whole, const shift *s) {
     return DS_OK;
 }
 
+static ds_status move_functions(ds_image *whole, const shift *s) {
+    const ds_image *part = s->part;
+    DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->functions, whole->functions.count + part->functions.count + 1));
+    for (uint64_t i = 0; i < part->functions.count; i++)
+        whole->functions.items[whole->functions.count++] = part->functions.items[i] + (uint32_t)s->offset;
+    return DS_OK;
+}
+
 static void move_starts(ds_image *whole, const shift *s) {
     for (uint64_t i = 0; i < s->part->file.size; i++)
         if (ds_image_is_start(s->part, i))
@@ -87,6 +95,7 @@ static ds_status add_part(ds_image *whole, const ds_image *part, ds_offset offse
     DS_TRY(move_regions(whole, &s));
     DS_TRY(move_references(whole, &s));
     DS_TRY(move_lists(whole, &s));
+    DS_TRY(move_functions(whole, &s));
     move_starts(whole, &s);
     return DS_OK;
 }
