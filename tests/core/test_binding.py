@@ -332,7 +332,7 @@ def test_many_threads_at_once_make_the_same() -> None:
 
 
 def test_creating_keeps_to_its_ceiling_or_says_so() -> None:
-    """Where memory is short the old image is looked up at fewer places; what still does not fit is refused."""
+    """Where memory is short the old image is looked up at fewer places; what does not fit is refused."""
     needed = create().peak_memory
     assert raw(create(memory_bytes=needed)) == raw(create())
     refused = []
