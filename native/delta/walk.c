@@ -145,7 +145,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     ds_map map = {.arena = w->arena};
     const ds_block *blocks = w->blocks->list.items;
     uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
-    if (w->old_image->regions.count > 0 || w->coder->model != NULL)
+    if (w->old_image->refs.count > 0 || w->old_image->regions.count > 0 || w->coder->model != NULL)
         DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     w->predictor.without = w->coder->without;
