@@ -30,7 +30,7 @@ EFFORTS: dict[str, Effort] = {
 }
 
 _MEMORY_FLOOR = 96 << 20
-_MEMORY_FACTOR = 10
+_MEMORY_FACTOR = 16
 _BESIDE = 32 << 20  # of the floor: the program itself, and what compresses streams
 _SMALL = 1 << 20
 _TINY = 1 << 17  # bytes of an image for which trying costs nothing
