@@ -37,10 +37,10 @@ def slow_down(folder: str) -> None:
     """On a worker: an image job says first that it is at work, and takes its time."""
     make = jobs.ImageJob.make
 
-    def slow(job: jobs.ImageJob, cache: Cache, threads: int) -> bytes:
+    def slow(job: jobs.ImageJob, cache: Cache, threads: int, prepared: jobs.Prepared | None = None) -> bytes:
         Path(folder, f"{os.getpid()}-{job.new[:16]}").touch()
         time.sleep(1)
-        return make(job, cache, threads)
+        return make(job, cache, threads, prepared)
 
     jobs.ImageJob.make = slow  # type: ignore[method-assign]
 

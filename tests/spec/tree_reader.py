@@ -6,6 +6,7 @@ Image deltas inside are handed to a function that the caller gives.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,16 +91,13 @@ def _stays_inside(tree: Tree, path: bytes, on_the_way: tuple[bytes, ...]) -> boo
     if target.startswith(b"/"):
         return False
     at = path.split(b"/")[:-1]
-    names_seen = False
-    for step in target.split(b"/"):
-        if step in (b"", b"."):
-            continue
-        if step == b"..":
-            if names_seen or not at:
-                return False
-            at = at[:-1]
-            continue
-        names_seen = True
+    steps = [step for step in target.split(b"/") if step not in (b"", b".")]
+    names = list(itertools.dropwhile(lambda step: step == b"..", steps))
+    climbs = len(steps) - len(names)
+    if b".." in names or climbs > len(at):
+        return False
+    at = at[: len(at) - climbs]
+    for step in names:
         at = [*at, step]
         hops = 0
         while (here := b"/".join(at)) in tree and tree[here].kind == "l":
