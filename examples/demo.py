@@ -367,9 +367,7 @@ def refusals(world: World) -> None:
             insist(device.status().applied is None, "a refused improvement is applied")
         else:
             insist(False, f"{offered} was not refused")
-    same_by_hand(
-        f"deltaseal device install {offered} --store {device.path} --source {world.url}; echo $?"
-    )
+    same_by_hand(f"deltaseal device install {offered} --store {device.path} --source {world.url}; echo $?")
 
 
 def fact(refusal: DeltasealError) -> str:

@@ -46,7 +46,26 @@ def test_two_files_beside_a_peer(sides: tuple[Path, Path], tmp_path: Path) -> No
     )
     assert "deltaseal/its" in done.stdout
     refused = bench(*sides, "--against", "none", "--json", files["json"])
-    assert refused.returncode == 2 and "exists" in refused.stderr
+    assert refused.returncode == 2 and "exists" in refused.stderr and not refused.stdout
+
+
+def test_a_peer_that_gives_other_bytes_is_named_and_not_counted(
+    sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "tools.toml").write_text(
+        """
+        [[tool]]
+        name = "liar"
+        create = ["sh", "-c", 'echo "$2" >"$3"', "sh", "{old}", "{new}", "{delta}"]
+        apply = ["sh", "-c", 'cp "$1" "$2"', "sh", "{old}", "{new}", "{delta}"]
+        """
+    )
+    run = tmp_path / "run.json"
+    done = bench(*sides, "--tools", tmp_path / "tools.toml", "--against", "liar", "--json", run)
+    assert done.returncode == 30 and "liar: apply: the result is not the new side" in done.stderr
+    mine = next(line for line in done.stdout.splitlines() if line.startswith("deltaseal "))
+    assert mine.split()[1].endswith("*")  # the least bytes among those that count
+    assert "geometric" not in done.stdout and json.loads(run.read_text())["records"][1]["failure"]
 
 
 def test_growth_past_the_limit_exits_30(sides: tuple[Path, Path], tmp_path: Path) -> None:
@@ -74,8 +93,15 @@ def test_a_corpus_of_ones_own_is_fetched(sides: tuple[Path, Path], tmp_path: Pat
     place = ["--corpus", tmp_path / "corpus.toml", "--into", tmp_path / "corpus", "--against", "none"]
     done = bench(*place)
     assert done.returncode == 0 and "mine: 51,200 bytes old" in done.stdout
-    assert "fetching 1 pairs" in done.stderr and "fetching" not in bench(*place, "mine").stderr
+    assert "fetching 1 pair into" in done.stderr and "fetching" not in bench(*place, "mine").stderr
     assert bench(*place, "nobody").returncode == 2
+    text = (tmp_path / "corpus.toml").read_text()
+    bent = text.replace('"mine"', '"bent"').replace(hashlib.sha256(data).hexdigest(), 64 * "0")
+    (tmp_path / "corpus.toml").write_text(text + "\n" + bent)
+    done = bench(*place)
+    assert done.returncode == 30 and "mine: 51,200 bytes old" in done.stdout
+    assert f"the list has {64 * '0'}" in done.stderr
+    assert bench(*place, "bent").returncode == 16
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,12 @@ def test_times_are_judged_in_the_mean_and_only_where_asked() -> None:
     assert any("different processors" in line for line in compare(before, other, {}).lines())
 
 
+def test_a_comparison_of_nothing_is_not_passed() -> None:
+    found = compare(result(record("a", 10)), result(record("b", 10)), {"bytes": 0})
+    assert len(found.past) == 1 and "nothing was compared" in found.past[0]
+    assert "no delta changed its size" not in found.lines()
+
+
 def test_ratios_have_the_spread_of_rounds_and_of_pairs() -> None:
     mine, its = record("a", 500), record("a", 1000, tool="zstd", cpu_s=2.0)
     its = replace(its, creates=(Usage(2.0, 1, 1), Usage(1.0, 1, 1), Usage(2.0, 1, 1)))
@@ -78,3 +84,9 @@ def test_the_best_is_marked_and_a_failure_is_told() -> None:
     assert any(line.startswith("zstd") and " 900 " in line and "0.556" in line for line in lines)
     assert "bad failed: create: out of time" in lines
     assert "made on: processor one" in lines
+
+
+def test_what_is_too_short_to_be_told_from_nothing_is_equally_short() -> None:
+    quick = [record("a", 500, tool=f"quick{n}", cpu_s=0.001 * n) for n in (1, 2)]
+    lines = result_lines(result(record("a", 500), *quick))
+    assert [line.count("<0.005*") for line in lines if line.startswith("quick")] == [2, 2]

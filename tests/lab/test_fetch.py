@@ -83,6 +83,14 @@ def test_other_bytes_than_the_list_says_are_not_left(tmp_path: Path, web: Path) 
     assert not pairs[0].new.exists()
 
 
+def test_a_list_without_digests_says_how_to_get_them(tmp_path: Path, web: Path) -> None:
+    path = listed(tmp_path, ".bin", "", CONTENTS)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if "sha256" not in line and "bytes" not in line))
+    result = fetch(load_pairs(path, tmp_path / "corpus"), tmp_path / "corpus")
+    assert "fetch --hashes" in result.wrong["one"]
+
+
 def test_what_is_not_to_be_had_is_said(tmp_path: Path, web: Path) -> None:
     pairs = load_pairs(listed(tmp_path, ".whl", "pkg/none.so", CONTENTS), tmp_path / "corpus")
     assert "pkg/none.so" in fetch(pairs, tmp_path / "corpus").missing["one"]
@@ -121,6 +129,54 @@ def test_the_clients_are_asked_for_what_the_list_says(
         "@a/b@1.0",
         "@a/b@1.1",
     ]
+
+
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """A program of this name, first on the path."""
+    fake = tmp_path / "bin" / name
+    fake.parent.mkdir(exist_ok=True)
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+
+
+def missing(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch, **more: str) -> str:
+    """What is said of a package that a client could not bring; the corpus is named as one types it."""
+    fields = {"name": "n", "source": source, "package": "p", "old": "1", "new": "1", "member": "x", **more}
+    (tmp_path / "list.toml").write_text(
+        "[[pair]]\n" + "".join(f'{name} = "{value}"\n' for name, value in fields.items())
+    )
+    monkeypatch.chdir(tmp_path)
+    return fetch(load_pairs(Path("list.toml"), Path("corpus")), Path("corpus")).missing["n"]
+
+
+def test_npm_that_reaches_nobody_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "npm error code E1\\nnpm error FetchError: reason: refused\\nnpm error A complete log of this run"
+    client(tmp_path, monkeypatch, "npm", f'test -d "$5" || exit 9; printf "{words}\\n"; exit 1')
+    assert missing(tmp_path, "npm", monkeypatch) == "npm p 1: npm error FetchError: reason: refused"
+
+
+# What apt says: that lists are not to be had at the update, later only that it knows no such version.
+APT = """
+case $1 in
+indextargets) echo "http://mirror/debian|bookworm";;
+update) grep -q 'Error-Mode "any"' "$APT_CONFIG" || exit 0
+  printf 'E: Failed to fetch http://mirror/x  refused\\nE: Some index files failed\\n'; exit 100;;
+*) test -f "$APT_CONFIG" && echo "E: Version '1' for 'p' was not found"; exit 100;;
+esac
+"""
+
+
+def test_apt_without_lists_does_not_say_that_debian_moved_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client(tmp_path, monkeypatch, "apt-get", APT)
+    client(tmp_path, monkeypatch, "apt-config", "exit 0")
+    words = missing(tmp_path, "apt", monkeypatch, suites="bookworm", arch="amd64")
+    assert words == (
+        "p:amd64 1 is not in the package lists that could be had "
+        "(apt-get update: E: Failed to fetch (mirror)/x  refused)"
+    )
 
 
 @pytest.mark.parametrize(

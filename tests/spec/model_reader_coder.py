@@ -172,9 +172,7 @@ def rows() -> dict[str, Row]:
     """Fresh ones, by name."""
     pattern = r"^\| (\d+) \| ([a-z ]+) \| (\d+) \| (\d+) \| (?:number|signed|symbol|flag)"
     lines = re.findall(pattern, (PAGES / "delta-model.md").read_text(), flags=re.MULTILINE)
-    return {
-        name: Row(int(number), int(inputs), int(selects)) for number, name, inputs, selects in lines
-    }
+    return {name: Row(int(number), int(inputs), int(selects)) for number, name, inputs, selects in lines}
 
 
 class Line:

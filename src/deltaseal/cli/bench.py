@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Command
 from deltaseal.cli.options import FILE, PATH, force_option
 from deltaseal.cli.progress import bar
-from deltaseal.errors import ChecksFailedError, UsageError
+from deltaseal.cli.words import count
+from deltaseal.errors import ChecksFailedError, DigestError, UsageError
 
 if TYPE_CHECKING:
     from deltaseal.lab.bench import Pair, Record, Tool
@@ -113,12 +115,15 @@ def bench(
     from deltaseal.lab.bench.result import load_result
 
     before = load_result(compare) if compare else None
+    files = {"json": json_file, "csv": csv_file, "html": html, "png": png}
+    _check_files(files, force)
     chosen = _tools(app, against, tools, efforts)
-    pairs = _pairs(app, what, corpus, into)
+    pairs, wrong = _pairs(app, what, corpus, into)
     result = _measure(app, pairs, chosen, repeats, timeout)
-    _write(result, {"json": json_file, "csv": csv_file, "html": html, "png": png}, force)
+    _write(result, files, force)
     app.report({}, lambda: _lines(result))
     failed = [f"{r.pair}: {r.tool}: {r.failure}" for r in result.records if not r.good]
+    failed += [f"{pair}: other bytes than the list says" for pair in wrong]
     if before is not None:
         from deltaseal.lab.bench.compare import compare as held
 
@@ -143,13 +148,16 @@ def _tools(app: App, against: Sequence[str], templates: Path | None, efforts: Se
     return [*(ours(command, effort=effort) for effort in dict.fromkeys(efforts)), *peers]
 
 
-def _pairs(app: App, what: Sequence[str], corpus: str | None, into: Path | None) -> Sequence[Pair]:
+def _pairs(
+    app: App, what: Sequence[str], corpus: str | None, into: Path | None
+) -> tuple[Sequence[Pair], Sequence[str]]:
+    """The pairs that are here, and the names of those whose bytes are not what the list says."""
     if corpus is None:
         if len(what) != 2:
             raise UsageError("bench needs OLD and NEW, or --corpus FILE", hint="--corpus public is ours")
         from deltaseal.lab.bench.sides import pair_of
 
-        return [pair_of(*map(Path, what))]
+        return [pair_of(*map(Path, what))], ()
     from deltaseal.lab.bench.corpus import PUBLIC, load_pairs, select
     from deltaseal.lab.bench.fetch import fetch
     from deltaseal.lab.bench.fetch.command import default_corpus
@@ -157,14 +165,21 @@ def _pairs(app: App, what: Sequence[str], corpus: str | None, into: Path | None)
     folder = into or default_corpus()
     pairs = select(load_pairs(PUBLIC if corpus == "public" else Path(corpus), folder), what)
     away = [pair for pair in pairs if not pair.is_here]
+    wrong: Sequence[str] = ()
     if away:
-        app.say(f"fetching {len(away)} pairs into {folder}")
-        for line in fetch(away, folder).lines():
+        app.say(f"fetching {count(len(away), 'pair')} into {folder}")
+        fetched = fetch(away, folder)
+        wrong = tuple(fetched.wrong)
+        for line in fetched.lines():
             app.say(line)
     here = [pair for pair in pairs if pair.is_here]
     if not here:
+        if wrong:
+            raise DigestError(
+                f"{', '.join(wrong)}: other bytes than the list says", hint="each is said above"
+            )
         raise UsageError("none of these pairs is here", hint="what was said above tells why")
-    return here
+    return here, wrong
 
 
 def _measure(
@@ -176,12 +191,12 @@ def _measure(
 
     total = len(pairs) * len(tools)
     with bar(app, "measuring") as shown:
-        count = 0
+        measured = 0
 
         def done(record: Record) -> None:
-            nonlocal count
-            count += 1
-            shown.step(f"measured {record.pair} with {record.tool}", count, total)
+            nonlocal measured
+            measured += 1
+            shown.step(f"measured {record.pair} with {record.tool}", measured, total)
 
         records = run(pairs, tools, repeats=repeats, timeout=timeout, done=done)
     return Result(tuple(records), machine(), versions(tools), command_line())
@@ -217,6 +232,22 @@ _WRITERS: dict[str, Callable[[Result], bytes]] = {
     "html": _html,
     "png": _png,
 }
+
+
+_NEEDS = {"html": ("jinja2", "matplotlib"), "png": ("matplotlib",)}
+
+
+def _check_files(files: dict[str, Path | None], force: bool) -> None:
+    """Refuse what could not be written before hours of measuring, not after."""
+    from deltaseal.storage import check_output
+
+    for kind, path in files.items():
+        if path is None:
+            continue
+        check_output(path, force=force)
+        lacking = [name for name in _NEEDS.get(kind, ()) if find_spec(name) is None]
+        if lacking:
+            raise UsageError(f"--{kind} needs {' and '.join(lacking)}", hint="pip install 'deltaseal[bench]'")
 
 
 def _write(result: Result, files: dict[str, Path | None], force: bool) -> None:

@@ -482,9 +482,7 @@ def _believed(
         )
     claimed = Base.loads(base.body)  # only to know what to look for; the base is verified by what is found
     mirrors = [Repository.at(place, proxy_for=app.edge.proxy_for) for place in sources]
-    return first_files(
-        data, mirrors, os=claimed.os, build=claimed.build, model=model, now=app.now
-    )
+    return first_files(data, mirrors, os=claimed.os, build=claimed.build, model=model, now=app.now)
 
 
 def _absolute(place: str) -> str:

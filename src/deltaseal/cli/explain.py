@@ -39,8 +39,10 @@ def explain(
     """
     from deltaseal.lab.explain import explain as account
     from deltaseal.lab.explain.tables import explanation_lines
-    from deltaseal.storage import write_output
+    from deltaseal.storage import check_output, write_output
 
+    if html is not None:
+        check_output(html, force=force)
     with bar(app, "applying the delta") as progress:
         found = account(delta, old=old, new=new, progress=progress)
     if html is not None:

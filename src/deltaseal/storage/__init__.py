@@ -23,7 +23,7 @@ from deltaseal.storage.disk import (
     WrongKindError,
     exists,
 )
-from deltaseal.storage.output import Output, open_output, open_output_dir, write_output
+from deltaseal.storage.output import Output, check_output, open_output, open_output_dir, write_output
 from deltaseal.storage.ranges import ByteSource, BytesSource, FileSource, SliceSource, chunks
 from deltaseal.storage.real import RealDisk
 from deltaseal.storage.recipes import (
@@ -61,6 +61,7 @@ __all__ = [
     "Space",
     "Stat",
     "WrongKindError",
+    "check_output",
     "chunks",
     "copy_tree",
     "exists",

@@ -149,6 +149,16 @@ def open_output_dir(
             raise
 
 
+def check_output(
+    path: Path, *, force: bool = False, inputs: Iterable[Path] = (), disk: Disk | None = None
+) -> None:
+    """Raise at once what ``open_output`` would raise, before work whose result it is to hold."""
+    disk = disk or RealDisk()
+    refuse_inputs(path, inputs)
+    with disk.open_root(path.parent) as directory:
+        _check_free(disk, directory, path, force=force, kind="file")
+
+
 def _take_place(disk: Disk, directory: Dir, part: str, name: str, *, replaces: bool) -> None:
     if not replaces:
         disk.rename(directory, part, directory, name)

@@ -17,6 +17,10 @@ from deltaseal.lab.bench.summary import METRICS, Metric
 __all__ = ["Comparison", "compare"]
 
 
+# A comparison of nothing is not passed: names of pairs may have changed, or nothing was fetched.
+_NOTHING = "no pair is in both runs, measured well with the same tool: nothing was compared"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One pair at one effort: a figure before and after."""
@@ -35,7 +39,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Changes of bytes by pair, of everything as means; ``past`` has a sentence for each limit passed."""
+    """Changes of bytes by pair, of everything as means.
+
+    ``past`` has a sentence for each limit passed, and one where nothing could be compared.
+    """
 
     changes: tuple[Change, ...]
     means: dict[str, float]  # metric to its growth in percent, over the pairs that both runs have
@@ -47,9 +54,12 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """The comparison for people."""
-        lines = [_line(change) for change in self.changes] or ["no delta changed its size"]
+        unchanged = ["no delta changed its size"] if self.pairs else []
+        lines = [_line(change) for change in self.changes] or unchanged
         means = [f"{name} {growth:+.2f} %" for name, growth in self.means.items()]
-        lines.append(f"means over {self.pairs} pairs: " + ", ".join(means) if means else "no pair is in both")
+        if means:
+            over = f"{self.pairs} pair{'s' if self.pairs != 1 else ''}"
+            lines.append(f"means over {over}: " + ", ".join(means))
         if not self.same_machine:
             lines.append("the two runs were made on different processors: times say little")
         lines += [f"only in the former run: {name}" for name in self.only_before]
@@ -73,7 +83,8 @@ def compare(before: Result, after: Result, limits: Mapping[str, float]) -> Compa
         if (change := _change(key, couples[key], METRICS["bytes"])).before != change.after
     ]
     means = {name: growth for name in METRICS if (growth := _growth(couples, METRICS[name])) is not None}
-    past = [
+    past = [] if couples else [_NOTHING]
+    past += [
         f"{change.pair} ({change.tool}) grew by {change.percent:.2f} %, the limit is {limits['bytes']:g} %"
         for change in changes
         if "bytes" in limits and change.percent > limits["bytes"]

@@ -8,7 +8,7 @@ from typing import Any
 from deltaseal.errors import UsageError
 from deltaseal.lab.bench.result import Result
 from deltaseal.lab.bench.summary import METRICS, mean_ratio, pair_ratio
-from deltaseal.lab.bench.tables import best_of, figure
+from deltaseal.lab.bench.tables import figure, is_best
 
 __all__ = ["page"]
 
@@ -55,7 +55,7 @@ def _pair(result: Result, name: str) -> dict[str, Any]:
         cells = [
             {
                 "text": figure(record, metric),
-                "best": metric.value(record) == best_of(records, metric),
+                "best": is_best(record, records, metric),
                 "ratio": pair_ratio(mine, record, metric) if mine and mine is not record else None,
             }
             for metric in METRICS.values()

@@ -9,14 +9,15 @@ from deltaseal.lab.bench.record import Record
 from deltaseal.lab.bench.result import Result
 from deltaseal.lab.bench.summary import METRICS, Metric, mean_ratio, pair_ratio
 
-__all__ = ["best_of", "figure", "result_lines"]
+__all__ = ["figure", "is_best", "result_lines"]
 
 BEST = "*"
 
 
-def best_of(records: Sequence[Record], metric: Metric) -> float | None:
-    """The least value among the good records."""
-    return min((metric.value(record) for record in records if record.good), default=None)
+def is_best(record: Record, records: Sequence[Record], metric: Metric) -> bool:
+    """Whether no other good record has less. What is too short to be told from nothing is equally short."""
+    least = min((metric.value(one) for one in records if one.good), default=0.0)
+    return record.good and metric.value(record) <= max(least, metric.least)
 
 
 def figure(record: Record, metric: Metric) -> str:
@@ -24,6 +25,8 @@ def figure(record: Record, metric: Metric) -> str:
     value = metric.value(record)
     if metric.unit == "bytes":
         return f"{value:,.0f}"
+    if metric.least and value <= metric.least:
+        return f"<{metric.least:g}"
     return f"{value:.2f}" if metric.unit == "CPU s" and value < 100 else f"{value:,.0f}"
 
 
@@ -58,7 +61,7 @@ def _cells(result: Result, record: Record, beside: Sequence[Record]) -> list[str
         if not record.good:
             cells += ["failed" if metric.unit == "bytes" else "", ""]
             continue
-        marked = BEST if metric.value(record) == best_of(beside, metric) else " "
+        marked = BEST if is_best(record, beside, metric) else " "
         ratio = pair_ratio(mine, record, metric) if mine and mine is not record else None
         cells += [figure(record, metric) + marked, str(ratio or "")]
     return cells

@@ -164,5 +164,7 @@ def asked_peers(names: Sequence[str], more: Sequence[Tool] = ()) -> tuple[list[T
     lacking = {name: every[name].lacks for name in asked if every[name].lacks}
     text = "; ".join(f"{name} lacks {what}" for name, what in lacking.items())
     if lacking and not every_one:
-        raise UsageError(text, hint="pip install 'deltaseal[bench]'; apt-get install bsdiff xdelta3 zstd")
+        known = all(name not in {tool.name for tool in more} for name in lacking)
+        hint = "pip install 'deltaseal[bench]'; apt-get install bsdiff xdelta3 zstd" if known else ""
+        raise UsageError(text, hint=hint or "install it, or name the program by its whole path")
     return [every[name] for name in asked if name not in lacking], text

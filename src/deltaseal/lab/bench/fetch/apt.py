@@ -31,7 +31,7 @@ class Apt:
         self._environment = dict(os.environ, APT_CONFIG=str(state / "apt.conf"), LC_ALL="C")
         told = ask(["apt-get", "update", "-q"], environment=self._environment)
         # One suite that is gone must not take the others with it: go on, remember why.
-        self._why = "" if told.good else f" (apt-get update: {last_line(told.words)})"
+        self._why = "" if told.good else f" (apt-get update: {_first_error(told.words)})"
 
     def download(self, package: str, architecture: str, version: str, into: Path) -> Path:
         """The package's file. Raises MissingError, most often since Debian has moved on."""
@@ -42,8 +42,15 @@ class Apt:
             return got[0]
         name = f"{package}:{architecture} {version}"
         if any(words in told.words for words in _GONE):
-            raise MissingError(f"{name} is not in Debian's suites any more{self._why}")
+            lists = "the package lists that could be had" if self._why else "Debian's suites any more"
+            raise MissingError(f"{name} is not in {lists}{self._why}")
         raise MissingError(f"{name}: {last_line(told.words)}{self._why}")
+
+
+def _first_error(words: str) -> str:
+    """The first thing that apt could not do: what follows says only that there was something."""
+    errors = [line for line in words.splitlines() if line.startswith(("E:", "W:"))]
+    return last_line(errors[0] if errors else words)
 
 
 def _mirrors() -> tuple[str, str]:
@@ -89,6 +96,7 @@ def _configuration(state: Path, architectures: list[str]) -> str:
     lines += [
         f'APT::Architecture "amd64";\nAPT::Architectures {{ {known} }};',
         'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Sandbox::User "";',
+        'APT::Update::Error-Mode "any";',  # an update that got less than all says so
         'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
     ]
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -90,7 +91,7 @@ def _tar_member(tar: tarfile.TarFile, names: dict[str, tarfile.TarInfo], member:
     for _ in range(_LINKS):
         info = names.get(member)
         if info is None:
-            raise MissingError(f"no {member} in {Path(str(tar.name)).name}")
+            raise MissingError(f"no {member} in {Path(str(tar.name)).stem}{_same_name(member, names)}")
         if info.isreg():
             _write(tar.extractfile(info), to)
             return
@@ -111,6 +112,13 @@ def _tar_tree(tar: tarfile.TarFile, names: dict[str, tarfile.TarInfo], prefix: s
             os.symlink(info.linkname, place)
         else:
             _write(tar.extractfile(info), place, executable=bool(info.mode & 0o100))
+
+
+def _same_name(member: str, names: Iterable[str]) -> str:
+    """Where else in the package a file of that name lies, in words."""
+    wanted = posixpath.basename(member)
+    found = [name for name in names if posixpath.basename(name) == wanted]
+    return f", but {found[0]}" if found else ""
 
 
 # Fat headers, big-endian: <mach-o/fat.h>; processor types: <mach/machine.h>.

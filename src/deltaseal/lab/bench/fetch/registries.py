@@ -15,6 +15,7 @@ __all__ = ["npm_pack", "pip_download", "url_download"]
 _PYTHON = "3.13"
 _ABIS = ("cp313", "abi3", "none")
 _TIMEOUT = 60  # seconds without a byte
+_BROKEN = re.compile(r"after connection broken by '(.*?)'?\)?': /")
 _SCHEMES = ("https", "http", "file")
 
 
@@ -29,7 +30,9 @@ def pip_download(origin: Origin, version: str, into: Path) -> Path:
     got = sorted(into.glob("*.whl"))
     if not told.good or not got:
         where = f" for {origin.platform}" if origin.platform else ""
-        raise MissingError(f"PyPI {origin.package} {version}{where}: {last_line(told.words)}")
+        broken = _BROKEN.search(told.words)  # else pip would say that there is no such version
+        why = f"no connection: {broken[1].rpartition('>: ')[2]}" if broken else last_line(told.words)
+        raise MissingError(f"PyPI {origin.package} {version}{where}: {why}")
     return got[0]
 
 
@@ -39,9 +42,18 @@ def npm_pack(origin: Origin, version: str, into: Path) -> Path:
     told = ask([*argv, f"{origin.package}@{version}"], folder=into)
     got = sorted(into.glob("*.tgz"))
     if not told.good or not got:
-        why = re.search("^.*(No matching version|404).*$", told.words, re.MULTILINE)
-        raise MissingError(f"npm {origin.package} {version}: {last_line(why[0] if why else told.words)}")
+        raise MissingError(f"npm {origin.package} {version}: {last_line(_npm_reason(told.words))}")
     return got[0]
+
+
+# What npm says of itself, not of what went wrong: where its log lies, which code that is.
+_NPM_ASIDE = re.compile("complete log|error code|error syscall|error errno")
+
+
+def _npm_reason(words: str) -> str:
+    """The first line that says what went wrong: advice and traces follow it."""
+    lines = (line for line in words.splitlines() if "npm error" in line and not _NPM_ASIDE.search(line))
+    return next(lines, words)
 
 
 def url_download(url: str, into: Path) -> Path:
@@ -58,5 +70,6 @@ def url_download(url: str, into: Path) -> Path:
         with urlopen(url, timeout=_TIMEOUT) as answer, to.open("wb") as file:
             shutil.copyfileobj(answer, file, 1 << 20)
     except (URLError, OSError, ValueError) as error:
-        raise MissingError(f"{url}: {getattr(error, 'reason', error)}") from error
+        why = getattr(error, "reason", error)
+        raise MissingError(f"{url}: {getattr(why, 'strerror', None) or why}") from error
     return to

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltaseal.lab.bench.corpus import Origin, Pair
+from deltaseal.lab.bench.corpus import Origin, Pair, Side
 from deltaseal.lab.bench.fetch.apt import Apt
 from deltaseal.lab.bench.fetch.archives import take, thin
 from deltaseal.lab.bench.fetch.client import MissingError
@@ -83,6 +83,7 @@ def fetch(
     With ``check=False`` digests are noted, not checked: to fill in a new pair. A pair that cannot be had is
     named in the result, it does not stop the others.
     """
+    folder = folder.absolute()  # clients run in folders of their own
     folder.mkdir(parents=True, exist_ok=True)
     result = Fetched(len(pairs))
     todo = [pair for pair in pairs if not check or not is_good(pair)]
@@ -147,6 +148,12 @@ def _package(uses: Sequence[_Use], clients: _Clients, result: Fetched, *, check:
                 result.missing.setdefault(use.pair.name, str(error))
 
 
+def _listed(side: Side) -> str:
+    if side.sha256 and side.bytes is not None:
+        return f"the list has {side.sha256}, {side.bytes}"
+    return "the list has none yet: benchmarks/corpus/fetch --hashes prints what to fill in"
+
+
 def _side(use: _Use, archive: Path, into: Path, result: Fetched, *, check: bool) -> None:
     side = use.origin.sides[use.side]
     part = Path(tempfile.mkdtemp(dir=into), "part")
@@ -162,9 +169,7 @@ def _side(use: _Use, archive: Path, into: Path, result: Fetched, *, check: bool)
         shutil.rmtree(place)
     if check and found != (side.sha256, side.bytes):
         place.unlink(missing_ok=True)
-        result.wrong[use.pair.name] = (
-            f"{use.side}: SHA-256 {found[0]}, {found[1]} bytes; the list has {side.sha256}, {side.bytes}"
-        )
+        result.wrong[use.pair.name] = f"{use.side}: SHA-256 {found[0]}, {found[1]} bytes; {_listed(side)}"
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     os.replace(part, place)
