@@ -27,7 +27,11 @@ unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size
 
 /* Note where the last instruction starts that this block copies: the code behind it goes on from there. */
 void ds_x86_64_follow(ds_walk *walk, const ds_block *block);
-/* Show the model the old code round the gap before `block`, which the new code in it resembles. */
-void ds_x86_64_teach(ds_walk *walk, uint64_t block);
+/* Show the model the old bytes [at, end), code from its first instruction. */
+void ds_x86_64_teach(ds_walk *walk, ds_offset at, ds_offset end);
+void ds_aarch64_teach(ds_walk *walk, ds_offset at, ds_offset end);
+void ds_data_teach(ds_walk *walk, ds_offset at, ds_offset end);
+/* Show it what lies round the gap before `block`; `code` is the region of the new bytes, NULL for data. */
+void ds_walk_teach(ds_walk *walk, uint64_t block, const ds_region *code);
 
 #endif

@@ -54,23 +54,28 @@ static void enter_word(ds_walk *w, uint32_t word) {
     w->last_of[word >> 24] = word;
 }
 
-static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint32_t expected, ds_contexts *c) {
-    uint32_t op = so_far >> 24, p1 = w->words[0], p2 = w->words[1];
-    uint32_t last = w->last_of[op], agree = (expected & known_bits(f)) == so_far;
-    unsigned run = w->alignment.run < 3 ? w->alignment.run : 3;
-    c->row = DS_DECIDE_WORD;
-    c->select = f;
-    uint32_t *h = c->hash;
+#define TAUGHT 7 /* contexts of literal words that old code has too */
+
+static void taught_contexts(const uint32_t before[2], unsigned f, uint32_t so_far, uint32_t *h) {
+    uint32_t op = so_far >> 24, p1 = before[0], p2 = before[1];
     h[0] = ds_mix(so_far, f);
     h[1] = ds_mix(so_far + f, p1);
     h[2] = ds_mix(ds_mix(so_far + f, p1), p2);
     h[3] = ds_mix(ds_mix(so_far, f), p1 >> 24);
     h[4] = ds_mix(ds_mix(op << 8 | f, p1 >> 24), p2 >> 24);
-    h[5] = ds_mix(ds_mix(expected, f), agree << 2 | run);
-    h[6] = ds_mix(op << 8 | f, field_of(p1, f));
-    h[7] = f == 0 ? ds_mix(1, p1 & 0xff00001f) : ds_mix(ds_mix(op << 8 | f, last), agree);
-    h[8] = ds_mix(ds_mix(op << 8 | f, p1 & 31), p2 & 31);
-    h[9] = ds_mix(field_of(expected, f), (f << 8 | op) + agree);
+    h[5] = ds_mix(op << 8 | f, field_of(p1, f));
+    h[6] = ds_mix(ds_mix(op << 8 | f, p1 & 31), p2 & 31);
+}
+
+static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint32_t expected, ds_contexts *c) {
+    uint32_t op = so_far >> 24, last = w->last_of[op], agree = (expected & known_bits(f)) == so_far;
+    unsigned run = w->alignment.run < 3 ? w->alignment.run : 3;
+    c->row = DS_DECIDE_WORD;
+    c->select = f;
+    taught_contexts(w->words, f, so_far, c->hash);
+    c->hash[7] = ds_mix(ds_mix(expected, f), agree << 2 | run);
+    c->hash[8] = f == 0 ? ds_mix(1, w->words[0] & 0xff00001f) : ds_mix(ds_mix(op << 8 | f, last), agree);
+    c->hash[9] = ds_mix(field_of(expected, f), (f << 8 | op) + agree);
 }
 
 /* Writing: what the word refers to. An ADRP's whole target is known to the parser of the new image. */
@@ -139,6 +144,31 @@ ds_status ds_code_aarch64(ds_walk *w, uint64_t block, ds_offset at, uint64_t siz
         enter_word(w, word);
     }
     return ds_model_check(w->coder->model);
+}
+
+/* ---- teaching ---- */
+
+static void teach_word(ds_model *model, const uint32_t before[2], uint32_t word) {
+    const shape *s = shape_of(word);
+    uint32_t so_far = 0, contexts[TAUGHT];
+    for (unsigned f = 0; f < (s != NULL ? s->fields : FIELDS); f++) {
+        taught_contexts(before, f, so_far, contexts);
+        ds_model_teach(model, DS_DECIDE_WORD, TAUGHT, contexts, fields[f].bits, field_of(word, f));
+        so_far |= field_of(word, f) << fields[f].low;
+    }
+}
+
+void ds_aarch64_teach(ds_walk *w, ds_offset at, ds_offset end) {
+    const uint8_t *old = w->old_image->file.data;
+    uint32_t before[2] = {0, 0};
+    for (at = (at + 3) & ~(ds_offset)3; at + DS_WORD <= end; at += DS_WORD) {
+        uint32_t word = without_address(ds_load32(old + at));
+        if (!ds_image_is_start(w->old_image, at))
+            continue;
+        teach_word(w->coder->model, before, word);
+        before[1] = before[0];
+        before[0] = word;
+    }
 }
 
 /* ---- copied words that differ ---- */

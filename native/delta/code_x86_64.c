@@ -161,10 +161,7 @@ void ds_x86_64_follow(ds_walk *w, const ds_block *block) {
 
 /* ---- teaching ---- */
 
-#define TEACH_REACH 512 /* old bytes on both sides of both ends of a gap */
-
-/* Old code [at, end), from its first instruction. */
-static void teach_run(ds_walk *w, ds_offset at, ds_offset end) {
+void ds_x86_64_teach(ds_walk *w, ds_offset at, ds_offset end) {
     const ds_image *old_image = w->old_image;
     at = at < LONGEST + 1 ? LONGEST + 1 : at;
     while (at < end && !ds_image_is_start(old_image, at))
@@ -183,38 +180,6 @@ static void teach_run(ds_walk *w, ds_offset at, ds_offset end) {
         ds_model_teach(w->coder->model, DS_DECIDE_CODE, TAUGHT, contexts.hash, 8, *r.next);
         take_byte(&r);
     }
-}
-
-/* Pages of old bytes [from, to) that were not shown yet, while there is budget. */
-static void teach(ds_walk *w, ds_offset from, ds_offset to) {
-    uint64_t size = w->old_image->file.size;
-    to = to < size ? to : size;
-    for (uint64_t page = from / DS_PAGE_TAUGHT, first; page * DS_PAGE_TAUGHT < to; page++) {
-        for (first = page; page * DS_PAGE_TAUGHT < to && w->teach_budget >= DS_PAGE_TAUGHT; page++) {
-            uint8_t bit = (uint8_t)(1u << (page & 7));
-            if (w->taught[page >> 3] & bit)
-                break;
-            w->taught[page >> 3] |= bit;
-            w->teach_budget -= DS_PAGE_TAUGHT;
-        }
-        ds_offset end = page * DS_PAGE_TAUGHT;
-        if (page > first)
-            teach_run(w, first * DS_PAGE_TAUGHT, end < size ? end : size);
-    }
-}
-
-static void teach_round(ds_walk *w, ds_offset at) {
-    teach(w, at > TEACH_REACH ? at - TEACH_REACH : 0, at + TEACH_REACH);
-}
-
-void ds_x86_64_teach(ds_walk *w, uint64_t block) {
-    const ds_block *blocks = w->blocks->list.items;
-    if (w->old_image->starts == NULL)
-        return;
-    if (block > w->first_block)
-        teach_round(w, blocks[block - 1].old_offset + blocks[block - 1].length);
-    if (block < w->last_block)
-        teach_round(w, blocks[block].old_offset);
 }
 
 /* ---- copied code that differs ---- */

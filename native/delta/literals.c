@@ -4,15 +4,35 @@
 
 /* ---- data by the model ---- */
 
+#define TAUGHT 6 /* contexts of data that old bytes have too */
+
+static void data_contexts(const uint8_t *next, ds_offset at, uint32_t *h) {
+    h[0] = 0;
+    h[1] = next[-1];
+    h[2] = ds_load16(next - 2);
+    h[3] = ds_load32(next - 3) & 0xffffff;
+    h[4] = ds_mix(1, ds_load32(next - 4));
+    h[5] = ds_mix(at & 7, next[-8]);
+}
+
+void ds_data_teach(ds_walk *w, ds_offset at, ds_offset end) {
+    const uint8_t *old = w->old_image->file.data;
+    for (at = at < 8 ? 8 : at; at < end; at++) {
+        uint32_t h[TAUGHT];
+        data_contexts(old + at, at, h);
+        ds_model_teach(w->coder->model, DS_DECIDE_DATA, TAUGHT, h, 8, old[at]);
+    }
+}
+
 static void code_data(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, const uint8_t *new_bytes) {
     for (uint64_t i = 0; i < size; i++) {
         const uint8_t *next = bytes + i;
         uint8_t expected = 0;
-        unsigned trust = ds_align_expect(&w->alignment, &expected), column = (unsigned)(at + i) & 7;
-        ds_contexts contexts = {.row = DS_DECIDE_DATA,
-                                .hash = {0, next[-1], ds_load16(next - 2), ds_load32(next - 3) & 0xffffff,
-                                         ds_mix(1, ds_load32(next - 4)), ds_mix(trust, expected),
-                                         ds_mix(column, next[-8]), ds_mix(ds_mix(2, expected), next[-1])}};
+        unsigned trust = ds_align_expect(&w->alignment, &expected);
+        ds_contexts contexts = {.row = DS_DECIDE_DATA};
+        data_contexts(next, at + i, contexts.hash);
+        contexts.hash[6] = ds_mix(trust, expected);
+        contexts.hash[7] = ds_mix(ds_mix(2, expected), next[-1]);
         bytes[i] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_bytes != NULL ? new_bytes[i] : 0);
         ds_align_take(&w->alignment, next + 1);
         ds_coder_note(w->coder, at + i);
@@ -76,8 +96,8 @@ ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset en
         uint64_t made = 0;
         bool derived, packed;
         const ds_region *region = ds_layout_code(w->layout, at, &stop);
-        if (modelled && region != NULL && !region->words)
-            ds_x86_64_teach(w, block);
+        if (modelled)
+            ds_walk_teach(w, block, region);
         stop = ds_derived_run(w->derivations, at, stop < end ? stop : end, &derived);
         stop = ds_packed_run(w->packed, at, stop, &packed, &made);
         while (at < stop) {

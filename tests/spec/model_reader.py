@@ -19,8 +19,9 @@ from spec.delta_reader import (
 )
 from spec.model_reader_coder import Model
 from spec.model_reader_copies import References, Residuals
-from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_data
+from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_data, show_data
 from spec.model_reader_layout import Decided, read_decided, read_header
+from spec.model_reader_teach import CODE_REACH, DATA_REACH, Teaching
 from spec.model_reader_x86_64 import Code
 
 RUN = 32_768
@@ -54,7 +55,8 @@ class Walk:
         self.alignment = Alignment(self.shared, 64 * (new_size + tails.new_size))
         targets = Targets(self.shared)
         left = new_size - sum(block.length for block in blocks[: self.of_image])
-        self.code = Code(self.shared, self.alignment, targets, min(2**20, 2 * left + 65_536))
+        self.teaching = Teaching(len(old), left)
+        self.code = Code(self.shared, self.alignment, targets)
         self.words = Words(self.shared, self.alignment, targets)
         self.references = References(self.shared, targets, blocks)
         self.residuals = Residuals(self.shared, self.references)
@@ -113,8 +115,8 @@ class Walk:
         region = region_of_offset(self.decided.regions, at)
         is_code = region is not None and region.kind == CODE_CLASS
         is_words = is_code and self.is_of_words(at)
-        if is_code and not is_words:
-            self.code.teach(before, block)
+        show = self.words.show if is_words else self.code.show if is_code else self.show_data
+        self.teaching.teach(before, block, CODE_REACH if is_code else DATA_REACH, show)
         if at in self._derived:
             new.data += bytes(size)
             return
@@ -130,6 +132,9 @@ class Walk:
             else:
                 read_data(self.shared, new, self.alignment, length)
             self.model.decoder.look()
+
+    def show_data(self, first: int, last: int) -> None:
+        show_data(self.shared, first, last)
 
     def is_of_words(self, offset: int) -> bool:
         regions, old = self.decided.regions, self.image

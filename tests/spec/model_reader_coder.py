@@ -294,14 +294,18 @@ class Model:
             group += 1
         return c
 
-    def teach(self, name: str, contexts: Sequence[int], value: int) -> None:
-        """A value of 8 bits; contexts may be fewer than the row has inputs."""
+    def teach(self, name: str, size: int, contexts: Sequence[int], value: int) -> None:
+        """A value of ``size`` bits; contexts may be fewer than the row has inputs."""
         row = self.rows[name]
-        for shift, part in ((0, value >> 4), (((value >> 4) + 1) * 0x3C6EF372, value & 15)):
+        first = size - 4 if size > 4 else size
+        groups = [(0, first, value >> (size - first))]
+        if size > 4:
+            groups.append((((value >> 4) + 1) * 0x3C6EF372, 4, value & 15))
+        for shift, length, part in groups:
             lines = [self._line(row, i, h + shift & M32) for i, h in enumerate(contexts)]
             for line in lines:
                 t = 1
-                for position in (3, 2, 1, 0):
+                for position in reversed(range(length)):
                     bit = part >> position & 1
                     line[t].learn(bit)
                     t = 2 * t + bit

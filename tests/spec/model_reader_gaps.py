@@ -181,14 +181,26 @@ class Targets:
         return place + distance & MASK
 
 
+def data_contexts(n: bytes, o: int) -> list[int]:
+    """0 to 5; ``n``: the eight bytes before o, the latest first."""
+    contexts = [0, n[0], n[0] << 8 | n[1], n[0] << 16 | n[1] << 8 | n[2]]
+    contexts += [m(1, n[0] << 24 | n[1] << 16 | n[2] << 8 | n[3]), m(o % 8, n[7])]
+    return contexts
+
+
+def show_data(shared: Shared, c: int, d: int) -> None:
+    """What is taught of the old data [c, d)."""
+    for o in range(max(c, 8), d):
+        shared.model.teach("data", 8, data_contexts(shared.old[o - 8 : o][::-1], o), shared.old[o])
+
+
 def read_data(shared: Shared, new: New, alignment: Alignment, size: int) -> None:
     for _ in range(size):
         o = new.end
         n = new.before(o, 8)[::-1]
         expected, trust = alignment.byte()
-        contexts = [0, n[0], n[0] << 8 | n[1], n[0] << 16 | n[1] << 8 | n[2]]
-        contexts += [m(1, n[0] << 24 | n[1] << 16 | n[2] << 8 | n[3]), m(trust, expected)]
-        contexts += [m(o % 8, n[7]), m(m(2, expected), n[0])]
+        contexts = data_contexts(n, o)
+        contexts += [m(trust, expected), m(m(2, expected), n[0])]
         new.data.append(shared.model.symbol("data", 8, contexts))
         alignment.take_byte(new.data[-1], new.before(new.end, 4))
 
@@ -220,6 +232,15 @@ def bare(w: int) -> int:
 def piece(w: int, f: int) -> int:
     shift, size, _ = PIECES[f]
     return w >> shift & (1 << size) - 1
+
+
+def word_contexts(s: int, f: int, p1: int, p2: int) -> list[int]:
+    """0 to 6."""
+    op = s >> 24
+    k = 256 * op + f
+    contexts = [m(s, f), m(s + f, p1), m(m(s + f, p1), p2), m(m(s, f), p1 >> 24)]
+    contexts += [m(m(k, p1 >> 24), p2 >> 24), m(k, piece(p1, f)), m(m(k, p1 % 32), p2 % 32)]
+    return contexts
 
 
 class Words:
@@ -262,19 +283,27 @@ class Words:
         return int.from_bytes(data, "little")
 
     def _piece(self, f: int, s: int, *, size: int = 0) -> int:
-        x, p1, p2, op = self._x, self._p1, self._p2, s >> 24
+        x, op = self._x, s >> 24
         known = int(x & PIECES[f][2] == s)
         r, k = min(self._alignment.run, 3), 256 * op + f
-        contexts = [
-            m(s, f),
-            m(s + f, p1),
-            m(m(s + f, p1), p2),
-            m(m(s, f), p1 >> 24),
-            m(m(k, p1 >> 24), p2 >> 24),
+        contexts = word_contexts(s, f, self._p1, self._p2)
+        contexts += [
             m(m(x, f), 4 * known + r),
-            m(k, piece(p1, f)),
-            m(1, p1 & 0xFF00001F) if f == 0 else m(m(k, self._last[op]), known),
-            m(m(k, p1 % 32), p2 % 32),
+            m(1, self._p1 & 0xFF00001F) if f == 0 else m(m(k, self._last[op]), known),
             m(piece(x, f), 256 * f + op + known),
         ]
         return self._shared.model.symbol("word", size or PIECES[f][1], contexts, f)
+
+    def show(self, c: int, d: int) -> None:
+        """What is taught of the old words [c, d)."""
+        p1 = p2 = 0
+        for o in range(-(-c // 4) * 4, d - 3, 4):
+            if not self._shared.is_start(o):
+                continue
+            v = bare(int.from_bytes(self._shared.old[o : o + 4], "little"))
+            shape, s = shape_of(v), 0
+            for f in range(5 if shape is None else shape[4]):
+                shift, size, _ = PIECES[f]
+                self._shared.model.teach("word", size, word_contexts(s, f, p1, p2), piece(v, f))
+                s |= piece(v, f) << shift
+            p2, p1 = p1, v

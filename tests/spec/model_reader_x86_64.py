@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from spec.delta_reader import Block, address_of
+from spec.delta_reader import address_of
 from spec.image_reader_x86_64 import Instruction, decode
 from spec.model_reader_coder import M64, H, low, m
 from spec.model_reader_gaps import Alignment, New, Shared, Targets
 
 FIELD, IMMEDIATE, DISPLACEMENT, SIB, MODRM, OPCODE, DATA = 5, 4, 3, 2, 1, 0, 6
 UNKNOWN = b"\1\1\5" + b"\1" * 37
-PAGE, AROUND = 64, 512
 
 
 def parts_of(data: bytes) -> Instruction:
@@ -78,9 +77,8 @@ class Reading:
 
 
 class Code:
-    def __init__(self, shared: Shared, alignment: Alignment, targets: Targets, teach_budget: int) -> None:
+    def __init__(self, shared: Shared, alignment: Alignment, targets: Targets) -> None:
         self._shared, self._alignment, self._targets = shared, alignment, targets
-        self._teach_budget, self._taught = teach_budget, set[int]()
         self.instruction = 0
 
     def run(self, new: New, size: int, block: int) -> None:
@@ -114,31 +112,10 @@ class Code:
         self._alignment.skip(4)
         reading.take_field(bytes(field))
 
-    # What is taught of old code
-
-    def teach(self, before: Block | None, block: Block | None) -> None:
-        if not any(self._shared.image.starts):
-            return
-        ends = [before.old + before.length] if before else []
-        ends += [block.old] if block else []
-        for end in ends:
-            first, last = max(end - AROUND, 0), min(end + AROUND, self._shared.old_end)
-            row: list[int] = []
-            for page in range(first // PAGE, -(-last // PAGE)):
-                if page not in self._taught and self._teach_budget >= PAGE:
-                    self._taught.add(page)
-                    self._teach_budget -= PAGE
-                    row.append(page)
-                elif row:
-                    self._show(row)
-                    row = []
-            if row:
-                self._show(row)
-
-    def _show(self, pages: list[int]) -> None:
+    def show(self, c: int, d: int) -> None:
+        """What is taught of the old code [c, d)."""
         old, shared = self._shared.old, self._shared
-        c, d = max(pages[0] * PAGE, 16), min((pages[-1] + 1) * PAGE, shared.old_end)
-        start = next((o for o in range(c, d) if shared.is_start(o)), None)
+        start = next((o for o in range(max(c, 16), d) if shared.is_start(o)), None)
         if start is None:
             return
         reading = Reading(start, old[start - 8 : start], b"")
@@ -147,5 +124,5 @@ class Code:
             if reading.is_at_field(d - pos):
                 reading.take_field(old[pos : pos + 4])
             else:
-                shared.model.teach("code", reading.contexts()[2][:8], old[pos])
+                shared.model.teach("code", 8, reading.contexts()[2][:8], old[pos])
                 reading.take(old[pos])
