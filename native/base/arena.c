@@ -83,9 +83,10 @@ static void release(ds_arena *arena, uint64_t size) {
 #define LARGE ((uint64_t)4 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Large tables are read at random: with large pages the processor finds its way in them. Advice only. */
+/* Large tables are read at random: with large pages the processor finds its way in them. Advice only, and none where
+ * sanitizers slow it all down: a fuzzer opens a table a thousand times a second, and large pages are cleared whole. */
 static void advise(void *block, uint64_t size) {
-#ifdef MADV_HUGEPAGE
+#if defined MADV_HUGEPAGE && !defined DS_SANITIZED
     size_t before = (HUGE_PAGE - (uintptr_t)block % HUGE_PAGE) % HUGE_PAGE;
     if (size >= LARGE && before < size)
         (void)madvise((uint8_t *)block + before, ((size_t)size - before) & ~(HUGE_PAGE - 1), MADV_HUGEPAGE);

@@ -244,7 +244,8 @@ static ds_status read_lists(ds_walk *w, uint64_t new_size, ds_derivations *deriv
             continue;
         DS_TRY(ds_derive_list(w->old_image, w->layout, w->blocks->list.items, w->image_blocks, new_size, d, exceptions,
                               ds_deriver_list(w->output.deriver, i)));
-        exceptions += d->exceptions;
+        if (d->exceptions > 0) /* without any there may be no array */
+            exceptions += d->exceptions;
     }
     DS_VEC_FREE(w->arena, &derivations->exceptions);
     return DS_OK;

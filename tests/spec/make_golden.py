@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.image_delta import Block, Delta, Frame, rle_frame
 from support.image_delta import plain as plain_delta
+from support.small_macho import make_functions, program
 
 from deltaseal import _core, images
 
@@ -31,7 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 4096
 SEEDS_TOO = ("x86-64", "aarch64", "mach-o")  # of the golden pairs
-MODELLED = ("packed", "packed-told", "lazy", "arm64", *SEEDS_TOO)  # seeds in the second coding too
+# Seeds in the second coding too.
+MODELLED = ("packed", "packed-told", "lazy", "arm64", "listed", "joined", *SEEDS_TOO)
 PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 TOOLS = (("CC", "clang"), ("LD", "ld.lld"), ("LD64", "ld64.lld"))
@@ -109,9 +111,21 @@ def packed_next(old: bytes, *, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes
     return b"in front" + encoder.compress(content) + encoder.flush()
 
 
+def listed_images() -> tuple[bytes, bytes, bytes]:
+    """A small signed image with a list of function starts; the next, for which functions come, go and change
+    places; and one for which they only changed places."""
+    functions, more = make_functions(1, 30), make_functions(2, 3)
+    after = [*functions[:9], more[0], *functions[10:18], *more[1:], *functions[18:25], *functions[27:]]
+    moved = [*functions[1::2], *functions[::2]]
+    first, second, third = (program(each, text=512, signed=True) for each in (functions, after, moved))
+    return first, second, third
+
+
 def make_seeds() -> None:
     """Deltas of the fuzz target's old images, raw and as they are compressed, and a few that are refused."""
     folder, sources = ROOT / "native/fuzz/seeds/delta", ROOT / "native/fuzz/seeds/image"
+    listed, listed_next, listed_moved = listed_images()
+    (sources / "listed.dylib").write_bytes(listed)
     words = bytes((n * n >> 5) & 255 for n in range(4096))
     lazy, arm64, classic = (
         (sources / name).read_bytes() for name in ("lazy.so", "arm64.so", "classic.dylib")
@@ -129,23 +143,32 @@ def make_seeds() -> None:
         "classic": (classic, classic[:9000] + bytes(64) + classic[9000:12000]),
         "classic-signed": (classic, (sources / "classic.dylib").read_bytes()[:-40] + bytes(40)),
     }
+    throws, x86_64 = (sources / "throws.so").read_bytes(), (GOLDEN / "x86-64.old").read_bytes()
+    pairs |= {
+        "listed": (listed, listed_next),
+        "listed-moved": (listed, listed_moved),
+        "throws": (throws, throws[:700] + bytes(32) + throws[700:].replace(b"\x48", b"\x49", 9)),
+        "joined": (throws + x86_64, (GOLDEN / "x86-64.new").read_bytes()),
+        "assets": ((GOLDEN / "packed.old").read_bytes(), (GOLDEN / "packed.new").read_bytes()),
+    }
     for name in SEEDS_TOO:
         pairs[name] = (GOLDEN / f"{name}.old").read_bytes(), (GOLDEN / f"{name}.new").read_bytes()
     for path in folder.iterdir():
         path.unlink()
     for name, (old, new) in pairs.items():
-        delta = images.diff_bytes(old, new, digests=False)
+        parts = [len(throws), len(x86_64)] if name == "joined" else []
+        delta = images.diff_bytes(old, new, digests=False, parts=parts)
         plain = images.inspect(delta).header.plain
-        creation = _core.create(old, new, memory_bytes=1 << 30, plain=plain)
+        creation = _core.create(old, new, memory_bytes=1 << 30, plain=plain, parts=parts)
         raw = [bytes(creation.stream(number)) for number in range(_core.STREAM_COUNT)]
         flags = 2 if plain else 0
-        joined = Delta(old, len(new), dict(enumerate(raw)), flags=flags)
-        if len(bytes(joined)) < SEED_MAX:
-            (folder / f"good-{name}").write_bytes(bytes(joined))
-        if len(delta) < SEED_MAX and delta != bytes(joined):
+        one_frame = Delta(old, len(new), dict(enumerate(raw)), flags=flags)
+        if len(bytes(one_frame)) < SEED_MAX and not parts:
+            (folder / f"good-{name}").write_bytes(bytes(one_frame))
+        if len(delta) < SEED_MAX and delta != bytes(one_frame):
             (folder / f"good-{name}-zstd").write_bytes(delta)
         if name in MODELLED:
-            modelled = images.diff_bytes(old, new, effort="best", digests=False)
+            modelled = images.diff_bytes(old, new, effort="best", digests=False, parts=parts)
             (folder / f"good-{name}-modelled").write_bytes(modelled)
     good = plain_delta(words, 20, [Block(0, 5, 0), Block(5, 10, 24)], data=b"12345")
     (folder / "good-by-hand").write_bytes(bytes(good))

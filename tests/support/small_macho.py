@@ -1,7 +1,8 @@
-"""Mach-O images for AArch64 put together by hand: code, and the list of its function starts."""
+"""Mach-O images for AArch64 put together by hand: code, the list of its function starts, and a signature."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
 from collections.abc import Sequence
@@ -26,23 +27,42 @@ def ulebs(distances: Sequence[int]) -> bytes:
     return numbers(*distances)
 
 
-def program(functions: Sequence[bytes], *, listed: Sequence[int] | None = None) -> bytes:
-    """A Mach-O image for AArch64: code, and the list of its function starts (or of ``listed``)."""
+def signature(covered: bytes, *, page_bits: int = 12) -> bytes:
+    """A code signature as a linker makes it: one directory of page digests (xnu, cs_blobs.h)."""
+    page = 1 << page_bits
+    digests = [hashlib.sha256(covered[at : at + page]).digest() for at in range(0, len(covered), page)]
+    title = b"small\0"
+    front = 44 + len(title)
+    size = front + 32 * len(digests)
+    fields = (0xFADE0C02, size, 0x20000, 2, front, 44, 0, len(digests), len(covered), 32, 2, 0, page_bits, 0)
+    directory = struct.pack(">9I4BI", *fields) + title + b"".join(digests)
+    return struct.pack(">5I", 0xFADE0CC0, 20 + len(directory), 1, 0, 20) + directory
+
+
+def program(
+    functions: Sequence[bytes], *, listed: Sequence[int] | None = None, text: int = TEXT, signed: bool = False
+) -> bytes:
+    """A Mach-O image for AArch64: code at ``text``, and a list of its function starts (or of ``listed``)."""
     code = b"".join(functions)
-    starts, at = [], TEXT
+    starts, at = [], text
     for function in functions:
         starts.append(at)
         at += len(function)
     starts = list(listed) if listed is not None else starts
     table = ulebs([after - before for before, after in zip([0, *starts], starts, strict=False)]) + b"\0"
     table += bytes(-len(table) % 8)
-    end = TEXT + len(code)
-    section = name("__text") + name("__TEXT") + struct.pack("<QQ", BASE + TEXT, len(code))
-    section += struct.pack("<IIIIIIII", TEXT, 2, 0, 0, 0x80000400, 0, 0, 0)
-    commands = segment("__TEXT", 0, end, section) + segment("__LINKEDIT", end, len(table))
+    end = text + len(code)
+    covered = end + len(table)
+    signed_size = len(signature(bytes(covered))) if signed else 0
+    section = name("__text") + name("__TEXT") + struct.pack("<QQ", BASE + text, len(code))
+    section += struct.pack("<IIIIIIII", text, 2, 0, 0, 0x80000400, 0, 0, 0)
+    commands = segment("__TEXT", 0, end, section) + segment("__LINKEDIT", end, len(table) + signed_size)
     commands += struct.pack("<IIII", 0x26, 16, end, len(table))
-    header = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x0100000C, 0, 6, 3, len(commands), 0, 0)
-    return (header + commands).ljust(TEXT, b"\0") + code + table
+    if signed:
+        commands += struct.pack("<IIII", 0x1D, 16, covered, signed_size)
+    header = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x0100000C, 0, 6, 3 + signed, len(commands), 0, 0)
+    image = (header + commands).ljust(text, b"\0") + code + table
+    return image + signature(image) if signed else image
 
 
 def make_functions(seed: int, count: int) -> list[bytes]:
