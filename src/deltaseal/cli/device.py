@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from deltaseal.cli.app import App, EndedBySignal, pass_app
+from deltaseal.cli.app import App, pass_app
+from deltaseal.cli.device_work import (
+    absolute,
+    believed,
+    ended_in_words,
+    open_at,
+    or_nothing,
+    put,
+    show,
+    sources_at,
+    working,
+)
 from deltaseal.cli.exporting import (
     audit_words,
     checked_audit,
@@ -32,24 +42,14 @@ from deltaseal.cli.options import (
     store_option,
 )
 from deltaseal.cli.progress import bar
-from deltaseal.cli.reading import load_document, load_trust
-from deltaseal.cli.shown import finding_lines, history_lines, process_lines, status_lines, watch_line
+from deltaseal.cli.reading import load_document
+from deltaseal.cli.shown import finding_lines, history_lines, process_lines, watch_line
 from deltaseal.cli.signing import trust_option
-from deltaseal.errors import NothingToDo, UsageError, WillResumeError
-from deltaseal.verbs.kinds import read_whole
-
-if TYPE_CHECKING:
-    from deltaseal.device import Device
-    from deltaseal.repo import Source
-    from deltaseal.report import Status
-    from deltaseal.trust import Trust, UnverifiedDocument
+from deltaseal.errors import UsageError
 
 __all__ = ["device"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-_GOES_ON = "{}; what was begun goes on with the next run"
-_STEPS = {"fetch": "downloading", "stage": "building the new components"}
 
 _sources_option = click.option(
     "--source",
@@ -145,19 +145,19 @@ def create(
     from deltaseal.device import create as make
 
     signed = load_document(base)
-    believed, metadata = _believed(app, trust, signed, model, sources)
+    keys, metadata = believed(app, trust, signed, model, sources)
     with bar(app, "copying and hashing the components"):
         made = make(
             store,
             base=signed,
             trees=trees,
-            trust=believed,
+            trust=keys,
             model=model,
             channel=channel,
             edge=app.edge,
             metadata=metadata,
         )
-    _show(app, made.status())
+    show(app, made.status())
 
 
 @device.command()
@@ -170,7 +170,7 @@ def request(app: App, store: Path, output: Path, force: bool) -> None:
     from deltaseal.storage import open_output
 
     with open_output(output, force=force) as out:  # first: a nonce is spent on no refusal
-        asked = _open(app, store).request()
+        asked = open_at(app, store).request()
         out.write(asked.dumps())
     app.done(asked.personal.to_json(), f"{output}: a request of device {asked.personal.device}")
 
@@ -185,8 +185,8 @@ def update(app: App, store: Path, sources: tuple[str, ...], exit_code: bool) -> 
 
     It honours holds, removals, phases and the owner's policy; what was begun is finished first.
     """
-    with _working(app, store) as at_work:
-        return _or_nothing(app, exit_code, lambda: at_work.update(_sources(app, sources)))
+    with working(app, store) as at_work:
+        return or_nothing(app, exit_code, lambda: at_work.update(sources_at(app, sources)))
 
 
 @device.command()
@@ -198,8 +198,8 @@ def update(app: App, store: Path, sources: tuple[str, ...], exit_code: bool) -> 
 @pass_app
 def install(app: App, id: str, store: Path, sources: tuple[str, ...], retry: bool, exit_code: bool) -> int:
     """Take the improvement ID because a person asks for it; who did is recorded."""
-    with _working(app, store) as at_work:
-        return _or_nothing(app, exit_code, lambda: at_work.install(id, _sources(app, sources), retry=retry))
+    with working(app, store) as at_work:
+        return or_nothing(app, exit_code, lambda: at_work.install(id, sources_at(app, sources), retry=retry))
 
 
 @device.command()
@@ -214,10 +214,10 @@ def install(app: App, id: str, store: Path, sources: tuple[str, ...], retry: boo
 @pass_app
 def status(app: App, store: Path, html: Path | None, force: bool) -> None:
     """Say what the device is, what it has and since when, what is outstanding, and what comes next."""
-    opened = _open(app, store)
+    opened = open_at(app, store)
     found = opened.status()
     if html is None:
-        _show(app, found)
+        show(app, found)
         return
     from deltaseal.report import status_page
     from deltaseal.storage import write_output
@@ -232,7 +232,7 @@ def status(app: App, store: Path, html: Path | None, force: bool) -> None:
 @pass_app
 def history(app: App, store: Path) -> None:
     """Say what happened to the device, oldest first, from its journal."""
-    entries = _open(app, store).history()
+    entries = open_at(app, store).history()
     app.report({"entries": [one.to_json() for one in entries]}, lambda: history_lines(entries))
 
 
@@ -245,7 +245,7 @@ def processes(app: App, store: Path) -> None:
     A file that a program has mapped is known by its path in the store, by device and inode, or by its
     build-id. Nothing is started or stopped. What other users run is seen by root only.
     """
-    found = _open(app, store).processes()
+    found = open_at(app, store).processes()
     app.report(found.to_json(), lambda: process_lines(found))
 
 
@@ -258,7 +258,7 @@ def verify(app: App, store: Path) -> int:
     Exits with the code of the first finding.
     """
     with bar(app, "verifying"):
-        findings = _open(app, store).verify()
+        findings = open_at(app, store).verify()
     app.report(
         {"findings": [one.to_json() for one in findings], "good": not findings},
         lambda: finding_lines(findings) or [f"{store}: every byte is as the device's record says"],
@@ -303,11 +303,11 @@ def export(
     """
     if sources and kind != "openvex":
         raise UsageError("--source is only for --as openvex")
-    opened = _open(app, store)
+    opened = open_at(app, store)
     if kind == "intune" and output is not None:
         write_folder(app, output, exported_files(opened, store=store), force=force)
         return
-    _put(app, exported(app, opened, kind, lambda: _sources(app, sources)), output, force=force)
+    put(exported(app, opened, kind, lambda: sources_at(app, sources)), output, force=force)
 
 
 @device.command()
@@ -334,8 +334,8 @@ def audit(
         return
     if key is not None:
         raise UsageError("--key is only for --check")
-    lines = _open(app, store).audit()
-    _put(app, b"".join(lines), output, force=force)
+    lines = open_at(app, store).audit()
+    put(b"".join(lines), output, force=force)
     summary = verified_audit(lines)
     if output is not None:
         app.done(summary.to_json(), f"{output}: {audit_words(summary)[0]}")
@@ -350,7 +350,7 @@ def enrolment(app: App, store: Path, output: Path, force: bool) -> None:
     """Write who this device is and its public key, signed with that key, for `fleet enroll`."""
     from deltaseal.storage import write_output
 
-    opened = _open(app, store)
+    opened = open_at(app, store)
     write_output(output, [opened.enrolment()], force=force)
     id = opened.identity().id
     app.done({"device": id}, f"{output}: the enrolment of device {id}")
@@ -379,7 +379,7 @@ def watch(
     at_work = open_device(store, edge=edge)
     while True:
         with ended_in_words(app):
-            found = look(at_work, lambda: _sources(app, sources), edge)
+            found = look(at_work, lambda: sources_at(app, sources), edge)
         app.report_line(found.to_json(), watch_line(found))
         if failed := tell(found, store, edge):
             app.say(f"deltaseal: {failed}")
@@ -410,14 +410,14 @@ def units(
     """Write systemd units: a timer that looks for improvements, and the rescue that runs at each boot."""
     from deltaseal.device import systemd_units
 
-    _open(app, store)
+    open_at(app, store)
     files = systemd_units(
         program=Path(sys.argv[0]).resolve(),
         rescue=rescue_program(),
         store=store.resolve(),
-        sources=[_absolute(place) for place in sources],
+        sources=[absolute(place) for place in sources],
         every=every,
-        report_to=[_absolute(place) for place in report_to],
+        report_to=[absolute(place) for place in report_to],
     )
     write_folder(app, output, {name: text.encode() for name, text in files.items()}, force=force)
 
@@ -431,8 +431,8 @@ def remove(app: App, store: Path, exit_code: bool) -> int:
 
     Its fixes are then open again. It is not installed again by itself, but a higher letter is.
     """
-    with _working(app, store) as at_work:
-        return _or_nothing(app, exit_code, at_work.remove)
+    with working(app, store) as at_work:
+        return or_nothing(app, exit_code, at_work.remove)
 
 
 @device.command()
@@ -440,8 +440,8 @@ def remove(app: App, store: Path, exit_code: bool) -> int:
 @pass_app
 def recover(app: App, store: Path) -> None:
     """Mend what a power cut or damage left: verify what is in use, and leave it if it is damaged."""
-    with _working(app, store) as at_work:
-        _show(app, at_work.recover())
+    with working(app, store) as at_work:
+        show(app, at_work.recover())
 
 
 @device.command()
@@ -456,104 +456,5 @@ def rebase(app: App, store: Path, base: Path, trees: Path, exit_code: bool) -> i
     The components must be byte for byte those of the signed base. What is applied ends with it; what was
     held or removed on another base is forgotten. It is the one way out where nothing on the device is good.
     """
-    with _working(app, store) as at_work:
-        return _or_nothing(app, exit_code, lambda: at_work.rebase(load_document(base), trees))
-
-
-def _believed(
-    app: App, trust: Path, base: UnverifiedDocument, model: str, sources: Sequence[str]
-) -> tuple[Trust, Mapping[str, bytes] | None]:
-    """Whose documents a new device believes: by a trust file, or by a root and its repository."""
-    from deltaseal.manifest import Base
-    from deltaseal.repo import Repository, first_files
-
-    data = read_whole(trust)
-    if b'"signatures"' not in data:
-        if sources:
-            raise UsageError(
-                "--source of create is for a device that believes a repository",
-                hint="give the root.json of the repository as --trust",
-            )
-        return load_trust(trust), None
-    if not sources:
-        raise UsageError(
-            f"{str(trust)!r} is the root of a repository, which must be looked at",
-            hint="name the repository with --source",
-        )
-    claimed = Base.loads(base.body)  # only to know what to look for; the base is verified by what is found
-    mirrors = [Repository.at(place, proxy_for=app.edge.proxy_for) for place in sources]
-    return first_files(data, mirrors, os=claimed.os, build=claimed.build, model=model, now=app.now)
-
-
-def _absolute(place: str) -> str:
-    """A place as a unit names it; a URL stays."""
-    return place if "://" in place else str(Path(place).resolve())
-
-
-def _open(app: App, store: Path) -> Device:
-    from deltaseal.device import open_device
-
-    return open_device(store, edge=app.edge)
-
-
-@contextmanager
-def _working(app: App, store: Path) -> Iterator[Device]:
-    """A device at work, with a bar; interrupted by a person, it says that it will go on."""
-    from deltaseal.device import open_device
-
-    with bar(app, "looking") as shown:
-
-        def progress(what: str, done: int, total: int) -> None:
-            shown.step(_STEPS.get(what, what), done, total)
-
-        with ended_in_words(app):
-            yield open_device(store, edge=app.edge, progress=progress)
-
-
-@contextmanager
-def ended_in_words(app: App) -> Iterator[None]:
-    """Whoever interrupts or ends a device at work is told that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise WillResumeError(_GOES_ON.format("interrupted")) from error
-    except EndedBySignal as ended:
-        raise WillResumeError(_GOES_ON.format(f"ended by {ended.name}")) from ended
-
-
-def _sources(app: App, places: Sequence[str]) -> list[Source]:
-    from deltaseal.repo import DirectorySource, Repository, is_repository
-
-    sources: list[Source] = []
-    for place in places:
-        if "://" in place or is_repository(Path(place)):
-            sources.append(Repository.at(place, proxy_for=app.edge.proxy_for))
-            continue
-        folder = DirectorySource(Path(place))
-        for fault in folder.faults:
-            app.say(f"deltaseal: {folder.name}/{fault.name} is left out: {fault.error.sentence}")
-        sources.append(folder)
-    return sources
-
-
-def _put(app: App, data: bytes, output: Path | None, *, force: bool) -> None:
-    from deltaseal.storage import write_output
-
-    if output is None:
-        click.echo(data.decode(), nl=False)
-    else:
-        write_output(output, [data], force=force)
-
-
-def _or_nothing(app: App, exit_code: bool, act: Callable[[], Status]) -> int:
-    """Do it and show the status; where there is nothing to do, say why, which is no failure."""
-    try:
-        _show(app, act())
-    except NothingToDo as nothing:
-        app.done({"nothing": nothing.to_json()}, f"nothing to do: {nothing.sentence}", news=True)
-        return nothing.exit_code if exit_code else 0
-    return 0
-
-
-def _show(app: App, found: Status) -> None:
-    app.report(found.to_json(), lambda: status_lines(found))
+    with working(app, store) as at_work:
+        return or_nothing(app, exit_code, lambda: at_work.rebase(load_document(base), trees))
