@@ -70,14 +70,16 @@ def test_several_processes_find_the_same(stock: Stock) -> None:
 def test_findings_end_with_30(monkeypatch: pytest.MonkeyPatch) -> None:
     def sick(stock: Stock, **_: object) -> list[harness.Job]:
         part = Part("power", "made up", "")
-        part.find("mixed", "the device shows neither", way="before change 3")
+        for change in range(3, 8):  # of those that say the same two are shown
+            part.find("mixed", "the device shows neither", way=f"before change {change}")
         return [harness.Job("power", "made up", 1, lambda bench: [part])]
 
     monkeypatch.setattr(harness, "jobs_of", sick)
     done = call("torture", "--only", "power", "--jobs", "1")
     assert done.code == 30
-    assert "1 FINDING\n" in done.out and "FOUND WANTING" in done.out
-    assert "before change 3" in done.err and "CHECKS" in done.err
+    assert "5 FINDINGS\n" in done.out and "FOUND WANTING" in done.out
+    assert "before change 3" in done.err and "before change 5" not in done.err
+    assert "and 3 more of the same parts" in done.err and "CHECKS: 5 findings" in done.err
     asked = call("torture", "--only", "power", "--jobs", "1", "--json")
     values = json.loads(asked.out)
     assert (asked.code, values["good"], values["error"]["reason"]) == (30, False, "CHECKS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import sys
@@ -89,6 +90,8 @@ def test_the_naive_example_is_found_wanting(trees: tuple[Path, Path]) -> None:
     report = torture_applier(str(NAIVE), old=trees[0], new=trees[1], update=trees[1])
     assert {"mixed", "not durable", "repeat"} <= {finding.what for _, finding in report.findings}
     assert "STORE/live" in " ".join(finding.sentence for _, finding in report.findings)
+    ways = {finding.facts["way"].partition(";")[0] for _, finding in report.findings}
+    assert any(re.fullmatch(r"after change \d+(, a write of \w+)?", way) for way in ways), ways
 
 
 def test_what_cannot_be_tested_is_refused(tmp_path: Path, trees: tuple[Path, Path]) -> None:

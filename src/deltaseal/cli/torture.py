@@ -149,6 +149,6 @@ def _tell(app: App, report: Report, junit: Path | None, force: bool) -> int:
 
 
 def _found(report: Report) -> ChecksFailedError:
-    count = len(report.findings)
+    count = report.found
     words = f"{count} finding{'s' if count != 1 else ''} of {report.subject}"
     return ChecksFailedError(words, findings=count)

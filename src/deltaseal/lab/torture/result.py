@@ -121,6 +121,11 @@ class Report:
         own = [("the run", each) for each in self.shortcomings]
         return [*((f"{part.kind}: {part.name}", each) for part in self.parts for each in part.findings), *own]
 
+    @property
+    def found(self) -> int:
+        """How many findings there are, those that were only counted too."""
+        return len(self.findings) + sum(part.more_findings for part in self.parts)
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {

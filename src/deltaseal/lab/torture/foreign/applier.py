@@ -150,13 +150,7 @@ def _power(applier: _Applier, start: DiskState, choices: Choices) -> Part:
             part.operations += 1
             if mirror.after(call):
                 part.cuts += 1
-                _take(
-                    part,
-                    mirror,
-                    choices,
-                    states,
-                    f"after change {part.cuts} ({call.kind} {call.path})".rstrip(),
-                )
+                _take(part, mirror, choices, states, f"after change {part.cuts}{_said(call)}")
 
         status = run_traced(applier.update_argv(), on_call)
         if status or applier.look().word != "new":
@@ -177,6 +171,13 @@ def _take(
         if state.digest not in states:
             part.distinct += 1
             states[state.digest] = (state, f"{way}; survived: {choice.words}")
+
+
+def _said(call: Call) -> str:
+    """What is known of a call: of writes and syncs what they were about."""
+    if call.kind == "sync all":
+        return ", a sync of everything"
+    return f", a {call.kind} of {Path(call.path).name}" if call.path else ""
 
 
 def _judge(applier: _Applier, part: Part, state: DiskState, way: str, *, must_be_new: bool = False) -> None:
