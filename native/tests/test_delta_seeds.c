@@ -21,11 +21,14 @@ static uint64_t read_seed(const char *folder, const char *name, uint8_t *seed) {
     return size;
 }
 
-/* Every byte in turn; whether what comes out is right is for other tests, which have digests. */
+/* Every byte in turn; whether what comes out is right is for other tests, which have digests. Of a modelled delta, which
+ * takes longer, each byte in one way: to the model one wrong byte is like another. */
 static void change_bytes(uint8_t *seed, uint64_t size) {
     static const uint8_t changes[] = {0x01, 0x80, 0xff};
     for (uint64_t at = 0; at < size; at++)
         for (unsigned i = 0; i < sizeof changes; i++) {
+            if (is_modelled(seed, size) && i != at % sizeof changes)
+                continue;
             seed[at] ^= changes[i];
             fuzz_one(seed, size, false);
             seed[at] ^= changes[i];
