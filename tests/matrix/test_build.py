@@ -58,6 +58,34 @@ def test_what_is_equal_is_planned_once(releases: Path) -> None:
     ]
 
 
+def test_whole_files_of_one_tree_are_compressed_once(
+    releases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two bases whose old trees differ become the same: each has its own delta, of the same frames."""
+    from deltaseal.trees import grouping
+
+    text = releases.read_text().replace('becomes = "os-neo-b"', 'becomes = "os-b"')
+    releases.write_text(text)
+    plan = make_plan(Releases.load(releases), toolchain())
+    tasks = plan.tasks([key for key, job in plan.jobs.items() if job.kind == "whole"])
+    (shared,) = [task for task in tasks if len(task.jobs) > 1]
+    assert shared.name == "macos-26.3.1 os in whole files and 1 more"
+    compressed: list[bytes] = []
+
+    def counted(data: bytes, **options: object) -> bytes:
+        compressed.append(data)
+        return compress(data, **options)  # type: ignore[arg-type]
+
+    compress = grouping.compress
+    monkeypatch.setattr(grouping, "compress", counted)
+    run_task(shared, tmp_path / "cache", toolchain(), 1)
+    assert compressed and len(compressed) == len(set(compressed))
+    for key, job in shared.jobs:
+        assert not isinstance(job, ImageJob)
+        made = Cache(tmp_path / "cache").get(key)
+        assert made == trees.diff(job.old_dir, job.new_dir, whole=True)
+
+
 def test_the_deltas_are_those_that_diff_makes(made: Path) -> None:
     for old, new, at in (("app", "app-b", "macos-26.3.2/app"), ("os-neo", "os-neo-b", "macos-26.3.2/os")):
         whole = trees.diff(made / old, made / new, whole=True)

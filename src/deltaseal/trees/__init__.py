@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deltaseal.trees.applier import apply
     from deltaseal.trees.container import MAGIC
     from deltaseal.trees.creator import ImagePair, diff, image_pairs
+    from deltaseal.trees.grouping import Frames
     from deltaseal.trees.info import Change, GroupInfo, TreeDeltaInfo, inspect
     from deltaseal.trees.limits import Limits, Progress
     from deltaseal.trees.listing import Entry, Listing
@@ -24,6 +25,7 @@ __all__ = [
     "MAGIC",
     "Change",
     "Entry",
+    "Frames",
     "GroupInfo",
     "ImagePair",
     "Limits",
@@ -51,6 +53,7 @@ __getattr__ = names_from(
             "applier": ("apply",),
             "container": ("MAGIC",),
             "creator": ("ImagePair", "diff", "image_pairs"),
+            "grouping": ("Frames",),
             "info": ("Change", "GroupInfo", "TreeDeltaInfo", "inspect"),
             "limits": ("Limits", "Progress"),
             "listing": ("Entry", "Listing"),

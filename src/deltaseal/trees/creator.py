@@ -12,7 +12,7 @@ from deltaseal.errors import UsageError
 from deltaseal.storage import BytesSource, RealDisk
 from deltaseal.trees.applier import judged_tree
 from deltaseal.trees.container import dump, load
-from deltaseal.trees.grouping import IMAGE_MAGICS, SMALL, KnownImages, make_groups
+from deltaseal.trees.grouping import IMAGE_MAGICS, SMALL, Frames, KnownImages, make_groups
 from deltaseal.trees.limits import Limits, Progress
 from deltaseal.trees.listing import Entry, Listing
 from deltaseal.trees.pairing import Need, pair
@@ -45,6 +45,7 @@ def diff(
     max_memory: int | None = None,
     whole: bool = False,
     known_images: KnownImages | None = None,
+    frames: Frames | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Return the tree delta from ``old_dir`` to ``new_dir``.
@@ -53,7 +54,8 @@ def diff(
     trees, and whether case tells names apart. ``whole`` codes every new
     content by itself, so that no old content is needed but that of entries
     which have it unchanged. ``known_images`` gives image deltas that were made
-    before (of ``image_pairs``, say). Equal inputs give equal bytes, for any
+    before (of ``image_pairs``, say); ``frames`` are those of new contents that
+    were compressed before, with the same effort, and grow. Equal inputs give equal bytes, for any
     ``threads``. ``max_memory`` is in bytes, for the work on one image; a file
     for which it is not enough is coded otherwise. ``progress`` is called with
     the bytes hashed and 0 while the trees are scanned, then with bytes of the new contents.
@@ -78,6 +80,7 @@ def diff(
             advance=told.advance,
             under_way=told.under_way,
             known_images=known_images,
+            frames=frames,
         )
     plan = Plan(
         tuple(_edits(old, new, [need.entry for need in needs])),

@@ -7,7 +7,7 @@ than each by itself: one window over all of them, and their old contents before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -19,11 +19,14 @@ from deltaseal.trees.pairing import Need
 from deltaseal.trees.plan import Coding
 from deltaseal.trees.sharing import IMAGE_MAGICS
 
-__all__ = ["IMAGE_MAGICS", "SMALL", "KnownImages", "Made", "make_groups"]
+__all__ = ["IMAGE_MAGICS", "SMALL", "Frames", "KnownImages", "Made", "make_groups"]
 
 KnownImages = Callable[[bytes, bytes], bytes | None]
 """Called with the SHA-256 of an old and a new content: their image delta without digests, as
 ``images.diff_bytes`` makes it with the same effort (empty: there can be none), or ``None``: make it."""
+
+Frames = MutableMapping[bytes, bytes]
+"""Frames of new contents by themselves, by the contents' SHA-256, made with the same effort; grows."""
 
 SMALL = 1 << 18  # bytes of a file that may share a group
 _SHARED = 1 << 23  # bytes of a shared group, old and new together
@@ -59,6 +62,7 @@ class _Maker:
     advance: Callable[[int], None]
     under_way: Callable[[int], None]
     known_images: KnownImages | None
+    frames: Frames | None
 
 
 def _untold(size: int) -> None:
@@ -76,14 +80,18 @@ def make_groups(
     advance: Callable[[int], None],
     under_way: Callable[[int], None],
     known_images: KnownImages | None = None,
+    frames: Frames | None = None,
 ) -> list[Made]:
     """Return groups in which each of ``needs`` is once; every payload has been unpacked and compared.
 
     ``advance`` gets the bytes of each group that is made, ``under_way`` those done so far of a large one:
     what either raises stops the work.
-    ``known_images`` gives image deltas that were made, and proved, before.
+    ``known_images`` gives image deltas that were made, and proved, before; what ``frames`` has
+    is not compressed again.
     """
-    maker = _Maker(needs, read_new, read_old, effort, threads, max_memory, advance, under_way, known_images)
+    maker = _Maker(
+        needs, read_new, read_old, effort, threads, max_memory, advance, under_way, known_images, frames
+    )
     contents: dict[int, bytes] = {}
     groups: list[Made] = []
     for place, need in enumerate(needs):
@@ -163,7 +171,17 @@ def _codings(old: bytes, new: bytes, maker: _Maker, parts: Sequence[int]) -> Ite
     if old and len(old) <= MAX_PREFIX and (near or len(new) <= _PREFIX_ALWAYS):
         yield Coding.ZSTD_OLD, compress(new, level=level, prefix=old)
     if near:
-        yield Coding.ZSTD, compress(new, level=level)
+        yield Coding.ZSTD, _frame(new, level, maker.frames)
+
+
+def _frame(new: bytes, level: int, frames: Frames | None) -> bytes:
+    """Contents by themselves, compressed; what was so before is not compressed again."""
+    if frames is None:
+        return compress(new, level=level)
+    name = sha256(new).digest()
+    if name not in frames:
+        frames[name] = compress(new, level=level)
+    return frames[name]
 
 
 def _image_delta(old: bytes, new: bytes, maker: _Maker, parts: Sequence[int]) -> bytes:

@@ -1,7 +1,8 @@
 """Jobs: what is computed, under which key, with how much memory, and the function that does it.
 
-A task is what one process, or one worker of a cluster, does in one go: a job, or the jobs of one
-old image. Tasks hold plain values only, so that they can be sent anywhere; results go to the cache.
+A task is what one process, or one worker of a cluster, does in one go: a job, the jobs of one old
+image, or the whole files of one new tree. Tasks hold plain values only, so that they can be sent
+anywhere; results go to the cache.
 """
 
 from __future__ import annotations
@@ -116,15 +117,15 @@ class TreeJob:
     @property
     def memory(self) -> int:
         """Bytes that it may take."""
-        return _TREE_BESIDE + 2 * self.new_bytes + 4 * self.largest
+        return _TREE_BESIDE + (3 if self.kind == "whole" else 2) * self.new_bytes + 4 * self.largest
 
     @property
     def weight(self) -> int:
         """As of an image job: compressing whole files is slow, putting image deltas together is quick."""
         return self.new_bytes if self.kind == "whole" else self.new_bytes // 4
 
-    def make(self, cache: Cache, threads: int) -> bytes:
-        """The tree delta, of images that were made before."""
+    def make(self, cache: Cache, threads: int, frames: trees.Frames | None = None) -> bytes:
+        """The tree delta, of images that were made before; ``frames`` are shared by the jobs of one task."""
         keys = {(old, new): key for old, new, key in self.images}
 
         def known(old: bytes, new: bytes) -> bytes | None:
@@ -140,6 +141,7 @@ class TreeJob:
             threads=threads,
             whole=self.kind == "whole",
             known_images=known,
+            frames=frames,
         )
         _check_unchanged(self, made)
         return made
@@ -179,7 +181,9 @@ class Task:
 
     @property
     def weight(self) -> int:
-        """How long it takes, in the measure of jobs."""
+        """How long it takes, in the measure of jobs; of whole files of one tree only the first does."""
+        if all(isinstance(job, TreeJob) for _, job in self.jobs):
+            return max(job.weight for _, job in self.jobs)
         return sum(job.weight for _, job in self.jobs)
 
 
@@ -196,9 +200,12 @@ def run_task(task: Task, folder: Path, tools: Toolchain, threads: int) -> None:
     cache = Cache(folder)
     wanted = [(key, job) for key, job in task.jobs if not cache.has(key)]
     prepared = _prepare(wanted, threads)
+    frames: dict[bytes, bytes] | None = {} if len(wanted) > 1 else None
     for key, job in wanted:
-        made = job.make(cache, threads, prepared) if isinstance(job, ImageJob) else job.make(cache, threads)
-        cache.put(key, made)
+        if isinstance(job, ImageJob):
+            cache.put(key, job.make(cache, threads, prepared))
+        else:
+            cache.put(key, job.make(cache, threads, frames))
 
 
 def _prepare(wanted: Sequence[tuple[str, Job]], threads: int) -> Prepared | None:

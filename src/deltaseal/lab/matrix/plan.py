@@ -43,17 +43,26 @@ class Plan:
     done: frozenset[tuple[str, str, str]]
 
     def tasks(self, wanted: Sequence[str]) -> list[Task]:
-        """Tasks for the jobs with these keys: images of one old image together, trees by themselves."""
+        """Tasks for the jobs with these keys.
+
+        Images of one old image go together, and so do the whole files of one new tree, whose contents are
+        then compressed once; other trees go by themselves.
+        """
         by_old: dict[str, list[tuple[str, Job]]] = {}
-        tasks = []
+        by_new: dict[str, list[tuple[str, Job]]] = {}
+        names, tasks = self._names, []
         for key in wanted:
             job = self.jobs[key]
             if isinstance(job, ImageJob):
                 by_old.setdefault(job.old, []).append((key, job))
+            elif job.kind == WHOLE:
+                by_new.setdefault(job.new, []).append((key, job))
             else:
-                name = f"{job.new_dir.name} ({job.kind})"
                 needs = frozenset(needed for _, _, needed in job.images)
-                tasks.append(Task(self._names.get(key, name), ((key, job),), needs))
+                tasks.append(Task(names[key], ((key, job),), needs))
+        for jobs in by_new.values():
+            more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+            tasks.append(Task(names[jobs[0][0]] + more, tuple(jobs), frozenset()))
         for jobs in by_old.values():
             for at in range(0, len(jobs), _TOGETHER):
                 part = tuple(jobs[at : at + _TOGETHER])
