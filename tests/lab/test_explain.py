@@ -21,6 +21,7 @@ from deltaseal.lab.explain import Explanation
 from deltaseal.lab.explain import explain as account
 from deltaseal.lab.explain.image import NamedBytes, explain_image
 from deltaseal.lab.explain.kinds import KINDS, kind_of
+from deltaseal.lab.explain.names import readable
 from deltaseal.lab.explain.parts import parts_of
 from deltaseal.lab.explain.tables import explanation_lines
 from deltaseal.lab.explain.treemap import treemap
@@ -321,3 +322,45 @@ def test_the_treemap_is_whole_in_itself_and_adds_up(tmp_path: Path, trees: tuple
             assert node["k"] in KINDS
 
     check(root)
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+# Templates, substitutions, local names; what is cut, or no symbol at all.
+_KEPT = ("_Z3maxIiEvv", "_ZN1aIiE1fEv", "_ZNSt6vectorC1Ev", "_ZZ4mainE1x", "_ZN4node", "_Z", "_ZN9zE")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("parse_header", "parse_header"),
+        ("_ZN4node4Blob3NewEPS0_", "node::Blob::New(…)"),
+        ("_ZNK4node4Blob4sizeEv", "node::Blob::size()"),
+        ("_ZN4node4BlobC2Ei", "node::Blob::Blob(…)"),
+        ("_ZN4node4BlobD0Ev", "node::Blob::~Blob()"),
+        ("_Z4initv", "init()"),
+        ("_ZN12_GLOBAL__N_14stepEi", "(anonymous namespace)::step(…)"),
+        ("0x1f0 (behind _ZN2os4initEv.part.0)", "0x1f0 (behind os::init().part.0)"),
+        ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
+        *(
+            (kept, kept)  # templates, substitutions, local names; what is cut or no symbol at all
+            for kept in (
+                "_Z3maxIiEvv",
+                "_ZN1aIiE1fEv",
+                "_ZNSt6vectorC1Ev",
+                "_ZZ4mainE1x",
+                "_ZN4node",
+                "_Z",
+                "_ZN9zE",
+            )
+        ),
+    ],
+)
+def test_names_are_shown_as_one_writes_them(symbol: str, name: str) -> None:
+    assert readable(symbol) == name
+
+
+@given(st.text(st.sampled_from("_ZNKE0123456789abCDSIv.$ "), max_size=40))
+def test_any_symbol_is_shown_somehow(text: str) -> None:
+    assert readable("_Z" + text)

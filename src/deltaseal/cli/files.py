@@ -98,7 +98,9 @@ def _coding(claims: Claims) -> str:
 
 def _streams(claims: Claims) -> Iterator[str]:
     if claims["coding"] == "model":
-        yield f"streams   none: the model codes all in one, {claims['modelled_size']:,} bytes"
+        size = claims["modelled_size"]
+        yield f"streams   none: the model codes every decision into one string of {size:,} bytes;"
+        yield "          `deltaseal explain DELTA --old OLD` says what each kind of decision costs"
         return
     frames = claims["frames"]
     yield f"streams   {'name':<24} {'bytes':>12}   frame"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from deltaseal.lab.bench.export import columns
+from deltaseal.lab.explain.names import readable
 from deltaseal.lab.explain.report import Explanation, FunctionCost
 
 __all__ = ["TOP", "explanation_lines"]
@@ -57,7 +58,7 @@ def _functions(found: Explanation, *, every: bool) -> Iterator[str]:
         "function",
         *(("file",) if has_files else ()),
     )
-    body = [_function_cells(function, has_files=has_files) for function in shown]
+    body = [_function_cells(function, has_files=has_files, every=every) for function in shown]
     yield from columns(head, body, left={1, 5, 6})
     yield ""
     counts = Counter(function.change for function in found.functions)
@@ -70,14 +71,14 @@ def _functions(found: Explanation, *, every: bool) -> Iterator[str]:
     yield f"functions that cost anything: {words}"
 
 
-def _function_cells(function: FunctionCost, *, has_files: bool) -> tuple[str, ...]:
+def _function_cells(function: FunctionCost, *, has_files: bool, every: bool) -> tuple[str, ...]:
     return (
         f"{function.bytes:,}",
         function.change if function.change != "moved" else "only moved",
         "–" if function.old_size is None else f"{function.old_size:,}",
         f"{function.new_size:,}",
         f"{function.literal_bytes:,}",
-        function.name,
+        function.name if every else readable(function.name),
         *((function.file,) if has_files else ()),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from deltaseal.errors import UsageError
 from deltaseal.lab.explain.kinds import KINDS
+from deltaseal.lab.explain.names import readable
 from deltaseal.lab.explain.report import Explanation, Share
 from deltaseal.lab.explain.tables import TOP
 
@@ -31,6 +32,7 @@ def treemap(found: Explanation, title: str) -> str:
         found=found,
         kinds=[(kind, size, _hue(kind)) for kind, size in kinds.items()],
         functions=found.largest(TOP),
+        readable=readable,
         # Nothing in a script's text may end it.
         data=json.dumps(_nested(found, title), ensure_ascii=True, separators=(",", ":")).replace(
             "<", "\\u003c"
@@ -49,7 +51,7 @@ _GREYS = ("container", "block layout", "headers")
 
 def _path(share: Share) -> list[str]:
     folders = share.file.split("/") if share.file else []
-    return [*folders, share.section, *([share.item] if share.item else []), share.stream]
+    return [*folders, share.section, *([readable(share.item)] if share.item else []), share.stream]
 
 
 def _nested(found: Explanation, title: str) -> dict[str, Any]:
