@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.command import deltaseal, must
-from support.devices import World
+from support.devices import BUILD, MODEL, World
 from support.fleets import new_fleet
-from support.repository import NOW, MemoryFolder, Vendor, all_keys, bundle, keys
+from support.repository import NOW, DiskMirror, MemoryFolder, Vendor, all_keys, bundle, disk_with, keys
 
-from deltaseal.errors import DeltasealError, SequenceError, SignatureError, UsageError
+from deltaseal.errors import DeltasealError, SequenceError, SignatureError, UsageError, WithdrawnError
 from deltaseal.fleet import follow, publisher_of
 from deltaseal.fleet.repositories import RepositoryPlace, RepositorySource
 from deltaseal.fleet.rollout import Plan, Rollout, carry_out, standing
-from deltaseal.manifest import PERSONALISER
-from deltaseal.storage import BytesSource
+from deltaseal.manifest import PERSONALISER, Catalogue, DeviceManifest
+from deltaseal.repo import DiskFolder, Publisher, Repository, first_files
+from deltaseal.repo.published import documents_in
+from deltaseal.storage import BytesSource, PowerCut, SimulatedDisk
+from deltaseal.trust import UnverifiedDocument
 
 ID = "macos-26.3.1-a"
 ONLINE = [*keys(PERSONALISER), *keys("snapshot"), *keys("timestamp")]
@@ -147,3 +152,76 @@ def test_standing_reads_what_is_in_force(vendor: Vendor) -> None:
     (one,) = standing(RepositoryPlace(MemoryFolder(vendor.files), now=NOW + 1))
     assert one.permit is not None
     assert one.permit.phase == 10_000
+
+
+# ---- cut at any operation --------------------------------------------------------------------------------
+
+
+def seen(disk: SimulatedDisk, root: bytes) -> tuple[str, tuple[tuple[int, bool], ...]]:
+    """What a new device makes of the repository: how the improvement was withdrawn, how it is offered."""
+    mirror = Repository(DiskMirror(disk))
+    who = {"os": "macos", "build": BUILD, "model": MODEL}
+    _, files = first_files(root, [mirror], **who, now=NOW + 30)
+    order = Catalogue.loads(UnverifiedDocument.loads(files["catalogue"]).body).withdrawal(ID)
+    permits = [DeviceManifest.loads(one.body) for one in documents_in(files.get("offers", b""))]
+    return order.action if order else "", tuple((one.phase, one.paused) for one in permits)
+
+
+CUT: dict[str, Callable[[Rollout], Plan]] = {
+    "set": lambda moves: moves.set(ID, phase=100),
+    "withdraw": lambda moves: moves.withdraw(ID, "remove"),
+}
+
+
+def move(disk: SimulatedDisk, name: str, later: int = 10) -> None:
+    place = RepositoryPlace(DiskFolder("repo", disk=disk), now=NOW + later)
+    carry_out(CUT[name](Rollout(place, NOW + later)), place, all_keys())
+
+
+def finish(disk: SimulatedDisk, name: str) -> None:
+    """What the command then says to do: publish what was left, and move again what is not moved."""
+    Publisher(DiskFolder("repo", disk=disk), NOW + 20).publish(all_keys())
+    with contextlib.suppress(WithdrawnError):
+        move(disk, name, later=25)
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_T33_a_move_in_a_repository_cut_anywhere_is_whole_or_not_there(vendor: Vendor, name: str) -> None:
+    files, root = dict(vendor.files), vendor.root()
+    whole = disk_with(files)
+    move(whole, name)
+    old, new = seen(disk_with(files), root), seen(whole, root)
+    assert old != new
+    ends = set()
+    for change in range(whole.changes):
+        disk = disk_with(files)
+        disk.cut_at(change)
+        with pytest.raises(PowerCut):
+            move(disk, name)
+        for keep in ("durable", "visible"):
+            found = seen(disk.crash(keep), root)
+            assert found in (old, new), (change, keep)
+            ends.add(found)
+        if change % 5 == 0:
+            left = disk.crash()
+            finish(left, name)
+            assert seen(left, root) == new, change
+    assert ends == {old, new}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("name", CUT)
+def test_T34_T35_a_move_in_a_repository_that_the_disk_refuses(vendor: Vendor, name: str, number: int) -> None:
+    files, root = dict(vendor.files), vendor.root()
+    whole = disk_with(files)
+    move(whole, name)
+    operations = len(whole.operations)
+    old, new = seen(disk_with(files), root), seen(whole, root)
+    for operation in range(0, operations, 80):
+        disk = disk_with(files)
+        disk.fail_at(operation, number)
+        with contextlib.suppress(DeltasealError):
+            move(disk, name)
+        assert seen(disk, root) in (old, new), operation
+        finish(disk, name)
+        assert seen(disk, root) == new, operation

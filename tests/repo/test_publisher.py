@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from support.devices import BUILD, DAY, MODEL, World, bundle, catalogue, permit, signed_base
-from support.repository import NOW, MemoryFolder, Mirror, Vendor, all_keys, keys, role
+from support.repository import NOW, DiskMirror, MemoryFolder, Mirror, Vendor, all_keys, disk_with, keys, role
 from support.repository import ROLES as NAMES
 
-from deltaseal.errors import DeltasealError, SequenceError, SignatureError, UsageError
+from deltaseal.errors import DeltasealError, LockedError, SequenceError, SignatureError, UsageError
 from deltaseal.manifest import Catalogue, Withdrawal
 from deltaseal.repo import DiskFolder, Publisher, Repository, first_files, layout
 from deltaseal.repo.coverage import coverage
+from deltaseal.repo.folders import LOCK
 from deltaseal.repo.upkeep import export, prune, states
 from deltaseal.storage import BytesSource, MissingError, PowerCut, SimulatedDisk
 
@@ -192,6 +193,37 @@ def test_an_export_is_a_mirror_with_its_proofs() -> None:
         export(vendor.publisher, MemoryFolder(copy))
 
 
+def test_a_minimum_and_an_end_that_are_moved(tmp_path: Path) -> None:
+    vendor = Vendor().release(bundle("a"))
+    device = vendor.device(tmp_path / "device")
+    made = vendor.publisher.amend("macos", signers=all_keys(), minimum=2)
+    assert (made.serial, made.minimum_sequence) == (2, 2)
+    vendor.publisher.publish(all_keys())
+    with pytest.raises(DeltasealError) as error:
+        device.update([vendor.mirror()])
+    assert error.value.reason == "E_SEQ"
+    vendor.publisher.amend("macos", signers=all_keys(), minimum=0, ends={"macos-26.3.1-a": NOW})
+    vendor.publisher.publish(all_keys())
+    assert coverage([vendor.publisher.catalogue("macos")], "CVE-2026-20643", now=NOW)[0].how == "expired"  # type: ignore[list-item]
+    assert list(vendor.publisher.permits()) == []
+    vendor.publisher.amend("macos", signers=all_keys(), ends={"macos-26.3.1-a": NOW + 9 * DAY})
+    vendor.publisher.offer("macos-26.3.1-a", signers=all_keys())
+    vendor.publisher.publish(all_keys())
+    assert device.update([vendor.mirror()]).state == "ACTIVE"
+
+
+def test_what_cannot_be_amended() -> None:
+    publisher = Vendor().release(bundle("a")).publisher
+    before = publisher.catalogue("macos")
+    with pytest.raises(UsageError, match="lists no"):
+        publisher.amend("macos", signers=all_keys(), ends={"macos-1-z": NOW})
+    with pytest.raises(UsageError, match="no catalogue of ios"):
+        publisher.amend("ios", signers=all_keys(), minimum=1)
+    with pytest.raises(SignatureError):
+        publisher.amend("macos", signers=keys("personaliser"), minimum=1)
+    assert publisher.catalogue("macos") == before
+
+
 def test_coverage() -> None:
     vendor = Vendor().release(bundle("a"))
     listed = vendor.publisher.catalogue("macos")
@@ -204,29 +236,81 @@ def test_coverage() -> None:
     assert coverage([listed], "CVE-2026-20643", now=NOW + 250 * DAY)[0].how == "expired"
 
 
+# ---- two publishers at once ------------------------------------------------------------------------
+
+
+def on_disk(vendor: Vendor, path: Path) -> Path:
+    for name, data in vendor.files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    found = {str(each.relative_to(path)): each for each in path.rglob("*") if each.is_file()}
+    return {name: each.read_bytes() for name, each in found.items() if name != LOCK}
+
+
+WRITES: dict[str, Callable[[Publisher], object]] = {
+    "add": lambda publisher: publisher.add(BytesSource(bundle("b").to_bytes())),
+    "offer": lambda publisher: publisher.offer("macos-26.3.1-a", signers=all_keys(), phase=7),
+    "rotate": lambda publisher: publisher.rotate(role("timestamp", 1)),
+    "sign": lambda publisher: publisher.sign(all_keys()),
+    "publish": lambda publisher: publisher.publish(all_keys()),
+    "prune": lambda publisher: prune(publisher, keep=0),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_second_publisher_is_told_and_changes_nothing(name: str, tmp_path: Path) -> None:
+    path = on_disk(Vendor().release(bundle("a")), tmp_path / "repo")
+    first, second = DiskFolder(path), DiskFolder(path)
+    before = tree(path)
+    with first.locked():
+        with pytest.raises(LockedError, match="another publisher is at work") as error:
+            WRITES[name](Publisher(second, NOW + 60))
+        assert (error.value.reason, "run the same again" in error.value.hint) == ("E_LOCKED", True)
+        assert tree(path) == before
+        WRITES[name](Publisher(first, NOW + 60))  # whoever holds it is not in its own way
+    WRITES[name](Publisher(second, NOW + 120))
+
+
+def test_two_publishers_of_one_new_repository(tmp_path: Path) -> None:
+    roles = [role(name) for name in NAMES]
+    first = DiskFolder(tmp_path / "repo")
+    with first.locked():
+        with pytest.raises(LockedError):
+            Publisher.create(DiskFolder(tmp_path / "repo"), roles, now=NOW)
+        Publisher.create(first, roles, now=NOW)
+    with pytest.raises(UsageError, match="already"):
+        Publisher.create(DiskFolder(tmp_path / "repo"), roles, now=NOW)
+
+
+def test_what_two_publishers_add_by_turns_is_published_by_either(tmp_path: Path) -> None:
+    path = on_disk(Vendor().release(bundle("a")), tmp_path / "repo")
+    one, other = Publisher(DiskFolder(path), NOW), Publisher(DiskFolder(path), NOW)
+    one.add(BytesSource(bundle("b").to_bytes()))
+    other.offer("macos-26.3.1-a", signers=all_keys(), phase=7)
+    both, until = (bundle("a"), bundle("b")), NOW + 30 * DAY
+    listed = catalogue(*both, serial=2, issued=NOW, expires=until, improvements_expire=until)
+    one.add(BytesSource(listed.to_bytes()))
+    other.offer("macos-26.3.1-b", signers=all_keys(), phase=9)
+    one.publish(all_keys())
+    assert {permit.id: permit.phase for permit in other.permits()} == {
+        "macos-26.3.1-a": 7,
+        "macos-26.3.1-b": 9,
+    }
+
+
+def test_the_lock_of_a_publisher_that_was_killed_is_free() -> None:
+    disk = disk_with(Vendor().release(bundle("a")).files)
+    disk.cut_at(3)
+    with pytest.raises(PowerCut):
+        step_release(Publisher(DiskFolder("repo", disk=disk), NOW))
+    step_release(Publisher(DiskFolder("repo", disk=disk.crash("visible")), NOW))
+
+
 # ---- killed at any operation -------------------------------------------------------------------------
-
-
-def disk_with(files: dict[str, bytes]) -> SimulatedDisk:
-    return SimulatedDisk({f"repo/{name}": ("file", data, 0o644) for name, data in files.items()})
-
-
-class DiskMirror:
-    """A mirror that serves a simulated disk."""
-
-    name = "disk"
-
-    def __init__(self, disk: SimulatedDisk) -> None:
-        self.folder = DiskFolder("repo", disk=disk)
-
-    def stream(self, name: str, limit: int):  # type: ignore[no-untyped-def]
-        return iter([self.folder.read(name)])
-
-    def read(self, name: str, limit: int) -> bytes:
-        return self.folder.read(name)
-
-    def open(self, name: str):  # type: ignore[no-untyped-def]
-        return self.folder.open(name)
 
 
 def step_release(publisher: Publisher) -> None:

@@ -9,9 +9,9 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from support.devices import BUILD, MODEL, World, bundle
 from support.repository import NOW, MemoryFolder, Vendor, all_keys
 
-from deltaseal.errors import UsageError
+from deltaseal.errors import LockedError, UsageError
 from deltaseal.repo import FsspecFolder, Publisher, Repository, first_files, open_folder
-from deltaseal.repo.folders import copy_all, pieces_of
+from deltaseal.repo.folders import LOCK, copy_all, pieces_of
 from deltaseal.repo.upkeep import prune
 from deltaseal.storage import MissingError
 
@@ -93,3 +93,28 @@ def test_a_repository_is_published_to_it_and_fetched_from_it(
 def test_a_store_that_nobody_knows() -> None:
     with pytest.raises(UsageError):
         open_folder("nosuchstore://bucket")
+
+
+def test_a_second_publisher_of_an_object_store_is_told(folder: FsspecFolder, server: str) -> None:
+    vendor = Vendor().release(bundle("a"))
+    copy_all(vendor.publisher.folder, folder, sorted(vendor.files))
+    other = FsspecFolder(folder.name, client_kwargs={"endpoint_url": server})
+    before = folder.names("")
+    with folder.locked():
+        with pytest.raises(LockedError, match="another publisher is at work") as error:
+            Publisher(other, NOW + 60).publish(all_keys())
+        assert f"remove the object {LOCK}" in error.value.hint
+        Publisher(folder, NOW + 60).publish(all_keys())
+    assert LOCK not in [name.lstrip("/") for name in folder.names("")]
+    Publisher(other, NOW + 120).publish(all_keys())
+    assert set(before) <= set(folder.names(""))
+
+
+def test_the_lock_that_a_killed_publisher_left_in_a_store_is_removed_by_hand(folder: FsspecFolder) -> None:
+    vendor = Vendor().release(bundle("a"))
+    copy_all(vendor.publisher.folder, folder, sorted(vendor.files))
+    folder.put({LOCK: pieces_of(b"")})
+    with pytest.raises(LockedError):
+        Publisher(folder, NOW + 60).offer("macos-26.3.1-a", signers=all_keys())
+    folder.remove([LOCK])
+    Publisher(folder, NOW + 60).offer("macos-26.3.1-a", signers=all_keys())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deltaseal.errors import LockedError, SpaceError, StorageError
 from deltaseal.storage import PowerCut, SimulatedDisk
-from deltaseal.storage.volume import DiskState, Tear
+from deltaseal.storage.nodes import DiskState, Tear
 
 
 def put(disk, at, name, data):

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from deltaseal.bundle import Bundle
 from deltaseal.device import Device, create
 from deltaseal.manifest import PERSONALISER, Withdrawal
-from deltaseal.repo import Publisher, Repository, first_files, layout
+from deltaseal.repo import DiskFolder, Publisher, Repository, first_files, layout
 from deltaseal.repo.folders import Pieces
 from deltaseal.repo.metadata import add_signatures, dump, moment
 from deltaseal.repo.published import catalogue_in, read_published
-from deltaseal.storage import ByteSource, BytesSource, MissingError
+from deltaseal.storage import ByteSource, BytesSource, MissingError, SimulatedDisk
 from deltaseal.trust import ALGORITHMS, PrivateKey, Role, UnverifiedDocument
 
 NOW = int(time.time())
@@ -61,6 +62,9 @@ class MemoryFolder:
         for name in names:
             self.files.pop(name, None)
 
+    def locked(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 @dataclass
 class Mirror:
@@ -83,6 +87,29 @@ class Mirror:
 
     def open(self, name: str) -> ByteSource:
         return BytesSource(b"".join(self.stream(name, 1 << 40)))
+
+
+def disk_with(files: dict[str, bytes]) -> SimulatedDisk:
+    """A simulated disk that holds a repository in the folder ``repo``."""
+    return SimulatedDisk({f"repo/{name}": ("file", data, 0o644) for name, data in files.items()})
+
+
+class DiskMirror:
+    """A mirror that serves a simulated disk."""
+
+    name = "disk"
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self.folder = DiskFolder("repo", disk=disk)
+
+    def stream(self, name: str, limit: int) -> Iterator[bytes]:
+        return iter([self.folder.read(name)])
+
+    def read(self, name: str, limit: int) -> bytes:
+        return self.folder.read(name)
+
+    def open(self, name: str) -> ByteSource:
+        return self.folder.open(name)
 
 
 @functools.cache
@@ -276,4 +303,15 @@ class Vendor:
         )
 
 
-__all__ = ["NOW", "Mirror", "Vendor", "all_keys", "bundle", "keys", "moment", "role"]
+__all__ = [
+    "NOW",
+    "DiskMirror",
+    "Mirror",
+    "Vendor",
+    "all_keys",
+    "bundle",
+    "disk_with",
+    "keys",
+    "moment",
+    "role",
+]

@@ -8,7 +8,7 @@ import pytest
 
 from deltaseal.lab.torture.choices import BOTH_ENDS, DEFAULT, FULL
 from deltaseal.storage import SimulatedDisk
-from deltaseal.storage.volume import Write
+from deltaseal.storage.nodes import Write
 
 
 def made(names: int, size: int = 0) -> SimulatedDisk:

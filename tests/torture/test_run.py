@@ -23,7 +23,7 @@ from deltaseal.lab.torture.run import LEAST_CUTS, jobs_of, rows_not_crossed, tor
 from deltaseal.lab.torture.seen import Eye, crossings, notes_of
 from deltaseal.lab.torture.stock import BASELINE, NEXT_BASE, Stock
 from deltaseal.lab.torture.tell import finding_lines, junit_xml, table, to_json
-from deltaseal.storage.volume import DiskState
+from deltaseal.storage.nodes import DiskState
 
 
 def act(stock: Stock, name: str):

@@ -22,7 +22,7 @@ from deltaseal.cli.options import (
 )
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust, read_text
-from deltaseal.cli.signing import signer_options, signers_of, trust_option
+from deltaseal.cli.signing import Signing, signer_options, trust_option
 from deltaseal.cli.words import count
 from deltaseal.errors import LimitError, UsageError
 
@@ -160,18 +160,16 @@ def build(
 def sign(
     app: App,
     bundle_file: Path,
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
     output: Path,
     force: bool,
 ) -> None:
     """Add signatures to BUNDLE, if its payloads are what it says. The bundle digest stays the same."""
-    signers = signers_of(keys, commands, passphrase_file)
+    signers = signing.signers()
     unsigned = _open(bundle_file)
     with bar(app, "checking the payloads"):
         unsigned.check_payloads()
-    _write(app, unsigned.signed(signers), output, [bundle_file, *keys], force)
+    _write(app, unsigned.signed(signers), output, [bundle_file, *signing.keys], force)
 
 
 @bundle.command("take-signatures")

@@ -14,17 +14,17 @@ from deltaseal.cli.options import (
     DAY,
     DIRECTORY,
     FILE,
-    MOMENT,
     expires_after_option,
     force_option,
     issued_option,
     json_option,
-    making_options,
     output_option,
+    permit_options,
+    scenario_options,
 )
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_document, load_trust, read_text
-from deltaseal.cli.signing import signer_options, signers_of, trust_option
+from deltaseal.cli.signing import Signing, signer_options, trust_option
 from deltaseal.cli.words import count
 from deltaseal.verbs.kinds import read_whole
 
@@ -75,16 +75,14 @@ def base(
     components: tuple[tuple[str, Path], ...],
     names: str,
     exclude: tuple[str, ...],
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
     output: Path,
     force: bool,
 ) -> None:
     """Make a base: the exact starting point of improvements, by the digest of each component's tree."""
     from deltaseal.bundle import make_base
 
-    signers = signers_of(keys, commands, passphrase_file)
+    signers = signing.signers()
     with bar(app, "hashing the components"):
         made = make_base(
             os,
@@ -95,7 +93,7 @@ def base(
             exclude=exclude,
         )
     values = {"components": dict(made.components)}
-    inputs = [*keys, *(directory for _, directory in components)]
+    inputs = [*signing.keys, *(directory for _, directory in components)]
     _write(app, made, signers, output, inputs, force, values)
 
 
@@ -106,21 +104,7 @@ def base(
 @click.option(
     "--request", type=FILE, metavar="FILE", help="A device's request: the manifest is for it alone."
 )
-@click.option(
-    "--channel",
-    type=click.Choice(["seed", "stable"]),
-    default="stable",
-    show_default=True,
-    help="Whom it is offered to.",
-)
-@click.option(
-    "--phase",
-    type=click.IntRange(0, 10_000),
-    default=10_000,
-    show_default=True,
-    help="How many of 10,000 devices are in.",
-)
-@click.option("--paused", is_flag=True, help="No device starts any more.")
+@permit_options
 @issued_option
 @expires_after_option(7, 7)
 @signer_options
@@ -139,9 +123,7 @@ def issue(
     paused: bool,
     issued: int | None,
     expires_after: int,
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
     output: Path,
     force: bool,
 ) -> None:
@@ -151,7 +133,7 @@ def issue(
     """
     from deltaseal.manifest import Request, make_permit
 
-    signers = signers_of(keys, commands, passphrase_file)
+    signers = signing.signers()
     verified = _verified(app, bundle, load_trust(trust))
     began = app.now if issued is None else issued
     permit = make_permit(
@@ -165,7 +147,7 @@ def issue(
         phase=phase,
         paused=paused,
     )
-    inputs = [bundle, trust, *keys, *([request] if request else [])]
+    inputs = [bundle, trust, *signing.keys, *([request] if request else [])]
     _write(app, permit, signers, output, inputs, force, {"id": permit.id, "expires": permit.expires})
 
 
@@ -231,9 +213,7 @@ def catalogue(
     withdrawals: tuple[tuple[str, str], ...],
     issued: int | None,
     expires_after: int,
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
     output: Path,
     force: bool,
 ) -> None:
@@ -243,7 +223,7 @@ def catalogue(
     """
     from deltaseal.manifest import CatalogueBase, Published, make_catalogue, make_withdrawals, verify_base
 
-    signers = signers_of(keys, commands, passphrase_file)
+    signers = signing.signers()
     pinned = load_trust(trust)
     known = [verify_base(load_document(path), pinned, now=app.now).value for path in bases]
     published = [(_verified(app, path, pinned), days) for path, days in bundles]
@@ -263,27 +243,15 @@ def catalogue(
         minimum_sequence=minimum,
         withdrawals=make_withdrawals(dict(withdrawals), [one.manifest for one, _ in published]),
     )
-    inputs = [trust, *bases, *keys, *(path for path, _ in bundles)]
+    inputs = [trust, *bases, *signing.keys, *(path for path, _ in bundles)]
     _write(app, made, signers, output, inputs, force, {"serial": serial, "expires": made.expires})
 
 
 @manifest.command()
-@click.argument("toml", type=FILE, metavar="SCENARIO")
-@click.option(
-    "--tree",
-    "trees",
-    type=(str, DIRECTORY),
-    multiple=True,
-    metavar="NAME DIR",
-    help="The directory that a tree's name in the scenario stands for. Repeatable.",
-)
-@click.option(
-    "--day-zero", type=MOMENT, metavar="DATE", help="The day from which days count; by default today."
-)
+@scenario_options(trees="", day_zero="today")
 @click.option(
     "--keys", "key_folder", type=click.Path(path_type=Path), help="A new folder for the private keys."
 )
-@making_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="A new folder for the rest."
 )

@@ -19,12 +19,16 @@ __all__ = [
     "PATH",
     "PLACE",
     "SIZE",
+    "channel_option",
     "expires_after_option",
     "force_option",
     "issued_option",
     "json_option",
     "making_options",
     "output_option",
+    "permit_options",
+    "phase_option",
+    "scenario_options",
     "store_option",
 ]
 
@@ -134,6 +138,61 @@ def expires_after_option(days: int, most: int) -> Callable[[Decorated], Decorate
         metavar="DAYS",
         help=f"How many days it lives, at most {most:,}.",
     )
+
+
+def phase_option(default: int | None) -> Callable[[Decorated], Decorated]:
+    """``--phase``: to how many; required where there is no default."""
+    return click.option(
+        "--phase",
+        type=click.IntRange(0, 10_000),
+        required=default is None,
+        default=default,
+        show_default=default is not None,
+        help="How many of 10,000 devices are in.",
+    )
+
+
+def channel_option(default: str | None) -> Callable[[Decorated], Decorated]:
+    """``--channel``: to whom; without a default it stays as it is."""
+    return click.option(
+        "--channel",
+        type=click.Choice(["seed", "stable"]),
+        default=default,
+        show_default=default is not None,
+        help="Whom it is offered to; by default whom it is offered to now."
+        if default is None
+        else "Whom it is offered to.",
+    )
+
+
+def permit_options(command: Decorated) -> Decorated:
+    """``--channel``, ``--phase`` and ``--paused``: what a device manifest says of a rollout."""
+    paused = click.option("--paused", is_flag=True, help="No device starts any more.")
+    return channel_option("stable")(phase_option(10_000)(paused(command)))
+
+
+def scenario_options(*, trees: str, day_zero: str) -> Callable[[Decorated], Decorated]:
+    """The file SCENARIO, ``--tree``, ``--day-zero``; where the words come to differ, they are given."""
+
+    def options(command: Decorated) -> Decorated:
+        file = click.argument("toml", type=FILE, metavar="SCENARIO")
+        tree = click.option(
+            "--tree",
+            "trees",
+            type=(str, DIRECTORY),
+            multiple=True,
+            metavar="NAME DIR",
+            help=f"The directory that a tree's name in the scenario stands for{trees}. Repeatable.",
+        )
+        zero = click.option(
+            "--day-zero",
+            type=MOMENT,
+            metavar="DATE",
+            help=f"The day from which days count; by default {day_zero}.",
+        )
+        return file(tree(zero(making_options(command))))
+
+    return options
 
 
 def making_options(command: Decorated) -> Decorated:

@@ -13,41 +13,29 @@ from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Group
 from deltaseal.cli.options import (
     DAY,
-    DIRECTORY,
     FILE,
     MOMENT,
+    expires_after_option,
     force_option,
     json_option,
-    making_options,
     output_option,
+    permit_options,
+    scenario_options,
 )
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import read_text
-from deltaseal.cli.signing import optional_role_options, role_options, roles_of, signer_options, signers_of
+from deltaseal.cli.signing import Signing, key_folder_options, optional_role_options, role_options, roles_of
 from deltaseal.cli.words import count, moment
 from deltaseal.errors import UsageError
 
 if TYPE_CHECKING:
     from deltaseal.repo import Publisher, Report, Waiting
-    from deltaseal.trust import Signer
 
 __all__ = ["repo"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _repo = click.argument("repo", metavar="REPO")
-_key_folder = click.option(
-    "--keys",
-    "folders",
-    type=DIRECTORY,
-    multiple=True,
-    metavar="DIR",
-    help="Sign with every key file (*.pem) in this folder that is asked for. Repeatable.",
-)
-
-
-def _signing(command: Decorated) -> Decorated:
-    return _key_folder(signer_options(command))
 
 
 @click.group(cls=Group)
@@ -134,14 +122,8 @@ def add(app: App, repo: str, files: tuple[Path, ...]) -> None:
 @_repo
 @click.argument("id")
 @click.option("--model", "models", multiple=True, help="Only for this model; by default all of its bundle.")
-@click.option(
-    "--channel", type=click.Choice(["seed", "stable"]), default="stable", show_default=True, help="For whom."
-)
-@click.option(
-    "--phase", type=click.IntRange(0, 10_000), default=10_000, show_default=True, help="How many of 10,000."
-)
-@click.option("--paused", is_flag=True, help="No device starts any more.")
-@_signing
+@permit_options
+@key_folder_options
 @json_option
 @pass_app
 def offer(
@@ -152,22 +134,65 @@ def offer(
     channel: str,
     phase: int,
     paused: bool,
-    folders: tuple[Path, ...],
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
 ) -> None:
     """Permit the improvement ID of a catalogue: a static device manifest for each model.
 
     One that is offered again with another phase takes the place of the former. `publish` renews them.
     """
     publisher = _publisher(app, repo)
-    signers = _signers(folders, keys, commands, passphrase_file)
+    signers = signing.signers()
     made = publisher.offer(
         id, signers=signers, models=models or None, channel=channel, phase=phase, paused=paused
     )
     words = f"{repo}: {id} is permitted for {count(len(made), 'model')}, to be published"
     app.done({"id": id, "models": [model for one in made for model in one.models or ()]}, words)
+
+
+@repo.command()
+@_repo
+@click.argument("os", metavar="OS")
+@click.option(
+    "--minimum",
+    type=click.IntRange(0),
+    metavar="SEQUENCE",
+    help="The lowest sequence that devices still take.",
+)
+@click.option(
+    "--ends",
+    type=(str, MOMENT),
+    multiple=True,
+    metavar="ID DATE",
+    help="From when on an improvement is offered no more, earlier or later than before. Repeatable.",
+)
+@expires_after_option(30, 36_500)
+@key_folder_options
+@json_option
+@pass_app
+def amend(
+    app: App,
+    repo: str,
+    os: str,
+    minimum: int | None,
+    ends: tuple[tuple[str, int], ...],
+    expires_after: int,
+    signing: Signing,
+) -> None:
+    """Make the next catalogue of OS: with a minimum sequence, or other ends; with neither it lives longer.
+
+    The keys of the release role sign it and the metadata that names it. To withdraw, or to bring a higher
+    letter, is `rollout withdraw` and `rollout reissue`.
+    """
+    publisher = _publisher(app, repo)
+    made = publisher.amend(
+        os, signers=signing.signers(), minimum=minimum, ends=dict(ends), days=expires_after
+    )
+    below = [one.id for one in made.improvements if one.sequence < made.minimum_sequence]
+    words = f"{repo}: catalogue {made.serial} of {os}, minimum sequence {made.minimum_sequence}"
+    if below:
+        words += f"; devices take no more: {', '.join(below)}"
+    values = {"serial": made.serial, "minimum_sequence": made.minimum_sequence, "below": below}
+    _say_waiting(app, publisher, words, values)
 
 
 @repo.command()
@@ -193,16 +218,13 @@ def rotate(
 
 @repo.command()
 @_repo
-@_signing
+@key_folder_options
 @json_option
 @pass_app
 def sign(
     app: App,
     repo: str,
-    folders: tuple[Path, ...],
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
 ) -> None:
     """Add the signatures that are still wanted and that these keys can give, and publish nothing.
 
@@ -210,7 +232,7 @@ def sign(
     is what comes back signed.
     """
     publisher = _publisher(app, repo)
-    done = publisher.sign(_signers(folders, keys, commands, passphrase_file))
+    done = publisher.sign(signing.signers())
     words = (
         f"{repo}: signed {', '.join(done)}"
         if done
@@ -221,16 +243,13 @@ def sign(
 
 @repo.command()
 @_repo
-@_signing
+@key_folder_options
 @json_option
 @pass_app
 def publish(
     app: App,
     repo: str,
-    folders: tuple[Path, ...],
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
 ) -> None:
     """Sign, renew what is old, and let devices see it. Run it at least daily: a timestamp lives 24 hours.
 
@@ -238,7 +257,7 @@ def publish(
     """
     publisher = _publisher(app, repo)
     with bar(app, "publishing"):
-        report = publisher.publish(_signers(folders, keys, commands, passphrase_file, none=True))
+        report = publisher.publish(signing.signers(none=True))
     app.done(_report_json(report), f"{repo}: {_report_words(report)}")
 
 
@@ -342,25 +361,10 @@ def coverage(app: App, repo: str, cve: str) -> None:
 
 
 @repo.command()
-@click.argument("toml", type=FILE, metavar="SCENARIO")
-@click.option(
-    "--tree",
-    "trees",
-    type=(str, DIRECTORY),
-    multiple=True,
-    metavar="NAME DIR",
-    help="The directory that a tree's name stands for; without any, small made-up trees do. Repeatable.",
-)
-@click.option(
-    "--day-zero",
-    type=MOMENT,
-    metavar="DATE",
-    help="The day from which days count; by default the last day is today.",
-)
+@scenario_options(trees="; without any, small made-up trees do", day_zero="the last day is today")
 @click.option(
     "--new-keys", type=click.Path(path_type=Path), metavar="DIR", help="A new folder for the private keys."
 )
-@making_options
 @click.option("-o", "--output", "repo", required=True, metavar="REPO", help="The new repository.")
 @json_option
 @pass_app
@@ -409,18 +413,6 @@ def _publisher(app: App, place: str) -> Publisher:
     if not publisher.is_there:
         raise UsageError(f"{place!r} holds no repository", hint="`deltaseal repo init` makes one", path=place)
     return publisher
-
-
-def _signers(
-    folders: Sequence[Path],
-    keys: Sequence[Path],
-    commands: Sequence[tuple[Path, str]],
-    passphrase_file: Path | None,
-    *,
-    none: bool = False,
-) -> list[Signer]:
-    found = [path for folder in folders for path in sorted(folder.glob("*.pem"))]
-    return signers_of([*keys, *found], commands, passphrase_file, none=none)
 
 
 def _in_order(files: Sequence[Path]) -> list[Path]:

@@ -11,10 +11,10 @@ import click
 
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, FILE, json_option
+from deltaseal.cli.options import DIRECTORY, FILE, channel_option, json_option, phase_option
 from deltaseal.cli.reading import load_trust
 from deltaseal.cli.rollout_words import done_words, plan_lines, standing_lines
-from deltaseal.cli.signing import signer_options, signers_of
+from deltaseal.cli.signing import Signing, signer_options
 from deltaseal.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
@@ -52,29 +52,9 @@ def _place_options(command: Decorated) -> Decorated:
     return place(trust(fleet(json_option(command))))
 
 
-def _move_options(command: Decorated) -> Decorated:
+def _move_options(command: Callable[..., Any]) -> Callable[..., Any]:
     yes = click.option("--yes", is_flag=True, help="Do it without asking.")
     return _place_options(signer_options(yes(command)))
-
-
-def _phase_option(default: int | None) -> Callable[[Decorated], Decorated]:
-    return click.option(
-        "--phase",
-        type=click.IntRange(0, 10_000),
-        required=default is None,
-        default=default,
-        show_default=default is not None,
-        help="How many of 10,000 devices are in.",
-    )
-
-
-def _channel_option(default: str | None) -> Callable[[Decorated], Decorated]:
-    return click.option(
-        "--channel",
-        type=click.Choice(["seed", "stable"]),
-        default=default,
-        help="Whom it is offered to; by default whom it is offered to now." if default is None else "Whom.",
-    )
 
 
 @click.group(cls=Group)
@@ -106,8 +86,8 @@ def status(app: App, publisher: Path, trust: Path | None, fleet_path: Path | Non
 
 @rollout.command("set")
 @click.argument("id")
-@_phase_option(None)
-@_channel_option(None)
+@phase_option(None)
+@channel_option(None)
 @_move_options
 @pass_app
 def set_(
@@ -151,8 +131,8 @@ def withdraw(app: App, /, id: str, action: str, publisher: Path, trust: Path | N
 
 @rollout.command()
 @click.argument("bundle", type=FILE)
-@_phase_option(100)
-@_channel_option("stable")
+@phase_option(100)
+@channel_option("stable")
 @click.option(
     "--expires-after",
     type=click.IntRange(1, 3_650),
@@ -197,9 +177,7 @@ def _move(
     plan: Callable[[Rollout], Plan],
     *,
     fleet_path: Path | None,
-    keys: tuple[Path, ...],
-    commands: tuple[tuple[Path, str], ...],
-    passphrase_file: Path | None,
+    signing: Signing,
     yes: bool,
 ) -> None:
     """Plan, show, ask, carry out."""
@@ -213,7 +191,7 @@ def _move(
         app.say(line)
     if not yes:
         _ask()
-    carry_out(planned, place, signers_of(keys, commands, passphrase_file))
+    carry_out(planned, place, signing.signers())
     values = {
         "move": planned.move,
         "id": planned.manifest.id,

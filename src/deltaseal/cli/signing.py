@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deltaseal.cli.options import FILE
+from deltaseal.cli.options import DIRECTORY, FILE
 from deltaseal.cli.reading import load_private, load_public
 from deltaseal.errors import UsageError
 
@@ -17,16 +19,18 @@ if TYPE_CHECKING:
     from deltaseal.trust import Algorithm, PublicKey, Role, Signer
 
 __all__ = [
+    "Signing",
+    "key_folder_options",
     "optional_role_options",
     "passphrase_option",
     "role_options",
     "roles_of",
     "signer_options",
-    "signers_of",
     "trust_option",
 ]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+R = TypeVar("R")
 
 passphrase_option = click.option(
     "--passphrase-file",
@@ -43,8 +47,41 @@ trust_option = click.option(
 )
 
 
-def signer_options(command: Decorated) -> Decorated:
-    """``--key`` and ``--signer``, each repeatable, and ``--passphrase-file``."""
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Who signs, as the options say; no key is read before it is asked for."""
+
+    keys: tuple[Path, ...]
+    commands: tuple[tuple[Path, str], ...]
+    passphrase_file: Path | None
+    folders: tuple[Path, ...] = ()
+
+    def signers(self, *, none: bool = False) -> list[Signer]:
+        """Those signers; ``UsageError`` where there is none, unless that is allowed."""
+        from deltaseal.trust import CommandSigner
+
+        found = [path for folder in self.folders for path in sorted(folder.glob("*.pem"))]
+        signers: list[Signer] = [load_private(path, self.passphrase_file) for path in (*self.keys, *found)]
+        signers += [CommandSigner(load_public(public), _words(command)) for public, command in self.commands]
+        if not signers and not none:
+            raise UsageError("nobody signs", hint="name a key file with --key, or a command with --signer")
+        return signers
+
+
+def signer_options(command: Callable[..., R]) -> Callable[..., R]:
+    """``--key`` and ``--signer``, each repeatable, and ``--passphrase-file``, as one ``signing``."""
+
+    @functools.wraps(command)
+    def gathered(
+        *rest: Any,
+        keys: tuple[Path, ...],
+        commands: tuple[tuple[Path, str], ...],
+        passphrase_file: Path | None,
+        folders: tuple[Path, ...] = (),
+        **more: Any,
+    ) -> R:
+        return command(*rest, signing=Signing(keys, commands, passphrase_file, folders), **more)
+
     key = click.option(
         "--key", "keys", type=FILE, multiple=True, metavar="KEY", help="Sign with this key file. Repeatable."
     )
@@ -57,7 +94,20 @@ def signer_options(command: Decorated) -> Decorated:
         help="Sign with COMMAND: it gets the message on standard input and writes the raw signature of the "
         "public key in the file PUBLIC. Repeatable.",
     )
-    return key(signer(passphrase_option(command)))
+    return key(signer(passphrase_option(gathered)))
+
+
+def key_folder_options(command: Callable[..., R]) -> Callable[..., R]:
+    """As :func:`signer_options`, with ``--keys`` for folders of key files."""
+    folder = click.option(
+        "--keys",
+        "folders",
+        type=DIRECTORY,
+        multiple=True,
+        metavar="DIR",
+        help="Sign with every key file (*.pem) in this folder that is asked for. Repeatable.",
+    )
+    return folder(signer_options(command))
 
 
 def role_options(command: Decorated) -> Decorated:
@@ -117,23 +167,6 @@ def _thresholds(of: Iterable[PublicKey], asked: int | None) -> dict[Algorithm, i
     # A default that is less than every key would be a weaker rule that nobody chose.
     found = [key.algorithm for key in set(of)]
     return {name: found.count(name) if asked is None else asked for name in ALGORITHMS}
-
-
-def signers_of(
-    keys: Sequence[Path],
-    commands: Sequence[tuple[Path, str]],
-    passphrase_file: Path | None,
-    *,
-    none: bool = False,
-) -> list[Signer]:
-    """The signers that the options name; ``UsageError`` for none, unless that is allowed."""
-    from deltaseal.trust import CommandSigner
-
-    signers: list[Signer] = [load_private(path, passphrase_file) for path in keys]
-    signers += [CommandSigner(load_public(public), _words(command)) for public, command in commands]
-    if not signers and not none:
-        raise UsageError("nobody signs", hint="name a key file with --key, or a command with --signer")
-    return signers
 
 
 def _words(command: str) -> list[str]:

@@ -7,19 +7,17 @@ left alone.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from deltaseal.errors import UsageError
-from deltaseal.fleet.places import FolderLock, Writes
+from deltaseal.fleet.places import Writes
 from deltaseal.manifest import BundleManifest, Catalogue, DeviceManifest, release_role
 from deltaseal.repo import Folder, Publisher, layout
 from deltaseal.repo.permits import permits_in
 from deltaseal.repo.published import catalogue_in, read_published
-from deltaseal.storage import ByteSource, BytesSource, MissingError, RealDisk
+from deltaseal.storage import ByteSource, BytesSource, MissingError
 from deltaseal.trust import Signer, Trust, UnverifiedDocument
 
 __all__ = ["RepositoryPlace", "RepositorySource"]
@@ -89,9 +87,8 @@ class RepositoryPlace:
         return hashlib.sha256(b"\n".join(sorted(bodies))).hexdigest()
 
     def locked(self) -> AbstractContextManager[None]:
-        """The lock of rollouts, where the repository is a directory; elsewhere the state alone decides."""
-        path = Path(self.name)
-        return FolderLock(RealDisk(), path) if path.is_dir() else contextlib.nullcontext()
+        """The lock of all who publish here."""
+        return self._folder.locked()
 
     def write(self, writes: Writes, signers: Sequence[Signer]) -> None:
         """Prepare, sign, publish; whatever stops it, nothing stays prepared.

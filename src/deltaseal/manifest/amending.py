@@ -1,6 +1,6 @@
-"""The next catalogue: the one before, with an order more or an improvement more (R3, R11). Pure.
+"""The next catalogue: the one before with an order, an improvement, an end, a minimum more (R3, R8, R9, R11).
 
-Needs no bundle of what is listed already: letters, sequences and closed holes stand in the catalogue.
+Pure.  Needs no bundle of what is listed already: letters, sequences and closed holes stand in the catalogue.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ def next_catalogue(
     expires: int,
     withdraw: Mapping[str, str] | None = None,
     add: Sequence[Published] = (),
+    ends: Mapping[str, int] | None = None,
+    minimum: int | None = None,
 ) -> Catalogue:
     """The catalogue that follows ``before``, with its serial raised by one.
 
-    ``withdraw`` maps ids to actions; an earlier order about an id is replaced. ``UsageError`` for an unknown
-    id, an id that is listed already, an unknown base, or a lost fix; ``SequenceError`` where a letter or a
-    sequence does not rise.
+    ``withdraw`` maps ids to actions; an earlier order about an id is replaced. ``ends`` maps ids to when they
+    end, in seconds since 1970. ``minimum`` is the lowest sequence that devices still take; by default the
+    one before. ``UsageError`` for an unknown id, one that is listed already, an unknown base, or a lost fix;
+    ``SequenceError`` where a letter or a sequence does not rise.
     """
-    entries = list(before.improvements)
+    moved = dict(ends or {})
+    entries = [replace(one, expires=moved.get(one.id, one.expires)) for one in before.improvements]
     withdrawn = {order.id: order.action for order in before.withdrawals} | dict(withdraw or {})
     for one in sorted(add, key=lambda each: each.manifest.sequence):
         entry = listed(one)
         _check_follows(entry, before, entries, withdrawn)
         entries.append(entry)
-    unknown = sorted(withdrawn.keys() - {entry.id for entry in entries})
+    unknown = sorted({*withdrawn, *moved} - {entry.id for entry in entries})
     if unknown:
         known = ", ".join(entry.id for entry in entries) or "none"
         raise UsageError(
@@ -49,6 +53,7 @@ def next_catalogue(
         serial=before.serial + 1,
         issued=max(issued, before.issued + 1),
         expires=expires,
+        minimum_sequence=before.minimum_sequence if minimum is None else minimum,
         improvements=tuple(entries),
         withdrawals=tuple(_order(id, withdrawn, entries) for id in withdrawn),
     )

@@ -7,12 +7,12 @@ only when all of them are durable, so that what is put afterwards may rely on th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from deltaseal.errors import StorageError, UsageError
+from deltaseal.errors import LockedError, StorageError, UsageError
 from deltaseal.storage import (
     ByteSource,
     BytesSource,
@@ -26,7 +26,9 @@ from deltaseal.storage import (
 )
 from deltaseal.storage.recipes import temporary_name
 
-__all__ = ["DiskFolder", "Folder", "FsspecFolder", "Pieces", "copy_all", "open_folder", "pieces_of"]
+__all__ = ["LOCK", "DiskFolder", "Folder", "FsspecFolder", "Pieces", "copy_all", "open_folder", "pieces_of"]
+
+LOCK: Final = ".publisher.lock"
 
 Pieces = Callable[[], Iterable[bytes]]  # a file's bytes, asked for once when it is written
 
@@ -60,6 +62,12 @@ class Folder(Protocol):
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; one that is gone already is fine."""
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Alone with it among publishers, also inside another ``with`` of the same object.
+
+        Raises ``LockedError`` at once where another publisher is at work.
+        """
+
 
 class DiskFolder:
     """A directory of a disk, made if it is not there."""
@@ -68,6 +76,7 @@ class DiskFolder:
         self.name = str(path)
         self._path = path
         self._disk: Disk = RealDisk() if disk is None else disk
+        self._is_locked = False
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -130,6 +139,23 @@ class DiskFolder:
             except MissingError:
                 continue
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A lock that the system frees when its holder dies."""
+        if self._is_locked:
+            yield
+            return
+        with self._root(make=True) as at, ExitStack() as held:
+            try:
+                held.enter_context(self._disk.lock(at, LOCK))
+            except LockedError as error:
+                raise _another(self.name, "wait until it has ended, then run the same again") from error
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
     def _unlink(self, at: Dir, name: str) -> None:
         try:
             self._disk.unlink(at, name)
@@ -165,6 +191,10 @@ class DiskFolder:
         return self._disk.open_root(self._path)
 
 
+def _another(name: str, hint: str) -> LockedError:
+    return LockedError(f"another publisher is at work in {name!r}; nothing was changed", hint=hint, path=name)
+
+
 class _Inside:
     """A file's open directory, and its last name."""
 
@@ -187,7 +217,8 @@ class _Inside:
 class FsspecFolder:
     """A folder of an object store, by a URL that fsspec knows, such as ``s3://bucket/repository``.
 
-    An object appears whole when it is written (that is what object stores do); there is no rename.
+    An object appears whole when it is written (that is what object stores do); there is no rename.  Its lock
+    is an object that is written only where there is none, which a publisher that was killed leaves behind.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -199,6 +230,7 @@ class FsspecFolder:
                 hint="pip install 'deltaseal[store]'",
             ) from error
         self.name = url
+        self._is_locked = False
         try:
             self._files, self._top = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
@@ -235,11 +267,31 @@ class FsspecFolder:
             except MissingError:
                 continue
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A lock that stays where its holder dies: whoever knows that it did removes the object."""
+        if self._is_locked:
+            yield
+            return
+        try:
+            self._tried("write", LOCK, partial(self._files.pipe_file, mode="create"), b"")
+        except LockedError as error:
+            hint = f"wait until it has ended; if it was killed, remove the object {LOCK} from the store"
+            raise _another(self.name, hint) from error
+        self._is_locked = True
+        try:
+            yield
+        finally:
+            self._is_locked = False
+            self.remove([LOCK])
+
     def _tried(self, what: str, name: str, act: Callable[..., Any], *rest: Any) -> Any:
         try:
             return act(f"{self._top.rstrip('/')}/{name}", *rest)
         except FileNotFoundError as error:
             raise MissingError(f"{self.name} has no {name}", path=name) from error
+        except FileExistsError as error:
+            raise LockedError(f"{self.name} has a {name} already", path=name) from error
         except Exception as error:  # each store has exceptions of its own
             raise StorageError(f"cannot {what} {name} in {self.name}: {error}", path=name) from error
 

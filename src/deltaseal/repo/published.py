@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -34,9 +34,13 @@ class Published:
         """A role file, parsed anew."""
         return read(self.files[role], kind)
 
-    def versions(self) -> dict[str, int]:
-        """The version of each role file."""
-        return {role: int(Metadata.from_bytes(data).signed.version) for role, data in self.files.items()}
+    def versions(self, roles: Iterable[str]) -> dict[str, int]:
+        """The versions of those of these role files that are there."""
+        return {
+            role: int(Metadata.from_bytes(self.files[role]).signed.version)
+            for role in roles
+            if role in self.files
+        }
 
     @property
     def root(self) -> Root:

@@ -6,6 +6,7 @@ The interface, for whoever builds on it (a rollout, a build system)::
     publisher.add(source)                      # a base, bundle, catalogue or device manifest; verified first
     publisher.offer(id, channel="stable", phase=500, paused=False, signers=personaliser)
     publisher.catalogue("macos")               # what is in force; make the next one and `add` it to withdraw
+    publisher.amend("macos", minimum=5, signers=release)     # or let it be made: a minimum, other ends
     publisher.permits()                        # every static device manifest in force: the state of a rollout
     publisher.rotate(Role(...))                # other keys, or another rule, for a role
     publisher.sign(signers)                    # adds the signatures that are wanted and can be given
@@ -21,19 +22,22 @@ Invariants:
 1. Bundles and targets are durable before a role file names them, role files before the snapshot, the snapshot
    before the timestamp: a reader at any moment sees the old repository or the new one.
 2. What is published has passed the policy that devices judge by, on the bytes that are written.
+3. Whoever writes holds the folder's lock and has read what is there under it: of two publishers the second is
+   told ``LockedError``, and nothing that the first did is lost.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from tuf.api.metadata import Delegations, Metadata, Root, Targets
 
 from deltaseal.bundle import is_bundle, open_bundle
-from deltaseal.errors import DocumentTypeError, SequenceError, SignatureError, UsageError
+from deltaseal.errors import DocumentTypeError, SequenceError, UsageError
 from deltaseal.manifest import (
     PERSONALISER,
     Base,
@@ -41,6 +45,7 @@ from deltaseal.manifest import (
     Catalogue,
     DeviceManifest,
     make_permit,
+    next_catalogue,
     release_role,
     verify_base,
     verify_catalogue,
@@ -50,12 +55,15 @@ from deltaseal.repo import layout, parts
 from deltaseal.repo.folders import Folder, pieces_of
 from deltaseal.repo.metadata import dump, lacking, moment
 from deltaseal.repo.permits import StagedPermit, permits_in, target_of
-from deltaseal.repo.published import Published, catalogue_in, read_published, staged_roles
-from deltaseal.repo.trusted import trust_of
-from deltaseal.storage import ByteSource, MissingError, chunks
+from deltaseal.repo.published import Published, catalogue_in
+from deltaseal.repo.state import State
+from deltaseal.storage import ByteSource, BytesSource, chunks
 from deltaseal.trust import MAX_DOCUMENT, Algorithm, Role, Signer, Trust, UnverifiedDocument, sign
 
 __all__ = ["Lifetimes", "Publisher", "Report", "Waiting"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 DAY: Final = 86_400
 _PERMITS: Final = f"{layout.STAGED}/permits"
@@ -100,6 +108,17 @@ class Report:
     metadata_bytes: int  # of the role files that are new
 
 
+def _alone(method: Callable[Concatenate[Publisher, P], R]) -> Callable[Concatenate[Publisher, P], R]:
+    """Let a method that writes run only while no other publisher is at work on the repository."""
+
+    @functools.wraps(method)
+    def locked(self: Publisher, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.folder.locked():
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
 def _permit_name(permit: DeviceManifest) -> str:
     # By what it is for: a later one for the same takes its place.
     models = hashlib.sha256("|".join(permit.models or ()).encode()).hexdigest()[:16]
@@ -124,18 +143,19 @@ class Publisher:
         Raises ``UsageError`` if one is missing or a repository is there already.
         """
         publisher = cls(folder, now, lifetimes or Lifetimes())
-        if publisher.is_there:
-            raise UsageError(f"{folder.name!r} holds a repository already", path=folder.name)
         by_name = {role.name: role for role in roles}
         missing = [name for name in (*parts.TOP, PERSONALISER) if name not in by_name]
         releases = [role for role in roles if role.name.startswith("release:")]
         if missing or not releases:
             wanted = ", ".join(missing) or "a release role, such as release:macos"
             raise UsageError(f"a repository also needs {wanted}", missing=missing)
-        publisher.stage("root", parts.new_root([by_name[name] for name in parts.TOP]))
-        publisher.stage("targets", Targets(delegations=Delegations({}, {})))
-        for role in (*releases, by_name[PERSONALISER]):
-            publisher.rotate(role)
+        with folder.locked():
+            if publisher.is_there:
+                raise UsageError(f"{folder.name!r} holds a repository already", path=folder.name)
+            publisher.stage("root", parts.new_root([by_name[name] for name in parts.TOP]))
+            publisher.stage("targets", Targets(delegations=Delegations({}, {})))
+            for role in (*releases, by_name[PERSONALISER]):
+                publisher.rotate(role)
         return publisher
 
     # ---- what is there ---------------------------------------------------------------------------
@@ -145,28 +165,17 @@ class Publisher:
         """Whether there is a repository, published or prepared."""
         return bool(self.folder.names(layout.METADATA) or self.folder.names(layout.STAGED))
 
+    def state(self) -> State:
+        """All of it, read once."""
+        return State(self.folder)
+
     def published(self) -> Published | None:
         """The state in force, or ``None`` before the first publishing."""
-        if layout.TIMESTAMP_NAME not in self.folder.names(layout.METADATA):
-            return None
-        return read_published(self.folder)
-
-    def staged(self) -> dict[str, Metadata[Any]]:
-        """The role files that are being prepared, by role.
-
-        One that is in force already was left by a publishing that was cut off at its very end.
-        """
-        published = self.published()
-        in_force = published.versions() if published else {}
-        return {
-            role: found
-            for role, found in staged_roles(self.folder).items()
-            if found.signed.version > in_force.get(role, 0)
-        }
+        return self.state().published
 
     def catalogue(self, os: str) -> Catalogue | None:
         """The catalogue of an os, the one that is being prepared if there is one."""
-        body = self._bodies().get(layout.role_name(release_role(os)))
+        body = self.state().bodies.get(layout.role_name(release_role(os)))
         found = catalogue_in(self.folder, body) if isinstance(body, Targets) else None
         return found[1] if found else None
 
@@ -189,51 +198,27 @@ class Publisher:
 
     def trust(self) -> Trust:
         """Whose documents count, after the root and targets that are being prepared or in force."""
-        bodies = self._bodies()
-        files = {f"{role}.json": dump(Metadata(bodies[role])) for role in ("root", "targets")}
-        return trust_of(files, "")
+        return self.state().trust
 
     def manifest(self, digest: str) -> BundleManifest:
         """The verified manifest of a bundle that was added. Raises ``UsageError`` for one that was not."""
-        try:
-            source = self.folder.open(layout.bundle_name(digest))
-        except MissingError as error:
-            raise UsageError(
-                f"the bundle {digest[:12]}… is not in the repository", hint="add it first", bundle=digest
-            ) from error
-        return open_bundle(source).verify(self.trust(), now=self.now).manifest
+        return self.state().manifest(digest, now=self.now)
 
     def waiting(self) -> list[Waiting]:
         """The role files that are being prepared, and what is missing of each."""
-        found = []
-        for role, metadata in sorted(self.staged().items()):
+        found, state = [], self.state()
+        for role, metadata in sorted(state.staged.items()):
             missing = {
-                words: short for words, rule in self.rules(role).items() if (short := lacking(rule, metadata))
+                words: short
+                for words, rule in state.rules(role).items()
+                if (short := lacking(rule, metadata))
             }
             found.append(Waiting(role, metadata.signed.version, missing))
         return found
 
-    def rules(self, role: str) -> dict[str, Role]:
-        """The rules that a role file must meet, by words for them: a root also that of the one before."""
-        bodies = self._bodies()
-        delegator = bodies["root"] if role in parts.TOP else bodies["targets"]
-        rules = {"its rule": parts.rule_in(delegator, role)}
-        published = self.published()
-        if role == "root" and published is not None:
-            rules["the rule of the root before"] = parts.rule_in(published.root, role)
-        return rules
-
-    def _bodies(self) -> dict[str, Root | Targets]:
-        published = self.published()
-        bodies: dict[str, Root | Targets] = {}
-        if published is not None:
-            bodies["root"] = published.root
-            for role in ("targets", *published.releases):
-                bodies[role] = published.targets(role)
-        return bodies | {role: found.signed for role, found in self.staged().items()}
-
     # ---- what is to come -------------------------------------------------------------------------
 
+    @_alone
     def add(self, source: ByteSource) -> str:
         """Take in a base, bundle, catalogue or device manifest that is signed; returns what it is, in words.
 
@@ -254,18 +239,18 @@ class Publisher:
         return adders[document.type](document)
 
     def _add_bundle(self, source: ByteSource) -> str:
-        bundle = open_bundle(source).verify(self.trust(), now=self.now)
+        bundle = open_bundle(source).verify(self.state().trust, now=self.now)
         bundle.check_payloads()
         self.folder.put({layout.bundle_name(bundle.digest): lambda: chunks(source)})
         return f"bundle {bundle.manifest.id}"
 
     def _add_base(self, document: UnverifiedDocument) -> str:
-        base = verify_base(document, self.trust(), now=self.now).value
+        base = verify_base(document, self.state().trust, now=self.now).value
         self._name(base.os, layout.base_path(base.os, base.build), document)
         return f"base {base.os} {base.build}"
 
     def _add_catalogue(self, document: UnverifiedDocument) -> str:
-        new = verify_catalogue(document, self.trust(), now=self.now).value
+        new = verify_catalogue(document, self.state().trust, now=self.now).value
         before = self.catalogue(new.os)
         rises = before is None or new.serial > before.serial
         if not rises and not self._is_new_epoch(new.os):
@@ -278,13 +263,14 @@ class Publisher:
         return f"catalogue {new.serial} of {new.os}"
 
     def _add_permit(self, document: UnverifiedDocument) -> str:
-        permit = verify_device_manifest(document, self.trust(), now=self.now).value
+        permit = verify_device_manifest(document, self.state().trust, now=self.now).value
         if permit.models is None:
             raise UsageError("a device manifest for one device is handed to it, not published", id=permit.id)
         self.manifest(permit.bundle)
         self.folder.put({_permit_name(permit): pieces_of(document.to_bytes())})
         return f"device manifest of {permit.id} for {', '.join(permit.models)}"
 
+    @_alone
     def offer(
         self,
         id: str,
@@ -303,7 +289,7 @@ class Publisher:
         if listed is None:
             raise UsageError(f"no catalogue lists {id}", hint="add its catalogue first", id=id)
         manifest = self.manifest(listed.bundle)
-        rule = self.trust().roles[PERSONALISER]
+        rule = self.state().trust.roles[PERSONALISER]
         chosen = parts.signers_for(rule, signers)
         made, files = [], {}
         for model in manifest.models if models is None else models:
@@ -323,6 +309,34 @@ class Publisher:
         self.folder.put(files)
         return made
 
+    @_alone
+    def amend(
+        self,
+        os: str,
+        *,
+        signers: Sequence[Signer],
+        minimum: int | None = None,
+        ends: Mapping[str, int] | None = None,
+        days: int = 30,
+    ) -> Catalogue:
+        """Make, sign and add the next catalogue of an os: another minimum sequence, other ends (R8, R9).
+
+        ``ends`` maps ids to seconds since 1970; the catalogue itself lives for ``days``. ``UsageError`` where
+        there is no catalogue, or it lists no such id; ``SignatureError`` where these keys are not enough.
+        """
+        before = self.catalogue(os)
+        if before is None:
+            raise UsageError(f"{self.folder.name!r} has no catalogue of {os}", hint="add one first", os=os)
+        made = next_catalogue(
+            before, issued=self.now, expires=self.now + days * DAY, minimum=minimum, ends=ends
+        )
+        rule = self.trust().roles[release_role(os)]
+        document = sign(Catalogue.TYPE, made.dumps(), parts.signers_for(rule, signers))
+        self.add(BytesSource(document.to_bytes()))
+        self.sign(signers)
+        return made
+
+    @_alone
     def rotate(self, role: Role) -> None:
         """Give a role these keys and this rule; a release role of a new os is added.
 
@@ -340,7 +354,7 @@ class Publisher:
         self.stage("targets", targets)
         name = layout.role_name(role.name)
         if role.name.startswith("release:"):
-            self.stage(name, self._editable(name) if name in self._bodies() else Targets())
+            self.stage(name, self._editable(name) if name in self.state().bodies else Targets())
 
     def _name(self, os: str, path: str, document: UnverifiedDocument) -> None:
         """Put a target in its place and let the release role's next file name it."""
@@ -354,10 +368,10 @@ class Publisher:
 
     def _editable(self, role: str) -> Any:
         """The body that is being prepared of a role file, or the next version of the one in force."""
-        staged = self.staged()
-        if role in staged:
-            return staged[role].signed
-        published = self.published()
+        state = self.state()
+        if role in state.staged:
+            return state.staged[role].signed
+        published = state.published
         if published is None or role not in published.files:
             raise UsageError(f"the repository has no role {role}", role=role)
         body = published.root if role == "root" else published.targets(role)
@@ -374,16 +388,16 @@ class Publisher:
         self.folder.put({f"{layout.STAGED}/{role}.json": pieces_of(data)})
 
     def _is_new_epoch(self, os: str) -> bool:
-        published, role = self.published(), layout.role_name(release_role(os))
-        if published is None:
+        state, role = self.state(), layout.role_name(release_role(os))
+        if state.published is None:
             return False
-        before = parts.epoch_in(published.targets("targets"), role)
-        targets = self._bodies()["targets"]
+        before = parts.epoch_in(state.published.targets("targets"), role)
+        targets = state.bodies["targets"]
         return isinstance(targets, Targets) and parts.epoch_in(targets, role) > before
 
     def _catalogues(self) -> dict[str, Catalogue]:
         found = {}
-        for role in self._bodies():
+        for role in self.state().bodies:
             if role.startswith("release-"):
                 os = role.removeprefix("release-")
                 if (one := self.catalogue(os)) is not None:
@@ -392,18 +406,19 @@ class Publisher:
 
     def staged_permits(self) -> list[StagedPermit]:
         """The device manifests that wait to be published."""
-        found = []
+        found, state = [], self.state()
         builds: dict[str, str] = {}  # by bundle
         for name in self.folder.names(_PERMITS):
             document = UnverifiedDocument.loads(self.folder.read(name))
             permit = DeviceManifest.loads(document.body)
             if permit.bundle not in builds:
-                builds[permit.bundle] = self.manifest(permit.bundle).base_build
+                builds[permit.bundle] = state.manifest(permit.bundle, now=self.now).base_build
             found.append(StagedPermit(document, permit, builds[permit.bundle]))
         return found
 
     # ---- signing and publishing ------------------------------------------------------------------
 
+    @_alone
     def sign(self, signers: Sequence[Signer]) -> list[str]:
         """Add to what is being prepared each signature that a rule still wants; returns the roles signed."""
         from deltaseal.repo.publishing import resigned
@@ -411,25 +426,15 @@ class Publisher:
         done = []
         for role in resigned(self, signers):
             done.append(role)
-        for role, metadata in sorted(self.staged().items()):
-            rules = [*self.rules(role).values(), *self.former_rules(role)]
+        state = self.state()
+        for role, metadata in sorted(state.staged.items()):
+            rules = [*state.rules(role).values(), *state.former_rules(role)]
             if parts.sign_by(metadata, rules, signers):
                 self._keep(role, metadata)
                 done.append(role)
         return sorted(set(done))
 
-    def former_rules(self, role: str) -> list[Role]:
-        """The rule, where it is another, by which devices go until they see what is being prepared."""
-        published = self.published()
-        if published is None or role == "root":
-            return []
-        delegator = published.root if role in parts.TOP else published.targets("targets")
-        try:
-            before = parts.rule_in(delegator, role)
-        except (SignatureError, UsageError):
-            return []
-        return [before] if before not in self.rules(role).values() else []
-
+    @_alone
     def publish(self, signers: Sequence[Signer] = ()) -> Report:
         """Sign what these signers can, renew what is old, and let clients see it.
 

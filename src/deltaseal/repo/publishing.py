@@ -18,8 +18,9 @@ from deltaseal.repo import layout, parts
 from deltaseal.repo.folders import Pieces, pieces_of
 from deltaseal.repo.metadata import dump, expiry, is_satisfied, lacking, moment, read
 from deltaseal.repo.permits import Offers, bits_of, bodies_of, spread
-from deltaseal.repo.published import Published, catalogue_in
+from deltaseal.repo.published import catalogue_in
 from deltaseal.repo.publisher import Publisher, Report
+from deltaseal.repo.state import State
 from deltaseal.repo.trusted import K_OF_EACH, trust_of
 from deltaseal.storage import MissingError
 from deltaseal.trust import Role, Signer, Trust, UnverifiedDocument, sign
@@ -33,8 +34,7 @@ class _Work:
 
     publisher: Publisher
     signers: Sequence[Signer]
-    before: Published | None
-    staged: dict[str, Metadata[Any]]
+    state: State  # before it
     files: dict[str, bytes]  # by role: the new state
     fresh: list[str] = field(default_factory=list)  # roles whose files are new
     payloads: dict[str, Pieces] = field(default_factory=dict)
@@ -50,9 +50,6 @@ class _Work:
 
     def rule(self, role: str) -> Role:
         return parts.rule_in(self.root if role in parts.TOP else self.targets, role)
-
-    def former(self, role: str) -> list[Role]:
-        return self.publisher.former_rules(role)
 
     def is_due(self, role: str) -> bool:
         """Whether a role file has to be signed anew: half of its life is over, or its rule is another."""
@@ -71,7 +68,7 @@ class _Work:
         body.version = former + 1
         body.expires = moment(self.publisher.now + self.publisher.lifetimes.of(role))
         metadata: Metadata[Any] = Metadata(body)
-        rule, nice = self.rule(role), self.former(role)
+        rule, nice = self.rule(role), self.state.former_rules(role)
         parts.sign_by(metadata, [rule, *nice], self.signers)
         self.keep(role, metadata, [rule], nice)
 
@@ -93,10 +90,10 @@ class _Work:
 def publish(publisher: Publisher, signers: Sequence[Signer]) -> Report:
     """Sign, renew, write. Raises ``SignatureError`` while signatures are missing."""
     publisher.sign(signers)
-    before = publisher.published()
-    work = _Work(publisher, signers, before, publisher.staged(), dict(before.files) if before else {})
-    for role in sorted(work.staged, key=lambda name: (name != "root", name != "targets", name)):
-        work.keep(role, work.staged[role], list(publisher.rules(role).values()), publisher.former_rules(role))
+    state = publisher.state()
+    work = _Work(publisher, signers, state, dict(state.published.files) if state.published else {})
+    for role in sorted(state.staged, key=lambda name: (name != "root", name != "targets", name)):
+        work.keep(role, state.staged[role], list(state.rules(role).values()), state.former_rules(role))
     offers = _offers(work)
     _snapshot(work)
     _judge(work)
@@ -108,7 +105,7 @@ def publish(publisher: Publisher, signers: Sequence[Signer]) -> Report:
 
 def _offers(work: _Work) -> Offers:
     """The static device manifests of the new state, and the role files that name them."""
-    publisher, before = work.publisher, work.before
+    publisher, before = work.publisher, work.state.published
     holders = before.holders_of_offers if before else []
     stale = frozenset(role for role in holders if work.is_due(role))
     trust = _trust(work)
@@ -193,7 +190,8 @@ def _meta(role: str, data: bytes) -> MetaFile:
 
 def _judge(work: _Work) -> None:
     """Hold the new state against the policy of devices, and every document in it against the new trust."""
-    roots = [work.before.files["root"]] if work.before else []
+    before = work.state.published
+    roots = [before.files["root"]] if before else []
     roots += [work.files["root"]] if "root" in work.fresh or not roots else []
     K_OF_EACH.check(
         {f"{role}.json": data for role, data in work.files.items()}, roots, lambda _: work.publisher.now
@@ -202,7 +200,7 @@ def _judge(work: _Work) -> None:
         if layout.role_name(release_role(os)) in work.fresh:
             for entry in catalogue.improvements:
                 if catalogue.withdrawal(entry.id) is None:
-                    work.publisher.manifest(entry.bundle)
+                    work.state.manifest(entry.bundle, now=work.publisher.now)
 
 
 # ---- writing ---------------------------------------------------------------------------------------
@@ -241,8 +239,9 @@ def resigned(publisher: Publisher, signers: Sequence[Signer]) -> Iterator[str]:
 
     Signing changes no digest (bundle.md, section 2), so device manifests and catalogues stay as they are.
     """
-    trust = publisher.trust()
-    for role, metadata in sorted(publisher.staged().items()):
+    state = publisher.state()
+    trust = state.trust
+    for role, metadata in sorted(state.staged.items()):
         os = role.removeprefix("release-")
         rule = trust.roles.get(release_role(os)) if role.startswith("release-") else None
         if rule is not None and _resign(publisher, os, metadata.signed, rule, signers):

@@ -84,6 +84,13 @@ def prune(publisher: Publisher, *, keep: int = 1) -> list[str]:
     Who began to read an earlier state can finish, as long as it is among those kept. Every root stays: a
     device that slept long goes through all of them.
     """
+    with publisher.folder.locked():
+        gone = _unneeded(publisher, keep)
+        publisher.folder.remove(gone)
+    return gone
+
+
+def _unneeded(publisher: Publisher, keep: int) -> list[str]:
     folder = publisher.folder
     published = read_published(folder)
     needed = set(_names(folder, published))
@@ -102,9 +109,7 @@ def prune(publisher: Publisher, *, keep: int = 1) -> list[str]:
         )
     if publisher.waiting():
         staged |= {name for name in gone if name.startswith(f"{layout.TARGETS}/")}
-    gone = [name for name in gone if name not in staged]
-    folder.remove(gone)
-    return gone
+    return [name for name in gone if name not in staged]
 
 
 def export(publisher: Publisher, to: Folder) -> int:

@@ -17,8 +17,7 @@ from typing import Literal, NoReturn
 
 from deltaseal.errors import LockedError
 from deltaseal.storage.disk import Buffer, Dir, File, Space, Stat, WrongKindError, check_name, translate
-from deltaseal.storage.ranges import check_range
-from deltaseal.storage.volume import (
+from deltaseal.storage.nodes import (
     DirNode,
     DiskState,
     FileNode,
@@ -27,9 +26,10 @@ from deltaseal.storage.volume import (
     LinkNode,
     Node,
     Pending,
-    Volume,
     leaf_of,
 )
+from deltaseal.storage.ranges import check_range
+from deltaseal.storage.volume import Volume
 
 __all__ = ["Operation", "PowerCut", "SimulatedDisk"]
 

@@ -51,26 +51,7 @@ from deltaseal.storage.nodes import (
     void_seen,
 )
 
-__all__ = [
-    "WHOLE",
-    "DirNode",
-    "DiskState",
-    "Effect",
-    "FileNode",
-    "Keep",
-    "Leaf",
-    "LinkNode",
-    "Naming",
-    "NewMode",
-    "NewSize",
-    "Node",
-    "Pending",
-    "Survivors",
-    "Tear",
-    "Volume",
-    "Write",
-    "leaf_of",
-]
+__all__ = ["Volume"]
 
 _Kept = list[tuple[int, Tear | None]]  # places of writes to one file, and how each is torn
 

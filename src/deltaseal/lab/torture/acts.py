@@ -14,7 +14,7 @@ from deltaseal.lab.torture.seen import ROOT, Eye
 from deltaseal.lab.torture.sources import MemorySource
 from deltaseal.lab.torture.stock import BASELINE, NEXT_BASE, Stock, respoilt
 from deltaseal.lab.torture.world import World
-from deltaseal.storage.volume import DiskState, Leaf
+from deltaseal.storage.nodes import DiskState, Leaf
 
 __all__ = ["Act", "acts_of", "spoilt_bundles"]
 

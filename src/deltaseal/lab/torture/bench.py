@@ -14,8 +14,8 @@ from deltaseal.lab.torture.seen import ROOT, Eye, notes_of
 from deltaseal.lab.torture.stock import Stock
 from deltaseal.lab.torture.world import World
 from deltaseal.storage import PowerCut, SimulatedDisk
+from deltaseal.storage.nodes import DiskState, Leaf
 from deltaseal.storage.simulated import Operation
-from deltaseal.storage.volume import DiskState, Leaf
 
 if TYPE_CHECKING:
     pass

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deltaseal.storage.volume import WHOLE, Pending, Survivors, Tear, Write
+from deltaseal.storage.nodes import WHOLE, Pending, Survivors, Tear, Write
 
 __all__ = ["BOTH_ENDS", "DEFAULT", "FULL", "LIGHT", "Choice", "Choices"]
 

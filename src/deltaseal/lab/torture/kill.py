@@ -26,7 +26,7 @@ from deltaseal.lab.torture.result import Ended, Part
 from deltaseal.lab.torture.seen import ROOT, notes_of
 from deltaseal.lab.torture.stock import read_tree
 from deltaseal.lab.torture.world import AFTER
-from deltaseal.storage.volume import DiskState
+from deltaseal.storage.nodes import DiskState
 
 __all__ = ["kill_often", "laid_out", "lay_out"]
 

@@ -26,8 +26,8 @@ from deltaseal.lab.torture.result import Ended, Part
 from deltaseal.lab.torture.seen import ROOT, crossings, notes_of
 from deltaseal.lab.torture.world import AFTER, World
 from deltaseal.storage import SimulatedDisk
+from deltaseal.storage.nodes import DiskState
 from deltaseal.storage.simulated import Operation
-from deltaseal.storage.volume import DiskState
 
 __all__ = ["CUT_FULL", "CUT_ONCE", "Depth", "Exploration", "cut_everywhere"]
 

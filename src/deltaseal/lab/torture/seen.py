@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltaseal.lab.torture.stock import Stock
-from deltaseal.storage.volume import DiskState, Leaf
+from deltaseal.storage.nodes import DiskState, Leaf
 from deltaseal.trees import Entry, Listing
 
 __all__ = ["ROOT", "Crossing", "Eye", "Note", "crossings", "notes_of"]

@@ -36,7 +36,7 @@ from deltaseal.manifest import (
     verify_base,
 )
 from deltaseal.storage import BytesSource, FileSource, RealDisk, walk
-from deltaseal.storage.volume import Leaf
+from deltaseal.storage.nodes import Leaf
 from deltaseal.trust import ALGORITHMS, PrivateKey, Role, Trust, UnverifiedDocument, sign
 
 __all__ = ["BASELINE", "DAY_ZERO", "NEXT_BASE", "Stock", "builtin_stock", "read_tree", "respoilt", "stock_of"]

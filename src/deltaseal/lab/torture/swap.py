@@ -17,8 +17,8 @@ from deltaseal.lab.torture.seen import ROOT
 from deltaseal.manifest import ComponentChange
 from deltaseal.report import Finding
 from deltaseal.storage import ByteSource, SimulatedDisk
+from deltaseal.storage.nodes import DiskState, Leaf
 from deltaseal.storage.simulated import Operation
-from deltaseal.storage.volume import DiskState, Leaf
 from deltaseal.trees import Listing, apply, scan
 
 __all__ = ["TARGETS", "swap_everywhere", "swap_under_apply"]

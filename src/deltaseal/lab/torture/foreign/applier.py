@@ -27,7 +27,7 @@ from deltaseal.lab.torture.kill import lay_out
 from deltaseal.lab.torture.result import Part, Report
 from deltaseal.lab.torture.stock import read_tree
 from deltaseal.storage import RealDisk
-from deltaseal.storage.volume import DiskState
+from deltaseal.storage.nodes import DiskState
 from deltaseal.trees import scan
 
 __all__ = ["torture_applier"]

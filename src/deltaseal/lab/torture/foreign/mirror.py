@@ -7,17 +7,8 @@ import stat
 from pathlib import Path
 
 from deltaseal.lab.torture.foreign.trace import Call
-from deltaseal.storage.volume import (
-    DirNode,
-    DiskState,
-    Effect,
-    FileNode,
-    Keep,
-    LinkNode,
-    Node,
-    Pending,
-    Volume,
-)
+from deltaseal.storage.nodes import DirNode, DiskState, Effect, FileNode, Keep, LinkNode, Node, Pending
+from deltaseal.storage.volume import Volume
 
 __all__ = ["Mirror"]
 
