@@ -31,7 +31,7 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     assert "release-macos 1 is signed, and waits to be published" in done.stdout
     assert "macOS 26.3.1 build 25D2128: fixed from (a) on, macos-26.3.1-a" in done.stdout
     assert "nothing to do: macOS 26.3.1 (a) is applied already" in done.stderr
