@@ -27,6 +27,7 @@ from support.image_delta import plain as plain_delta
 from support.small_macho import make_functions, program
 
 from deltaseal import _core, images
+from deltaseal.images.frames import compress
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
@@ -114,11 +115,21 @@ def packed_next(old: bytes, *, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes
 def listed_images() -> tuple[bytes, bytes, bytes]:
     """A small signed image with a list of function starts; the next, for which functions come, go and change
     places; and one for which they only changed places."""
-    functions, more = make_functions(1, 30), make_functions(2, 3)
-    after = [*functions[:9], more[0], *functions[10:18], *more[1:], *functions[18:25], *functions[27:]]
+    functions, more = make_functions(1, 30), make_functions(2, 2)
     moved = [*functions[1::2], *functions[::2]]
+    after = [*moved[:9], more[0], *moved[10:22], more[1], *moved[22:]]
     first, second, third = (program(each, text=512, signed=True) for each in (functions, after, moved))
     return first, second, third
+
+
+def apart(old: bytes, new: bytes, raw: list[bytes], context: bytes = b"") -> Delta:
+    """Each stream in its own frame, code behind its context if one is given; small deltas have neither."""
+    stored = [
+        compress(each, context if number == _core.CONTEXT_STREAM else b"") if each else b""
+        for number, each in enumerate(raw)
+    ]
+    frames = [Frame(number, each, not each) for number, each in enumerate(stored)]
+    return Delta(old, len(new), dict(enumerate(raw)), frames, flags=4 if context else 0)
 
 
 def make_seeds() -> None:
@@ -167,6 +178,9 @@ def make_seeds() -> None:
             (folder / f"good-{name}").write_bytes(bytes(one_frame))
         if len(delta) < SEED_MAX and delta != bytes(one_frame):
             (folder / f"good-{name}-zstd").write_bytes(delta)
+        if name == "x86-64":
+            (folder / f"good-{name}-apart").write_bytes(bytes(apart(old, new, raw)))
+            (folder / f"good-{name}-context").write_bytes(bytes(apart(old, new, raw, creation.context())))
         if name in MODELLED:
             modelled = images.diff_bytes(old, new, effort="best", digests=False, parts=parts)
             (folder / f"good-{name}-modelled").write_bytes(modelled)
