@@ -73,12 +73,12 @@ def test_encode(benchmark: Any, images: tuple[bytes, bytes]) -> None:
     old, new = images
     creation = _core.create(old, new, memory_bytes=memory_ceiling(len(old), len(new)))
     streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
-    context = creation.context()
+    code_parts = creation.code_parts()
 
     def encode() -> bytes:
         return write_streams(
             streams,
-            context=context,
+            code_parts=code_parts,
             threads=1,
             old_size=len(old),
             new_size=len(new),

@@ -1,7 +1,7 @@
 /* Reading typed streams out of their frames, under limits.
  *
  * A frame that holds one stream is decoded piece by piece as the stream is read; a frame that holds
- * several is small (JOINED_MAX) and decoded at once. Nothing is allocated from a number in the delta
+ * several is small (JOINED_MAX) and decoded at once. One stream may also be several zstd frames. Nothing is allocated from a number in the delta
  * before it is checked: raw sizes against the size of the new image (by the caller), windows against
  * WINDOWS_MAX, and all memory against the arena's ceiling.
  *
@@ -25,11 +25,13 @@ typedef struct source {
     ZSTD_DCtx *context;
     ZSTD_inBuffer input;
     uint8_t *piece;
+    uint64_t window; /* of the frame that is read */
     bool frame_ended;
 } source;
 
 struct ds_stream_reader {
     source sources[DS_STREAM_COUNT];
+    uint64_t windows; /* of all frames that are read */
     ds_arena *arena;
 };
 
@@ -52,16 +54,18 @@ static ZSTD_DCtx *open_context(ds_arena *arena) {
     return context;
 }
 
-/* The frame's own header must ask for nothing we do not offer; adds its window to *windows. */
-static ds_status check_frame(ds_span frame, uint64_t raw_size, uint64_t *windows) {
+/* The frame's own header must ask for nothing we do not offer: `raw_size` bytes at most, and a window among others. */
+static ds_status check_frame(ds_stream_reader *reader, source *s, ds_span frame, uint64_t raw_size) {
     ZSTD_frameHeader header;
     if (ZSTD_getFrameHeader_advanced(&header, frame.data, frame.size, ZSTD_f_zstd1_magicless) != 0)
         return DS_E_DELTA;
     if ((frame.data[0] & DICTIONARY_ID_FLAG) != 0 || header.checksumFlag != 0)
         return DS_E_DELTA;
-    if (header.frameContentSize != ZSTD_CONTENTSIZE_UNKNOWN && header.frameContentSize != raw_size)
+    if (header.frameContentSize != ZSTD_CONTENTSIZE_UNKNOWN && header.frameContentSize > raw_size)
         return DS_E_DELTA;
-    if (!ds_add(*windows, header.windowSize, windows) || *windows > WINDOWS_MAX)
+    reader->windows -= s->window;
+    s->window = header.windowSize;
+    if (!ds_add(reader->windows, s->window, &reader->windows) || reader->windows > WINDOWS_MAX)
         return DS_E_LIMIT;
     return DS_OK;
 }
@@ -112,8 +116,7 @@ static ds_status open_joined(ds_stream_reader *reader, const ds_frames *frames, 
     return DS_OK;
 }
 
-static ds_status open_frame(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame,
-                            uint64_t *windows) {
+static ds_status open_frame(ds_stream_reader *reader, const ds_frames *frames, unsigned f, ds_span frame) {
     uint64_t raw_size = 0;
     unsigned streams = 0, only = 0;
     for (unsigned s = 0; s < DS_STREAM_COUNT; s++)
@@ -125,9 +128,9 @@ static ds_status open_frame(ds_stream_reader *reader, const ds_frames *frames, u
         }
     if (frames->raw[f] && frame.size != raw_size)
         return DS_E_DELTA;
-    if (!frames->raw[f])
-        DS_TRY(check_frame(frame, raw_size, windows));
     source *s = &reader->sources[only];
+    if (!frames->raw[f])
+        DS_TRY(check_frame(reader, s, frame, raw_size));
     if (streams != 1 || raw_size == 0)
         return open_joined(reader, frames, f, frame, raw_size);
     if (frames->raw[f]) {
@@ -145,11 +148,11 @@ ds_status ds_stream_reader_open(ds_stream_reader **out, const ds_frames *frames,
     if (reader == NULL)
         return DS_E_MEMORY;
     reader->arena = arena;
-    uint64_t at = 0, windows = 0;
+    uint64_t at = 0;
     for (unsigned f = 0; f < frames->count; f++) {
         if (!ds_within(at, frames->sizes[f], frames->body.size))
             return DS_E_DELTA;
-        DS_TRY(open_frame(reader, frames, f, (ds_span){frames->body.data + at, frames->sizes[f]}, &windows));
+        DS_TRY(open_frame(reader, frames, f, (ds_span){frames->body.data + at, frames->sizes[f]}));
         at += frames->sizes[f];
     }
     return at == frames->body.size ? DS_OK : DS_E_DELTA;
@@ -221,6 +224,8 @@ ds_status ds_stream_set_prefix(ds_stream_reader *reader, ds_stream stream, ds_sp
     source *s = &reader->sources[stream];
     if (s->context == NULL)
         return DS_E_DELTA;
+    ds_span frame = {(const uint8_t *)s->input.src + s->input.pos, s->input.size - s->input.pos};
+    DS_TRY(check_frame(reader, s, frame, s->left));
     return ZSTD_isError(ZSTD_DCtx_refPrefix(s->context, prefix.data, prefix.size)) ? DS_E_DELTA : DS_OK;
 }
 
@@ -233,14 +238,22 @@ uint64_t ds_stream_left(const ds_stream_reader *reader, ds_stream stream) {
     return (uint64_t)(s->end - s->next) + s->left;
 }
 
-/* After the last byte of content a frame may still owe its last block: it must be empty, and end the input. */
+/* After the last byte of content a frame may still owe its last block: it must be empty. */
 static bool frame_is_done(source *s) {
     if (!s->frame_ended) {
         uint8_t none;
         ZSTD_outBuffer output = {&none, 0, 0};
         s->frame_ended = ZSTD_decompressStream(s->context, &output, &s->input) == 0;
     }
-    return s->frame_ended && s->input.pos == s->input.size;
+    return s->frame_ended;
+}
+
+ds_status ds_stream_end_frame(ds_stream_reader *reader, ds_stream stream) {
+    source *s = &reader->sources[stream];
+    if (s->context == NULL || s->next != s->end || !frame_is_done(s))
+        return DS_E_DELTA;
+    s->frame_ended = false;
+    return ZSTD_isError(ZSTD_DCtx_reset(s->context, ZSTD_reset_session_only)) ? DS_E_DELTA : DS_OK;
 }
 
 ds_status ds_stream_reader_finish(ds_stream_reader *reader) {
@@ -248,7 +261,7 @@ ds_status ds_stream_reader_finish(ds_stream_reader *reader) {
         source *s = &reader->sources[i];
         if (ds_stream_left(reader, (ds_stream)i) != 0)
             return DS_E_DELTA;
-        if (s->context != NULL && !frame_is_done(s))
+        if (s->context != NULL && (!frame_is_done(s) || s->input.pos != s->input.size))
             return DS_E_DELTA;
     }
     return DS_OK;

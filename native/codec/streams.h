@@ -60,9 +60,11 @@ void ds_stream_reader_close(ds_stream_reader *reader);
 
 ds_status ds_read_number(ds_stream_reader *reader, ds_stream stream, uint64_t *value);
 ds_status ds_read_bytes(ds_stream_reader *reader, ds_stream stream, uint8_t *bytes, uint64_t size);
-/* Before the first byte of a stream is read: the bytes its frame was compressed behind. They must stay.
- * DS_E_DELTA where the stream shares its frame. */
+/* Before the first byte of a frame is read: the bytes it was compressed behind. They must stay until it has ended.
+ * DS_E_DELTA where the stream shares its frame; DS_E_LIMIT (windows over the cap). */
 ds_status ds_stream_set_prefix(ds_stream_reader *reader, ds_stream stream, ds_span prefix);
+/* The stream goes on in another frame: DS_E_DELTA unless all of this one was read. Its prefix may go. */
+ds_status ds_stream_end_frame(ds_stream_reader *reader, ds_stream stream);
 bool ds_stream_at_end(const ds_stream_reader *reader, ds_stream stream);
 uint64_t ds_stream_left(const ds_stream_reader *reader, ds_stream stream);
 /* DS_OK when every stream was read to its end and every frame ended with its last byte. */

@@ -15,6 +15,7 @@ typedef struct ds_coder {
     ds_model *model;
     ds_trace *trace;                 /* looks on while reading, or NULL */
     uint32_t without;                /* writing, for measurement: techniques to do without (deltaseal.h) */
+    uint64_t helped, harmed;         /* writing: references that prediction spared; that it broke */
     uint64_t until[DS_STREAM_COUNT]; /* reading streams of gaps: clean items before the next event */
 } ds_coder;
 

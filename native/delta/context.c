@@ -39,28 +39,68 @@ static void mark_gap(marks *m, uint64_t gap, ds_offset old_end, const ds_block *
         mark_range(m, back(after->old_offset, size + REACH), after->old_offset + REACH);
 }
 
-ds_status ds_context_collect(ds_span old_file, uint64_t new_size, const ds_layout *layout, const ds_blocks *blocks,
-                             ds_arena *arena, ds_bytes *context) {
-    uint64_t words = old_file.size / WORD_BITS + 1;
-    marks m = {.words = ds_arena_alloc(arena, words * sizeof *m.words), .old_size = old_file.size};
+/* ---- parts ---- */
+
+#define PARTED ((uint64_t)1 << 20)   /* less code is one part */
+#define PART_MAX ((uint64_t)4 << 20) /* bytes for which two parts are made, one for each of two threads */
+
+typedef struct gap {
+    uint64_t size; /* 0: does not begin in code */
+    ds_offset old_end;
+    const ds_block *after;
+} gap;
+
+static gap gap_at(const ds_context_parts *p, uint64_t number) {
+    const ds_block *before = number > 0 ? &p->blocks[number - 1] : NULL;
+    const ds_block *after = number < p->block_count ? &p->blocks[number] : NULL;
+    ds_offset new_end = before != NULL ? before->new_offset + before->length : 0, stop;
+    gap g = {.size = (after != NULL ? after->new_offset : p->new_size) - new_end,
+             .old_end = before != NULL ? before->old_offset + before->length : 0,
+             .after = after};
+    if (g.size > 0 && ds_layout_code(p->layout, new_end, &stop) == NULL)
+        g.size = 0;
+    return g;
+}
+
+void ds_context_open(ds_context_parts *p) {
+    p->total = p->before = p->part = 0;
+    for (uint64_t i = 0; i <= p->block_count; i++)
+        p->total += gap_at(p, i).size;
+    p->count = p->total < PARTED ? 1 : 2 * ((p->total + PART_MAX - 1) / PART_MAX);
+}
+
+static uint64_t part_of_next(const ds_context_parts *p) {
+    return (uint64_t)((unsigned __int128)p->before * p->count / p->total);
+}
+
+bool ds_context_begins(const ds_context_parts *p, uint64_t number) {
+    return number == 0 || (gap_at(p, number).size > 0 && part_of_next(p) != p->part);
+}
+
+void ds_context_enter(ds_context_parts *p, uint64_t number) {
+    uint64_t size = gap_at(p, number).size;
+    if (size == 0)
+        return;
+    p->part = part_of_next(p);
+    p->before += size;
+}
+
+ds_status ds_context_collect(const ds_context_parts *parts, uint64_t number, ds_arena *arena, ds_bytes *context) {
+    uint64_t words = parts->old_file.size / WORD_BITS + 1;
+    marks m = {.words = ds_arena_alloc(arena, words * sizeof *m.words), .old_size = parts->old_file.size};
     if (m.words == NULL)
         return DS_E_MEMORY;
-    ds_offset new_end = 0, old_end = 0, stop;
-    for (uint64_t i = 0; i <= blocks->list.count; i++) {
-        const ds_block *block = i < blocks->list.count ? &blocks->list.items[i] : NULL;
-        uint64_t gap = (block != NULL ? block->new_offset : new_size) - new_end;
-        if (gap > 0 && ds_layout_code(layout, new_end, &stop) != NULL)
-            mark_gap(&m, gap, old_end, block);
-        if (block != NULL) {
-            new_end = block->new_offset + block->length;
-            old_end = block->old_offset + block->length;
-        }
-    }
-    *context = (ds_bytes){0};
-    DS_TRY(DS_VEC_RESERVE(arena, context, m.count + 1));
+    ds_context_parts ahead = *parts;
+    do {
+        gap g = gap_at(parts, number);
+        if (g.size > 0)
+            mark_gap(&m, g.size, g.old_end, g.after);
+        ds_context_enter(&ahead, number++);
+    } while (number <= parts->block_count && !ds_context_begins(&ahead, number));
+    DS_TRY(DS_VEC_RESERVE(arena, context, context->count + m.count + 1));
     for (uint64_t w = 0; w < words; w++)
         for (uint64_t bits = m.words[w]; bits != 0; bits &= bits - 1)
-            context->items[context->count++] = old_file.data[w * WORD_BITS + (uint64_t)__builtin_ctzll(bits)];
+            context->items[context->count++] = parts->old_file.data[w * WORD_BITS + (uint64_t)__builtin_ctzll(bits)];
     ds_arena_free(arena, m.words);
     return DS_OK;
 }

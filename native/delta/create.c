@@ -11,12 +11,13 @@
 struct ds_creation {
     ds_arena *arena;
     ds_stream_writer writer;
-    ds_bytes context;
+    ds_code_parts parts;
     ds_model *model;
     ds_span modelled;
     unsigned table;
     uint32_t without; /* as asked for */
     bool has_parsed;
+    uint64_t helped, harmed;
 };
 
 #define ROUNDS_SMALL 4
@@ -89,12 +90,19 @@ static ds_status match(const ds_image *old_image, const ds_image *new_image, com
                : ds_packed_clip(packed, old_image->file.size, new_image->file.size, blocks, arena);
 }
 
+static void take_balance(ds_creation *creation, const ds_coder *coder) {
+    creation->helped = coder->helped;
+    creation->harmed = coder->harmed;
+}
+
 static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                computed *made, ds_blocks *blocks) {
     ds_coder coder = {.writing = true, .writer = &creation->writer, .without = creation->without};
     creation->writer.arena = creation->arena;
-    return ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
-                         &creation->context, creation->arena);
+    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
+                         &creation->parts, creation->arena));
+    take_balance(creation, &coder);
+    return DS_OK;
 }
 
 /* Lines of counters for what is to be coded: sixteen for each byte that no block covers. */
@@ -130,6 +138,7 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
     DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, &targets, NULL,
                          creation->arena));
+    take_balance(creation, &coder);
     ds_targets_close(&targets);
     return ds_model_finish(creation->model, &creation->modelled);
 }
@@ -262,10 +271,20 @@ const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_
     return *size > 0 ? creation->writer.streams[index].items : empty;
 }
 
-const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size) {
+unsigned ds_code_part_count(const ds_creation *creation) {
+    return (unsigned)creation->parts.list.count;
+}
+
+const uint8_t *ds_context_at(const ds_creation *creation, unsigned part, uint64_t *size, uint64_t *code_start) {
     static const uint8_t empty[1];
-    *size = creation->context.count;
-    return *size > 0 ? creation->context.items : empty;
+    const ds_code_part *list = creation->parts.list.items;
+    *size = *code_start = 0;
+    if (part >= creation->parts.list.count)
+        return empty;
+    uint64_t start = part > 0 ? list[part - 1].context_end : 0;
+    *size = list[part].context_end - start;
+    *code_start = list[part].code_start;
+    return *size > 0 ? creation->parts.contexts.items + start : empty;
 }
 
 const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table) {
@@ -282,6 +301,11 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
 
 bool ds_create_has_parsed(const ds_creation *creation) {
     return creation->has_parsed;
+}
+
+void ds_create_balance(const ds_creation *creation, uint64_t *helped, uint64_t *harmed) {
+    *helped = creation->helped;
+    *harmed = creation->harmed;
 }
 
 uint64_t ds_create_peak_memory(const ds_creation *creation) {

@@ -110,6 +110,7 @@ ds_status ds_walk_reference(ds_walk *w, const ds_ref *ref, uint64_t block, uint8
     const ds_block *b = &w->blocks->list.items[block];
     ds_prediction p = ds_predict(&w->predictor, ref, block);
     ds_contexts contexts;
+    bool kept = new_field != NULL && same_bits(p.kind, field, new_field);
     ds_ref_put(p.kind, field, p.place, p.aux, p.base, p.target);
     ds_address actual = p.target;
     bool right = true;
@@ -119,6 +120,8 @@ ds_status ds_walk_reference(ds_walk *w, const ds_ref *ref, uint64_t block, uint8
         contexts_of_wrong(w, &p, ref, b, &contexts);
     DS_TRY(ds_code_clean(w->coder, DS_STREAM_REF_GAPS, &contexts, &right));
     w->wrong_history = w->wrong_history << 1 | !right;
+    w->coder->helped += right && !kept;
+    w->coder->harmed += !right && kept;
     if (right)
         return ds_predictor_learn(&w->predictor, &p, p.target, false);
     bool named = w->coder->model != NULL && is_named(p.kind);

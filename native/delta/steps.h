@@ -4,6 +4,7 @@
 
 #include "delta/alignment.h"
 #include "delta/coder.h"
+#include "delta/context.h"
 #include "delta/risk.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
@@ -39,8 +40,12 @@ typedef struct ds_walk {
     uint64_t first_block, last_block; /* its blocks, from the first to before the last */
     ds_predictor predictor;
     ds_output output;
-    ds_targets *targets;   /* model only, as all that follows */
-    ds_offset instruction; /* new offset where the latest known instruction starts */
+    ds_context_parts parts; /* streams: of code literals */
+    ds_code_parts *written; /* writing: what they are; NULL: there is no context */
+    bool has_context;       /* reading */
+    ds_bytes context;       /* reading: of this part */
+    ds_targets *targets;    /* model only, as all that follows */
+    ds_offset instruction;  /* new offset where the latest known instruction starts */
     ds_alignment alignment;
     uint8_t *taught;       /* pages of old code that the model was shown, a bit each */
     uint64_t teach_budget; /* old bytes that it may still be shown */

@@ -128,6 +128,10 @@ ds_status ds_trace_prefix(ds_trace *t, ds_span prefix) {
     return ds_stream_set_prefix(t->own, DS_STREAM_CODE, prefix);
 }
 
+ds_status ds_trace_end_part(ds_trace *t) {
+    return ds_stream_end_frame(t->own, DS_STREAM_CODE);
+}
+
 /* ---- costs ---- */
 
 static uint64_t find_piece(const ds_offset *bounds, uint64_t count, ds_offset at, uint64_t guess) {

@@ -23,8 +23,9 @@ void ds_trace_close(ds_trace *trace);
 /* What the walk reads, before it begins: one of the two. */
 ds_status ds_trace_streams(ds_trace *trace, const ds_stream_reader *reader, const ds_frames *frames);
 ds_status ds_trace_model(ds_trace *trace, const ds_model *model);
-/* The bytes that the frame of code literals was compressed behind. They must stay. */
+/* A part of code literals: the bytes that its frame was compressed behind, which must stay until its end. */
 ds_status ds_trace_prefix(ds_trace *trace, ds_span prefix);
+ds_status ds_trace_end_part(ds_trace *trace);
 
 /* All that was read since the last call was decided on the new byte `at`. */
 void ds_trace_take(ds_trace *trace, ds_offset at);

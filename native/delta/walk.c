@@ -107,6 +107,50 @@ static ds_status open_teaching(ds_walk *w, uint64_t new_size) {
     return w->taught == NULL ? DS_E_MEMORY : DS_OK;
 }
 
+/* ---- parts of code literals ---- */
+
+static ds_status write_part(ds_walk *w, uint64_t gap) {
+    ds_code_parts *written = w->written;
+    DS_TRY(DS_VEC_RESERVE(w->arena, &written->list, written->list.count + 1));
+    DS_TRY(ds_context_collect(&w->parts, gap, w->arena, &written->contexts));
+    written->list.items[written->list.count++] =
+        (ds_code_part){written->contexts.count, w->coder->writer->streams[DS_STREAM_CODE].count};
+    return DS_OK;
+}
+
+/* The bytes of the last context are read until its frame has ended. */
+static ds_status read_part(ds_walk *w, uint64_t gap) {
+    ds_coder *c = w->coder;
+    if (gap > 0) {
+        DS_TRY(ds_stream_end_frame(c->reader, DS_STREAM_CODE));
+        if (c->trace != NULL)
+            DS_TRY(ds_trace_end_part(c->trace));
+    }
+    w->context.count = 0;
+    DS_TRY(ds_context_collect(&w->parts, gap, w->arena, &w->context));
+    ds_span prefix = {w->context.items, w->context.count};
+    DS_TRY(ds_stream_set_prefix(c->reader, DS_STREAM_CODE, prefix));
+    return c->trace != NULL ? ds_trace_prefix(c->trace, prefix) : DS_OK;
+}
+
+static ds_status enter_part(ds_walk *w, uint64_t gap) {
+    if (w->in_tail || (w->written == NULL && !w->has_context))
+        return DS_OK;
+    if (ds_context_begins(&w->parts, gap))
+        DS_TRY((w->written != NULL ? write_part : read_part)(w, gap));
+    ds_context_enter(&w->parts, gap);
+    return DS_OK;
+}
+
+static void open_parts(ds_walk *w, uint64_t new_size) {
+    w->parts = (ds_context_parts){.old_file = w->old_image->file,
+                                  .new_size = new_size,
+                                  .layout = w->layout,
+                                  .blocks = w->blocks->list.items,
+                                  .block_count = w->image_blocks};
+    ds_context_open(&w->parts);
+}
+
 /* The new bytes from `at` to `end`, with the blocks from `first` to before `last`. */
 static ds_status walk_stretch(ds_walk *w, uint64_t first, uint64_t last, ds_offset at, ds_offset end) {
     const ds_block *blocks = w->blocks->list.items;
@@ -114,10 +158,12 @@ static ds_status walk_stretch(ds_walk *w, uint64_t first, uint64_t last, ds_offs
     w->last_block = last;
     memset(w->output.buffer, 0, DS_HISTORY);
     for (uint64_t i = first; i < last; i++) {
+        DS_TRY(enter_part(w, i));
         DS_TRY(ds_walk_literal(w, i, at, blocks[i].new_offset));
         DS_TRY(walk_block(w, i));
         at = blocks[i].new_offset + blocks[i].length;
     }
+    DS_TRY(enter_part(w, last));
     DS_TRY(ds_walk_literal(w, last, at, end));
     return flush(w);
 }
@@ -173,14 +219,9 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
-static ds_status collect_context(const ds_walk *w, uint64_t new_size, ds_bytes *context) {
-    ds_blocks of_image = {.list = {.items = w->blocks->list.items, .count = w->image_blocks}};
-    return ds_context_collect(w->old_image->file, new_size, w->layout, &of_image, w->arena, context);
-}
-
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
                         ds_packed_both *packed, ds_blocks *blocks, ds_coder *coder, ds_targets *targets,
-                        ds_bytes *context, ds_arena *arena) {
+                        ds_code_parts *parts, ds_arena *arena) {
     ds_layout layout;
     ds_regions regions = {0};
     bool has_packed = packed->new_side.streams.count > 0;
@@ -194,6 +235,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .packed = &packed->new_side,
                  .blocks = blocks,
                  .image_blocks = ds_blocks_before(blocks, new_size),
+                 .written = parts,
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
     DS_TRY(ds_code_derivations(coder, new_size, arena, derivations, &has_packed));
@@ -203,8 +245,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
     DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
     DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
-    if (context != NULL)
-        DS_TRY(collect_context(&w, new_size, context));
+    open_parts(&w, new_size);
     DS_TRY(walk(&w, new_size));
     ds_layout_free(&layout, arena);
     DS_VEC_FREE(arena, &regions.list);
@@ -256,7 +297,6 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     ds_regions regions = {0};
     ds_blocks blocks = {0};
     ds_layout layout;
-    ds_bytes prefix = {0};
     ds_derivations derivations = {0};
     ds_packed_both packed = {0};
     ds_image with_tail = *parsed_image, *old_image = &with_tail;
@@ -267,6 +307,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
                  .derivations = &derivations,
                  .packed = &packed.new_side,
                  .blocks = &blocks,
+                 .has_context = has_context,
                  .output = {.sink = sink, .context = context},
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, NULL, new_size, arena, &regions));
@@ -276,19 +317,14 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     DS_TRY(read_blocks(&w, new_size, &derivations, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     DS_TRY(read_lists(&w, new_size, &derivations));
-    if (has_context) {
-        DS_TRY(collect_context(&w, new_size, &prefix));
-        DS_TRY(ds_stream_set_prefix(coder->reader, DS_STREAM_CODE, (ds_span){prefix.items, prefix.count}));
-        if (coder->trace != NULL)
-            DS_TRY(ds_trace_prefix(coder->trace, (ds_span){prefix.items, prefix.count}));
-    }
+    open_parts(&w, new_size);
     DS_TRY(ds_coder_begin(coder));
     DS_TRY(walk(&w, new_size));
     ds_layout_free(&layout, arena);
     ds_packed_free(&packed, arena);
     DS_VEC_FREE(arena, &blocks.list);
     DS_VEC_FREE(arena, &regions.list);
-    DS_VEC_FREE(arena, &prefix);
+    DS_VEC_FREE(arena, &w.context);
     ds_deriver_close(w.output.deriver);
     ds_derivations_free(&derivations, arena);
     return ds_coder_end(coder);

@@ -84,7 +84,7 @@ typedef struct ds_delta_info {
     bool modelled;                     /* one coded string instead of streams; `frame_count` is 0 */
     uint64_t modelled_size;            /* of that string */
     unsigned table;                    /* of the model, in units of 256 KiB */
-    bool has_context;                  /* the frame of code literals was compressed behind the old bytes round them */
+    bool has_context;                  /* code literals were compressed behind the old bytes round them */
     unsigned part_count;               /* files that old is made of, one after the other; 0: it is one */
     uint64_t part_sizes[DS_PARTS_MAX]; /* together old_size */
     uint64_t total_size, old_size, new_size;
@@ -159,16 +159,21 @@ void ds_create_free(ds_creation *creation); /* accepts NULL */
 const uint8_t *ds_stream_at(const ds_creation *creation, unsigned index, uint64_t *size);
 const char *ds_stream_name(unsigned index);
 
-/* Old bytes round the literals of code: zstd's raw content prefix for that one stream's frame, if the
- * caller makes it a frame of its own and says so in the header. */
+/* Literals of code come in parts, at least one. If the caller says so in the header, each is a zstd frame behind its
+ * context, the old bytes round the part's places, as raw content prefix; the frames follow each other in the one frame
+ * of that stream. `code_start`: where the part begins in the stream. */
 #define DS_CONTEXT_STREAM 4
-const uint8_t *ds_context_at(const ds_creation *creation, uint64_t *size);
+unsigned ds_code_part_count(const ds_creation *creation);
+const uint8_t *ds_context_at(const ds_creation *creation, unsigned part, uint64_t *size, uint64_t *code_start);
 /* What the model made of it: the body of a modelled delta. */
 const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsigned *table);
 /* What each kind of the model's decisions cost, in 1/4096 bit; *name is NULL behind the last one. */
 uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name);
 /* Whether either image was understood, at least in part; else the delta is that of plain bytes. */
 bool ds_create_has_parsed(const ds_creation *creation);
+/* Copied references that changed and were predicted right; that did not change, and were predicted otherwise. Where the
+ * second are many, bytes were moved without being adjusted: plain bytes may do better. */
+void ds_create_balance(const ds_creation *creation, uint64_t *helped, uint64_t *harmed);
 uint64_t ds_create_peak_memory(const ds_creation *creation);
 
 /* ---- Explain -------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ def plain_size(old: bytes, new: bytes, effort: str) -> int:
     if effort == "best":
         return len(write_modelled(creation.modelled(), **known))
     streams = [creation.stream(number) for number in range(_core.STREAM_COUNT)]
-    return len(write_streams(streams, context=b"", threads=1, **known))
+    return len(write_streams(streams, threads=1, **known))
 
 
 @pytest.fixture(scope="module")

@@ -155,10 +155,17 @@ def read_frame_header(stored: bytes) -> tuple[int, int | None]:
     return (content if single else window), (content if size_bytes else None)
 
 
-def decompress(stored: bytes, size: int, context: bytes) -> bytes:
+def decompress(stored: bytes, size: int) -> bytes:
     """Exactly ``size`` bytes from exactly all of ``stored``."""
-    _, content = read_frame_header(stored)
-    damaged(content not in (None, size), "content size")
+    data, rest = decompress_first(stored, b"")
+    damaged(rest != b"", "the frame does not end with its last byte")
+    damaged(len(data) != size, "frame size")
+    return data
+
+
+def decompress_first(stored: bytes, context: bytes) -> tuple[bytes, bytes]:
+    """What the first zstd frame gives, and the bytes behind it."""
+    over(read_frame_header(stored)[0] > 2**25, "window")
     prefix = (
         zstandard.ZstdCompressionDict(context, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if context else None
     )
@@ -169,13 +176,12 @@ def decompress(stored: bytes, size: int, context: bytes) -> bytes:
         data = decoder.decompress(stored)
     except zstandard.ZstdError as error:
         raise Refused("E_DELTA", str(error)) from error
-    damaged(not decoder.eof or decoder.unused_data != b"", "the frame does not end with its last byte")
-    damaged(len(data) != size, "frame size")
-    return data
+    damaged(not decoder.eof, "the frame does not end with its last byte")
+    return data, decoder.unused_data
 
 
 class Streams:
-    """The ten streams; the one behind the context is decoded when the context is known."""
+    """The ten streams; the one behind contexts is decoded when these are known."""
 
     def __init__(self, delta: bytes, header: Header) -> None:
         self.raw: list[Reader | None] = [None] * STREAMS
@@ -197,7 +203,7 @@ class Streams:
                 if header.context and streams == [CODE] and size > 0:
                     self._waiting = body
                     continue
-                data = decompress(body, size, b"")
+                data = decompress(body, size)
             self._share(streams, data)
         damaged(header.context and self._waiting is None, "no frame for the context")
 
@@ -206,9 +212,16 @@ class Streams:
         for stream in streams:
             self.raw[stream] = Reader(reader.take(self._header.raw_sizes[stream]))
 
-    def give_context(self, context: bytes) -> None:
-        if self._waiting is not None:
-            self._share([CODE], decompress(self._waiting, self._header.raw_sizes[CODE], context))
+    def give_contexts(self, contexts: list[bytes]) -> None:
+        """One for each part of the code."""
+        if self._waiting is None:
+            return
+        code, rest = b"", self._waiting
+        for context in contexts:
+            part, rest = decompress_first(rest, context)
+            code += part
+        damaged(rest != b"" or len(code) != self._header.raw_sizes[CODE], "parts of code")
+        self._share([CODE], code)
 
     def __getitem__(self, stream: int) -> Reader:
         reader = self.raw[stream]
@@ -671,26 +684,41 @@ def far_place(place: int, ends: list[int], image: OldImage, *, named: bool) -> i
 # Context
 
 
-def context_of(old: bytes, blocks: list[Block], regions: list[Region], new_size: int) -> bytes:
-    marked: set[int] = set()
+def contexts_of(old: bytes, blocks: list[Block], regions: list[Region], new_size: int) -> list[bytes]:
+    """The context of each part of the code that has gaps, and of the first."""
+    gaps: list[tuple[Block, Block | None, int]] = []  # those that count
     previous = Block(0, 0, 0)
     for block in [*blocks, None]:
         at = previous.new + previous.length
-        gap = (block.new if block else new_size) - at
+        size = (block.new if block else new_size) - at
         region = region_of_offset(regions, at)
-        if gap > 0 and region is not None and region.kind == CODE_CLASS:
-            gap = min(gap, len(old))
-            end = previous.old + previous.length
-            ranges = [(end - 32, end + gap + 32)]
-            if block:
-                ranges.append((block.old - gap - 32, block.old + 32))
-            for first, last in ranges:
-                for byte in range(max(first, 0), min(last, len(old))):
-                    if len(marked) == 2**23:
-                        break
-                    marked.add(byte)
+        if size > 0 and region is not None and region.kind == CODE_CLASS:
+            gaps.append((previous, block, size))
         if block:
             previous = block
+    total = sum(size for _, _, size in gaps)
+    count = 1 if total < 2**20 else 2 * ((total + 2**22 - 1) // 2**22)
+    parts: dict[int, list[tuple[Block, Block | None, int]]] = {0: []}
+    before = 0
+    for gap in gaps:
+        parts.setdefault(before * count // total, []).append(gap)
+        before += gap[2]
+    return [context_of(old, part) for _, part in sorted(parts.items())]
+
+
+def context_of(old: bytes, gaps: list[tuple[Block, Block | None, int]]) -> bytes:
+    marked: set[int] = set()
+    for before, after, size in gaps:
+        gap = min(size, len(old))
+        end = before.old + before.length
+        ranges = [(end - 32, end + gap + 32)]
+        if after:
+            ranges.append((after.old - gap - 32, after.old + 32))
+        for first, last in ranges:
+            for byte in range(max(first, 0), min(last, len(old))):
+                if len(marked) == 2**23:
+                    break
+                marked.add(byte)
     return bytes(old[byte] for byte in sorted(marked))
 
 
@@ -1136,7 +1164,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     blocks = read_blocks(streams, derivations, tails, known, len(old), header.new_size)
     in_image = [block for block in blocks if block.new < header.new_size]
     made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
-    streams.give_context(context_of(old, in_image, regions, header.new_size) if header.context else b"")
+    streams.give_contexts(contexts_of(old, in_image, regions, header.new_size) if header.context else [])
     filling = Filling(streams, regions, derivations, tails, made)
     new = Walk(old + tails.old, known, streams, blocks, filling).all(len(in_image), header.new_size)
     streams.check_ends()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,9 @@ from spec.make_golden import GOLDEN, PAIRS, streams
 from support.image_delta import Block, plain
 from support.old_images import build_library, library_source, old_image
 
-from deltaseal import images
+from deltaseal import _core, images
 from deltaseal.errors import DeltasealError
+from deltaseal.images.frames import write_streams
 
 PAGE = (Path(__file__).parents[2] / "docs/spec/delta-format.md").read_text()
 
@@ -110,6 +114,60 @@ def test_a_real_image_of_another_format(libraries: dict[str, Path]) -> None:
         assert delta_reader.decode(old, delta, old_image(libraries["small"])) == new
         back = images.diff_bytes(new, old)
         assert delta_reader.decode(new, back, old_image(seeds / name)) == old
+
+
+# Much code: a frame of several zstd frames
+
+
+def image_of_code(code: bytes) -> bytes:
+    """An ELF image of one segment, all of it code."""
+    names = (b"\x7fELF\x02\x01\x01", 3, 62, 1, 4096, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 120, 4096, 0, len(code), len(code), 1)
+    return struct.pack("<16sHHIQQQIHHHHHH", *names) + segment + code
+
+
+@pytest.fixture(scope="module")
+def much_code(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """An old image, and a new one with more than a megabyte of new code all over it."""
+    draw = random.Random(4)
+    words = [draw.randbytes(6) for _ in range(3000)]
+    known = [b"".join(draw.choices(words, k=400)) for _ in range(40)]
+    fresh = [b"".join(draw.choices(words, k=4700)) for _ in known]
+    path = tmp_path_factory.mktemp("code") / "old"
+    path.write_bytes(image_of_code(b"".join(known)))
+    return path, image_of_code(b"".join(a + b for a, b in zip(known, fresh, strict=True)))
+
+
+def test_much_code_is_compressed_in_parts(much_code: tuple[Path, bytes]) -> None:
+    path, new = much_code
+    old = path.read_bytes()
+    delta = images.diff_bytes(old, new)
+    assert [images.diff_bytes(old, new, threads=threads) for threads in (2, 5)] == [delta, delta]
+    assert delta_reader.decode(old, delta, old_image(path)) == new == apply(old, delta)
+    header = delta_reader.read_header(delta)
+    at = header.size
+    for numbers, stored, _ in header.frames:
+        if numbers == [delta_reader.CODE]:
+            frame = delta[at : at + stored]
+        at += stored
+    first, second = _core.create(old, new, memory_bytes=1 << 28).code_parts()
+    code, rest = delta_reader.decompress_first(frame, first.context)
+    assert header.context and len(code) == second.start and len(rest) > 0
+
+
+def test_parts_that_end_elsewhere_are_refused_by_both(much_code: tuple[Path, bytes]) -> None:
+    path, new = much_code
+    old = path.read_bytes()
+    made = _core.create(old, new, memory_bytes=1 << 28)
+    code = [made.stream(number) for number in range(delta_reader.STREAMS)]
+    first, second = made.code_parts()
+    for start in (second.start - 1, second.start + 1):
+        known = {"old_size": len(old), "new_size": len(new), "digests": None, "plain": False, "threads": 1}
+        delta = write_streams(code, code_parts=[first, replace(second, start=start)], **known)
+        with pytest.raises(delta_reader.Refused):
+            delta_reader.decode(old, delta, old_image(path))
+        with pytest.raises(DeltasealError):
+            apply(old, delta)
 
 
 REFUSED = {

@@ -104,6 +104,14 @@ class Modelled:
     table: int
 
 
+@dataclass(frozen=True, slots=True)
+class CodePart:
+    """Literals of code from ``start`` of their stream on, and the old bytes round their places."""
+
+    start: int
+    context: bytes
+
+
 class Creation:
     """Typed raw streams of one delta, handed out as copies: they outlive this object."""
 
@@ -116,11 +124,18 @@ class Creation:
         data = lib.ds_stream_at(self._pointer, index, size)
         return bytes(ffi.buffer(data, size[0]))
 
-    def context(self) -> bytes:
-        """The old bytes round the literals of stream ``CONTEXT_STREAM``: a prefix for its frame."""
-        size = ffi.new("uint64_t *")
-        data = lib.ds_context_at(self._pointer, size)
-        return bytes(ffi.buffer(data, size[0]))
+    def code_parts(self) -> list[CodePart]:
+        """The parts of stream ``CONTEXT_STREAM``, at least one; none of the model's."""
+        size, start = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        parts = []
+        for part in range(lib.ds_code_part_count(self._pointer)):
+            data = lib.ds_context_at(self._pointer, part, size, start)
+            parts.append(CodePart(start[0], bytes(ffi.buffer(data, size[0]))))
+        return parts
+
+    def free(self) -> None:
+        """Give its memory back; what was handed out stays, the object is of no more use."""
+        ffi.release(self._pointer)
 
     def modelled(self) -> Modelled:
         """What the model made: the body of a modelled delta."""
@@ -142,6 +157,13 @@ class Creation:
     def has_parsed(self) -> bool:
         """Whether either image was understood, at least in part; else this is the delta of plain bytes."""
         return bool(lib.ds_create_has_parsed(self._pointer))
+
+    @property
+    def balance(self) -> tuple[int, int]:
+        """Copied references that changed, as predicted; that did not, unlike predicted."""
+        helped, harmed = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        lib.ds_create_balance(self._pointer, helped, harmed)
+        return helped[0], harmed[0]
 
     @property
     def peak_memory(self) -> int:

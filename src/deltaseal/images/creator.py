@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
+from deltaseal.images.compressing import TooLittleMemoryError
 from deltaseal.images.frames import write_modelled, write_streams
 
 Buffer = bytes | bytearray | memoryview
@@ -30,39 +31,26 @@ EFFORTS: dict[str, Effort] = {
 }
 
 _MEMORY_FLOOR = 96 << 20
-_MEMORY_FACTOR = 16
-_BESIDE = 32 << 20  # of the floor: the program itself, and what compresses streams
-_SMALL = 1 << 20
+_MEMORY_FACTOR = 10
+_BESIDE = 32 << 20  # of the floor: the program itself
 _TINY = 1 << 17  # bytes of an image for which trying costs nothing
-_MENDED_SOME = 1 << 9  # raw bytes of corrections that make a small image worth trying as plain bytes too ...
-_MENDED_MANY = 1 << 15  # ... and a larger one
+_HARM = 4  # of real updates prediction spares a reference fifty times as often as it breaks one, or more
 _PLAIN_MORE = 2  # times as many raw bytes are not worth compressing: they never became fewer
-
-
-# Streams of what was predicted wrong, and of what was not predicted at all.
-_MENDED = ("residuals", "reference fixes")
-_LITERALS = ("code", "data")
-_MENDED_DECISIONS = ("reference fix", "target distance", "byte", "word field")
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """A delta, with the bytes of its corrections and of its literals: raw, or as the model coded them."""
+    """A delta, and whether plain bytes may do better."""
 
     delta: bytes
-    mended: int
-    literals: int
     raw: int  # bytes of all streams before they are compressed; 0 of the model's
-    has_parsed: bool
-
-    def is_doubtful(self, new_size: int) -> bool:
-        """Whether much was predicted wrong: perhaps bytes were moved without being adjusted."""
-        many = _MENDED_SOME if new_size <= _SMALL else _MENDED_MANY
-        return self.has_parsed and (new_size <= _TINY or self.mended > max(many, self.literals // 2))
+    is_doubtful: bool
 
 
-def _raw_size(streams: Sequence[bytes], names: Collection[str]) -> int:
-    return sum(len(s) for s, name in zip(streams, _core.STREAM_NAMES, strict=True) if name in names)
+def _is_doubtful(creation: _core.Creation, new_size: int) -> bool:
+    """Whether much was predicted wrong that had not changed: bytes were moved without being adjusted."""
+    helped, harmed = creation.balance
+    return creation.has_parsed and (new_size <= _TINY or _HARM * harmed > helped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +61,7 @@ class _Container:
     new_size: int
     digests: tuple[bytes, bytes] | None
     plain: bool
+    max_memory: int
     parts: tuple[int, ...] = ()
 
     def streams(self, creation: _core.Creation, threads: int, most: int | None = None) -> _Attempt | None:
@@ -81,18 +70,21 @@ class _Container:
         raw = sum(map(len, streams))
         if most is not None and raw > most:
             return None
+        code_parts, doubtful = creation.code_parts(), _is_doubtful(creation, self.new_size)
+        creation.free()
+        held = raw + raw // 2 + sum(len(part.context) for part in code_parts)  # and what became of it
         delta = write_streams(
             streams,
-            context=creation.context(),
+            code_parts=code_parts,
             threads=threads,
+            memory=_of_the_core(self.max_memory, self.old_size, self.new_size) - held,
             old_size=self.old_size,
             new_size=self.new_size,
             digests=self.digests,
             plain=self.plain,
             parts=self.parts,
         )
-        mended, literals = _raw_size(streams, _MENDED), _raw_size(streams, _LITERALS)
-        return _Attempt(delta, mended, literals, raw, creation.has_parsed)
+        return _Attempt(delta, raw, doubtful)
 
     def modelled(self, creation: _core.Creation) -> _Attempt:
         delta = write_modelled(
@@ -103,9 +95,7 @@ class _Container:
             plain=self.plain,
             parts=self.parts,
         )
-        costs = creation.modelled_costs()
-        mended = sum(costs[name] for name in _MENDED_DECISIONS)
-        return _Attempt(delta, int(mended), int(sum(costs.values()) - mended), 0, creation.has_parsed)
+        return _Attempt(delta, 0, _is_doubtful(creation, self.new_size))
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
@@ -116,6 +106,14 @@ def memory_ceiling(old_size: int, new_size: int) -> int:
 def _of_the_core(memory: int, old_size: int, new_size: int) -> int:
     """What of so many bytes in all is left for the core: the images are mapped, and there is a program."""
     return max(0, memory - old_size - new_size - _BESIDE)
+
+
+def _too_little(max_memory: int) -> LimitError:
+    return LimitError(
+        f"making the delta needs more than {max_memory:,} bytes of memory",
+        hint="allow more with --max-memory",
+        max_memory=max_memory,
+    )
 
 
 def _create(
@@ -145,11 +143,7 @@ def _create(
         )
     except _core.CoreError as error:
         if error.status is _core.Status.MEMORY:
-            raise LimitError(
-                f"making the delta needs more than {max_memory:,} bytes of memory",
-                hint="allow more with --max-memory",
-                max_memory=max_memory,
-            ) from error
+            raise _too_little(max_memory) from error
         if error.status is _core.Status.LIMIT:
             raise LimitError(
                 "an image is larger than 4 GiB less 64 KiB, the most a delta can be made for",
@@ -162,11 +156,14 @@ def _create(
         raise
 
 
-def _prove(old: Buffer, new: Buffer, delta: bytes) -> None:
+def _prove(old: Buffer, new: Buffer, delta: bytes, max_memory: int) -> None:
     """Apply ``delta`` and compare: what does not come back exactly is never handed out."""
     try:
-        same = _core.prove(old, new, delta, memory_bytes=memory_ceiling(len(old), len(new)))
+        most = _of_the_core(max_memory, len(old), len(new)) - len(delta)
+        same = _core.prove(old, new, delta, memory_bytes=max(0, most))
     except _core.CoreError as error:
+        if error.status is _core.Status.MEMORY:
+            raise _too_little(max_memory) from error
         raise DigestError(
             "the delta that was made does not give the new image back",
             hint="this is a bug of deltaseal: please report the two images",
@@ -236,23 +233,27 @@ def diff_bytes(
             prepared=prepared.core if prepared else None,
             progress=progress,
         )
-        container = _Container(len(old), len(new), pair, plain, kept)
+        container = _Container(len(old), len(new), pair, plain, allowed, kept)
         if EFFORTS[effort].modelled:
             return container.modelled(creation)
-        return container.streams(creation, threads, most)
+        try:
+            return container.streams(creation, threads, most)
+        except TooLittleMemoryError:
+            raise _too_little(allowed) from None
+
+    def prove(made: _Attempt | None, other: _Attempt | None = None) -> bytes:
+        delta = min((each.delta for each in (made, other) if each is not None), key=len)
+        _prove(old, new, delta, allowed)
+        return delta
 
     try:
         made = attempt(False)
         assert made is not None  # without a limit
-        other = attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful(len(new)) else None
+        return prove(made, attempt(True, most=_PLAIN_MORE * made.raw) if made.is_doubtful else None)
     except LimitError as error:
         if "max_memory" not in error.facts:
             raise
-        made, other = attempt(True), None  # plain bytes have no references: the leanest way there is
-        assert made is not None
-    delta = min((each.delta for each in (made, other) if each is not None), key=len)
-    _prove(old, new, delta)
-    return delta
+    return prove(attempt(True))  # plain bytes have no references: the leanest way there is
 
 
 def _map(path: Path) -> Buffer:

@@ -11,16 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 
 import zstandard
 
 from deltaseal import _core
+from deltaseal.images.compressing import Job, Room, compress, run
 
-_LEVEL = 22
 _JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining only costs time
 _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
-_WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
-_WINDOW_LOG_MIN = 10
 
 # Reading takes the same libzstd's word for its version: (major, minor, patch).
 ZSTD_VERSION: tuple[int, int, int] = zstandard.ZSTD_VERSION
@@ -35,54 +34,61 @@ class Frame:
     raw: bool
 
 
-def compress(data: bytes, context: bytes = b"") -> bytes:
-    """One zstd frame without magic number, checksum, content size and dictionary id, behind ``context``."""
-    total = len(data) + len(context)
-    window_log = min(max((total - 1).bit_length(), _WINDOW_LOG_MIN), _WINDOW_LOG_MAX)
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL,
-        source_size=total,
-        window_log=window_log,
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        write_content_size=False,
-        write_checksum=False,
-        write_dict_id=False,
-    )
-    raw_content = zstandard.DICT_TYPE_RAWCONTENT
-    prefix = zstandard.ZstdCompressionDict(context, dict_type=raw_content) if context else None
-    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=prefix).compress(data)
-
-
-def _run_in_threads(calls: Sequence[Callable[[], object]], threads: int) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # a third of what a small delta takes, if not needed
-
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        for done in [pool.submit(call) for call in calls]:
-            done.result()
-
-
 class Frames:
-    """Frames of consecutive streams, each compressed once, large ones on several threads."""
+    """Frames of consecutive streams, each compressed once, large ones on several threads.
 
-    def __init__(self, streams: Sequence[bytes], context: bytes = b"", *, threads: int = 1) -> None:
+    ``memory``: bytes for what compresses, beside what is compressed. Raises TooLittleMemoryError.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[bytes],
+        parts: Sequence[_core.CodePart] = (),
+        *,
+        threads: int = 1,
+        memory: int | None = None,
+    ) -> None:
         self._streams = streams
-        self._context = context
+        self._parts = parts
+        self._memory = memory
+        self._room = Room(memory if memory is not None else 1 << 62)
         self._made: dict[tuple[int, int], Frame] = {}
-        jobs = [(i, i) for i in range(len(streams)) if len(streams[i])]
-        self.behind_context: Frame | None = None
-        makers: list[Callable[[], object]] = [partial(self.make, *job) for job in self._needed(jobs)]
+        self._behind: list[bytes] = [b""] * len(parts)
+        jobs = self._needed([(i, i) for i in range(len(streams)) if len(streams[i])])
+        makers: list[tuple[int, Callable[[], object]]]
+        makers = [(self.size(*job), partial(self.make, *job)) for job in jobs]
         if self.has_context:
-            makers.insert(0, self._set_behind_context)
+            makers += [(size, partial(self._make_part, i)) for i, size in enumerate(self._part_sizes())]
+        makers.sort(key=itemgetter(0), reverse=True)  # the longest first: nothing waits for it at the end
         if threads > 1 and sum(map(len, streams)) > _JOINED_MAX:
-            _run_in_threads(makers, threads)
+            run([make for _, make in makers], threads)
         else:
-            for make in makers:
+            for _, make in makers:
                 make()
 
     @property
     def has_context(self) -> bool:
         """Whether there is a context, and code for it to help with."""
-        return len(self._context) > 0 and len(self._streams[_core.CONTEXT_STREAM]) > 0
+        return any(part.context for part in self._parts) and len(self._streams[_core.CONTEXT_STREAM]) > 0
+
+    @property
+    def behind_context(self) -> Frame | None:
+        """The frame of code literals, part by part, each behind its context."""
+        return Frame((_core.CONTEXT_STREAM,), b"".join(self._behind), False) if self.has_context else None
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        starts = [part.start for part in self._parts]
+        return list(pairwise([*starts, len(self._streams[_core.CONTEXT_STREAM])]))
+
+    def _part_sizes(self) -> list[int]:
+        return [
+            end - start + len(p.context) for (start, end), p in zip(self._bounds(), self._parts, strict=True)
+        ]
+
+    def _compress(self, data: bytes | memoryview, context: bytes = b"") -> bytes:
+        job = Job.plan(len(data), len(context), self._memory)
+        with self._room.hold(job.memory):
+            return compress(data, context, job)
 
     @property
     def context_surely_helps(self) -> bool:
@@ -93,15 +99,16 @@ class Frames:
         skipped = (_core.CONTEXT_STREAM, _core.CONTEXT_STREAM) if self.context_surely_helps else None
         return [job for job in jobs if job != skipped]
 
-    def _set_behind_context(self) -> None:
-        code = _core.CONTEXT_STREAM
-        self.behind_context = Frame((code,), compress(self._streams[code], self._context), False)
+    def _make_part(self, number: int) -> None:
+        start, end = self._bounds()[number]
+        code = memoryview(self._streams[_core.CONTEXT_STREAM])[start:end]
+        self._behind[number] = self._compress(code, self._parts[number].context)
 
     def make(self, first: int, last: int) -> Frame:
         """Frame of the streams ``first`` to ``last`` inclusive."""
         if (first, last) not in self._made:
             data = b"".join(self._streams[first : last + 1])
-            stored = compress(data) if data else b""
+            stored = self._compress(data) if data else b""
             raw = not data or len(stored) >= len(data)
             self._made[first, last] = Frame(tuple(range(first, last + 1)), data if raw else stored, raw)
         return self._made[first, last]
@@ -149,13 +156,19 @@ def _cost(frames: Sequence[Frame]) -> int:
 
 
 def choose_frames(
-    streams: Sequence[bytes], context: bytes = b"", *, threads: int = 1
+    streams: Sequence[bytes],
+    parts: Sequence[_core.CodePart] = (),
+    *,
+    threads: int = 1,
+    memory: int | None = None,
 ) -> tuple[list[Frame], bool]:
-    """The cheapest frames found, and whether the one of code literals stands behind ``context``."""
-    frames, code, last = Frames(streams, context, threads=threads), _core.CONTEXT_STREAM, len(streams) - 1
-    if frames.behind_context is None:
+    """The cheapest frames found, and whether code literals stand behind the contexts of their parts."""
+    frames = Frames(streams, parts, threads=threads, memory=memory)
+    code, last = _core.CONTEXT_STREAM, len(streams) - 1
+    behind_context = frames.behind_context
+    if behind_context is None:
         return frames.lay(0, last), False
-    behind = [*frames.lay(0, code - 1), frames.behind_context, *frames.lay(code + 1, last)]
+    behind = [*frames.lay(0, code - 1), behind_context, *frames.lay(code + 1, last)]
     if frames.context_surely_helps:
         return behind, True
     without = frames.lay(0, last)
@@ -165,16 +178,17 @@ def choose_frames(
 def write_streams(
     streams: Sequence[bytes],
     *,
-    context: bytes,
+    code_parts: Sequence[_core.CodePart] = (),
     threads: int,
+    memory: int | None = None,
     old_size: int,
     new_size: int,
     digests: tuple[bytes, bytes] | None,
     plain: bool,
     parts: Sequence[int] = (),
 ) -> bytes:
-    """A whole delta of typed streams: header, then frames."""
-    frames, has_context = choose_frames(streams, context, threads=threads)
+    """A whole delta of typed streams: header, then frames. Raises TooLittleMemoryError."""
+    frames, has_context = choose_frames(streams, code_parts, threads=threads, memory=memory)
     frame_of = [index for index, frame in enumerate(frames) for _ in frame.streams]
     header = _core.DeltaHeader(
         zstd_version=ZSTD_VERSION,

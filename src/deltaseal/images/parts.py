@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass
 
 from deltaseal import _core
+from deltaseal.images.compressing import compress
 from deltaseal.images.creator import EFFORTS, Buffer, memory_ceiling
-from deltaseal.images.frames import compress, write_modelled, write_streams
+from deltaseal.images.frames import write_modelled, write_streams
 
 __all__ = ["Parts", "Without", "compress_stream", "take_apart"]
 
@@ -50,10 +51,10 @@ def take_apart(
         delta = write_modelled(made, old_size=len(old), new_size=len(new), digests=None, plain=False)
         return Parts(len(delta), time.process_time() - before, {}, creation.modelled_costs(), b"")
     streams = [creation.stream(i) for i in range(_core.STREAM_COUNT)]
-    context = b"" if without and "old bytes" in without.techniques else creation.context()
+    code_parts = [] if without and "old bytes" in without.techniques else creation.code_parts()
     delta = write_streams(
         streams,
-        context=context,
+        code_parts=code_parts,
         threads=1,
         old_size=len(old),
         new_size=len(new),
@@ -61,7 +62,9 @@ def take_apart(
         plain=False,
     )
     names = dict(zip(_core.STREAM_NAMES, streams, strict=True))
-    return Parts(len(delta), time.process_time() - before, names, {}, context)
+    return Parts(
+        len(delta), time.process_time() - before, names, {}, b"".join(part.context for part in code_parts)
+    )
 
 
 def compress_stream(data: bytes, context: bytes = b"") -> bytes:
