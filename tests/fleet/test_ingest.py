@@ -258,7 +258,7 @@ def test_an_older_file_is_brought_to_this_version(tmp_path: Path) -> None:
     assert connection.execute("SELECT shelf, sequence FROM devices").fetchone() == ("none", 1)
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
     connection.close()
-    with pytest.raises(DocumentTypeError, match="version 2; this program knows 1"):
+    with pytest.raises(DocumentTypeError, match=f"version {VERSION + 1}; this program knows {VERSION}"):
         open_fleet(path)
 
 

@@ -179,14 +179,16 @@ def ingest(
 @pass_app
 def status(app: App, path: Path, pause_at: int, advance_at: int) -> None:
     """Say how far each improvement has come on the enrolled devices, and what is recommended."""
-    from deltaseal.fleet import publisher_of, recommendations, timings_of
+    from deltaseal.fleet import SILENT_AFTER, publisher_of, recommendations, timings_of
 
     with _open(path) as opened:
         publisher = publisher_of(opened)
         found = recommendations(opened, publisher, now=app.now, limits=_limits(pause_at, advance_at))
         took = {progress.id: timings_of(opened, progress.id) for progress, _ in found}
         (devices,) = opened.one("SELECT count(*) FROM devices") or (0,)
-        (heard,) = opened.one("SELECT count(*) FROM devices WHERE heard > ?", (app.now - 3 * 86_400,)) or (0,)
+        (heard,) = opened.one("SELECT count(*) FROM devices WHERE heard > ?", (app.now - SILENT_AFTER,)) or (
+            0,
+        )
     values = {
         "devices": devices,
         "heard": heard,

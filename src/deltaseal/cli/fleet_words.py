@@ -110,15 +110,17 @@ def _parts(found: Exposure) -> Iterator[str]:
 def _plot(found: Exposure) -> Iterator[str]:
     if not found.days or not found.total:
         return
-    yield "open, at the end of each day since it was published"
+    yield "open, at the end of each day since it was published, with the most frequent reasons"
     step = -(-len(found.days) // _DAYS)
-    for number, (end, open_then) in enumerate(found.days):
+    for number, day in enumerate(found.days):
         last = number == len(found.days) - 1
         if number % step and not last:
             continue
-        bar = "█" * round(_BAR * open_then / found.total)
-        when = "now" if last else moment(end - 1)[:10]
-        yield f"  {when:>10} {bar:<{_BAR}} {open_then:,}"
+        bar = "█" * round(_BAR * day.open / found.total)
+        when = "now" if last else moment(day.until - 1)[:10]
+        most = sorted(day.reasons.items(), key=lambda one: -one[1])[:3]
+        why = ", ".join(f"{reason} {count:,}" for reason, count in most)
+        yield f"  {when:>10} {bar:<{_BAR}} {day.open:,}{f' ({why})' if why else ''}"
 
 
 def duration(seconds: int) -> str:

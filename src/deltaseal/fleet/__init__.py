@@ -1,5 +1,6 @@
 """Many devices: who is enrolled, what they report, how far an improvement has come, who is still open."""
 
+from deltaseal.fleet.days import Day
 from deltaseal.fleet.enroll import Enrolled, enroll
 from deltaseal.fleet.exposure import REASONS, BaseExposure, Exposure, exposure_to
 from deltaseal.fleet.impact import Impact, impact_of
@@ -13,12 +14,14 @@ from deltaseal.fleet.recommend import (
     recommend,
     recommendations,
 )
-from deltaseal.fleet.store import Fleet, create_fleet, open_fleet
+from deltaseal.fleet.store import SILENT_AFTER, Fleet, create_fleet, open_fleet
 from deltaseal.fleet.timings import Took, timings_of
 
 __all__ = [
     "REASONS",
+    "SILENT_AFTER",
     "BaseExposure",
+    "Day",
     "Enrolled",
     "Exposure",
     "Fleet",

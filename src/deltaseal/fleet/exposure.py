@@ -7,21 +7,19 @@ whose catalogue names the CVE is open: a device of which nothing was heard, too.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from deltaseal.errors import UsageError
+from deltaseal.fleet.days import Day, DeviceState, days_of
 from deltaseal.fleet.publisher import Improvement, Publisher
-from deltaseal.fleet.store import Fleet
+from deltaseal.fleet.store import SILENT_AFTER, Fleet
 from deltaseal.manifest import full_name, in_phase
 
 __all__ = ["REASONS", "SHARES", "BaseExposure", "Exposure", "exposure_to", "why_open"]
 
-DAY: Final = 86_400
-SILENT_AFTER: Final = 3 * DAY  # seconds without a report: a well one is sent each day
 SHARES: Final = (50, 90, 99)  # percent protected
 
 # Every reason, in the order in which it is looked for, in plain words.
@@ -75,7 +73,7 @@ class Exposure:
     waiting: int  # closed, but a program still uses what was replaced
     bases: tuple[BaseExposure, ...]
     reasons: Mapping[str, int]  # of the open ones
-    days: tuple[tuple[int, int], ...]  # (end of a day since publication, seconds; open devices then)
+    days: tuple[Day, ...]  # each since publication
     until: Mapping[int, int | None]  # percent: seconds from publication until so many were closed
 
     def to_json(self) -> dict[str, Any]:
@@ -92,7 +90,7 @@ class Exposure:
                 for b in self.bases
             ],
             "reasons": dict(self.reasons),
-            "days": [{"until": end, "open": count} for end, count in self.days],
+            "days": [day.to_json() for day in self.days],
             "seconds_until": {str(share): seconds for share, seconds in self.until.items()},
         }
 
@@ -130,13 +128,27 @@ def exposure_to(fleet: Fleet, publisher: Publisher, cve: str, *, now: int) -> Ex
     for row in _devices(fleet, closing.systems):
         here = (row.os, row.version, row.build)
         totals[here] += 1
-        if closing.closed(row.os, row.build, row.active):
+        state = row.state(now)
+        if closing.closed(state.os, state.build, state.active):
             waiting += row.pending
         else:
             opens[here] += 1
-            reasons[why_open(row, closing.by.get((row.os, row.build), ()), now=now)] += 1
+            reasons[why_open(state, closing.by.get((state.os, state.build), ()))] += 1
     total = sum(totals.values())
-    days, until = _over_time(fleet, closing, published, total, now) if published else ((), {})
+    days: tuple[Day, ...] = ()
+    until: dict[int, int] = {}
+    if published:
+        until = _shares(fleet, closing, published, total)
+        days = days_of(
+            fleet,
+            closing.systems,
+            closing.by,
+            is_closed=closing.closed,
+            why=why_open,
+            published=published,
+            now=now,
+            order=tuple(REASONS),
+        )
     return Exposure(
         cve=cve,
         asked=now,
@@ -169,6 +181,22 @@ class DeviceRow:
     removed: str  # JSON: ids
     why: str
 
+    def state(self, now: int) -> DeviceState:
+        """The part of it that days are told by."""
+        return DeviceState(
+            self.device,
+            self.os,
+            self.model,
+            now - self.heard > SILENT_AFTER,
+            self.build,
+            self.channel,
+            self.active,
+            self.work,
+            self.holds,
+            self.removed,
+            self.why,
+        )
+
 
 _COLUMNS: Final = (
     "device, os, model, heard, version, build, channel, active, work, pending != '', holds, removed, why"
@@ -181,9 +209,9 @@ def _devices(fleet: Fleet, systems: frozenset[str]) -> Iterator[DeviceRow]:
     return (DeviceRow(*row) for row in fleet.rows(query, sorted(systems)))
 
 
-def why_open(row: DeviceRow, closing: tuple[Improvement, ...], *, now: int) -> str:
+def why_open(row: DeviceState, closing: tuple[Improvement, ...]) -> str:
     """Why a device is open to what ``closing`` (improvements of its base) closes: a key of ``REASONS``."""
-    if now - row.heard > SILENT_AFTER:
+    if row.is_silent:
         return "silent"
     if not closing:
         return "no fix"
@@ -196,7 +224,7 @@ def why_open(row: DeviceRow, closing: tuple[Improvement, ...], *, now: int) -> s
     best = offered[-1]
     id, move = best.listed.id, best.now
     for reason, named in (("held", row.holds), ("removed", row.removed)):
-        if id in json.loads(named):
+        if f'"{id}"' in named:  # JSON, in which an id is never part of another string
             return reason
     if row.work == id:
         return "under way"
@@ -226,31 +254,21 @@ def _closing(publisher: Publisher, cve: str) -> _Closing:
     return _Closing(frozenset(bases), by, frozenset(os for os, _ in (*bases, *by)))
 
 
-def _over_time(
-    fleet: Fleet, closing: _Closing, published: int, total: int, now: int
-) -> tuple[tuple[tuple[int, int], ...], dict[int, int | None]]:
-    """Open devices at the end of each day, and when the shares were reached: one walk through the changes."""
+def _shares(fleet: Fleet, closing: _Closing, published: int, total: int) -> dict[int, int]:
+    """When the shares were reached: one walk through the changes, in their order."""
     (highest,) = fleet.one("SELECT coalesce(max(number), 0) FROM devices") or (0,)
     closed = bytearray(highest + 1)
     count = 0
-    days: list[tuple[int, int]] = []
-    until: dict[int, int | None] = {}
-    end = published + DAY
+    until: dict[int, int] = {}
     query = (
         "SELECT c.received, c.device, d.os, c.build, c.active FROM changes c JOIN devices d"
         " ON d.number = c.device ORDER BY c.received"
     )
     for received, number, os, build, active in fleet.rows(query):
-        while received >= end and end <= now:
-            days.append((end, total - count))
-            end += DAY
         state = os in closing.systems and closing.closed(os, build, active)
         count += state - closed[number]
         closed[number] = state
         for share in SHARES:
             if share not in until and total and 100 * count >= share * total:
                 until[share] = max(0, received - published)
-    while end <= now:
-        days.append((end, total - count))
-        end += DAY
-    return (*days, (now, total - count)), until
+    return until

@@ -25,7 +25,7 @@ from deltaseal.errors import (
     SequenceError,
     SignatureError,
 )
-from deltaseal.fleet.store import Fleet
+from deltaseal.fleet.store import SILENT_AFTER, Fleet
 from deltaseal.report import Report, verify_report
 from deltaseal.report.signed import only_signature
 from deltaseal.storage import ByteSource
@@ -39,8 +39,8 @@ SHOWN: Final = 20  # refusals that are told one by one; all are counted
 
 _WINDOW: Final = 4 * MAX_DOCUMENT
 _FIND: Final = (
-    "SELECT number, device, key, os, model, sequence, build, journal, head, active"
-    " FROM devices WHERE hint = ?"
+    "SELECT number, device, key, os, model, sequence, journal, head, heard, build, channel, active, work,"
+    " holds, removed, why FROM devices WHERE hint = ?"
 )
 _COUNTED: Final = "SELECT body FROM reports WHERE device = ? AND sequence = ?"
 _KEEP: Final = "INSERT INTO reports VALUES (?, ?, ?, ?, ?)"
@@ -92,10 +92,21 @@ class _Known:
     os: str
     model: str
     sequence: int
-    build: str
     journal: int
     head: str
+    heard: int
+    build: str
+    channel: str
     active: str
+    work: str
+    holds: str
+    removed: str
+    why: str
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """That by which it is told whether it is open, and why."""
+        return (self.build, self.channel, self.active, self.work, self.holds, self.removed, self.why)
 
 
 def documents_of(source: ByteSource) -> Iterator[UnverifiedDocument]:
@@ -272,7 +283,8 @@ def _count(
 ) -> None:
     write.execute(_KEEP, (known.number, report.sequence, now, document.body, document.signatures[0].raw))
     blocked = report.blocked
-    holds = {held.id: held.reason for held in report.holds}
+    holds = _json({held.id: held.reason for held in report.holds})
+    removed, why = _json(list(report.removed)), blocked.why if blocked else ""
     values = (
         report.sequence,
         now,
@@ -285,21 +297,31 @@ def _count(
         report.active,
         report.work,
         report.pending,
-        json.dumps(holds),
-        json.dumps(report.removed),
+        holds,
+        removed,
         sum(report.attempts.values()),
-        blocked.why if blocked else "",
+        why,
         blocked.reason if blocked else "",
         known.number,
     )
     write.execute(_UPDATE, values)
-    if (report.build, report.active) != (known.build, known.active):
-        change = (known.number, now, report.build, report.active)
-        write.execute("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?)", change)
+    state = (report.build, report.channel, report.active, report.work, holds, removed, why)
+    if state != known.state:
+        ids = _json([held.id for held in report.holds])
+        change = (known.number, now, *state[:4], ids, removed, why)
+        write.execute("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", change)
+    if known.heard and now - known.heard > SILENT_AFTER:
+        gap = (known.number, known.heard + SILENT_AFTER, now)
+        write.execute("INSERT OR REPLACE INTO silences VALUES (?, ?, ?)", gap)
     timings = report.timings
     if timings and "healthy" in timings.steps:
         row = (known.number, timings.id, timings.steps["healthy"], timings.fetched)
         write.execute("INSERT OR REPLACE INTO timings VALUES (?, ?, ?, ?)", row)
+
+
+def _json(value: object) -> str:
+    """As SQLite writes it too."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _refuse(

@@ -13,10 +13,10 @@ from html import escape
 from typing import Final
 
 from deltaseal.fleet.exposure import REASONS, Exposure, exposure_to
-from deltaseal.fleet.plot import protected_plot
+from deltaseal.fleet.plot import exposure_plot, protected_plot
 from deltaseal.fleet.publisher import Improvement, Publisher
 from deltaseal.fleet.recommend import Progress, Recommendation, recommendations
-from deltaseal.fleet.store import Fleet
+from deltaseal.fleet.store import SILENT_AFTER, Fleet
 from deltaseal.manifest import full_name
 from deltaseal.report.words import moment
 
@@ -126,7 +126,7 @@ def _bar(done: int, bad: int, whole: int) -> str:
 
 def _head(fleet: Fleet, now: int) -> str:
     (devices,) = fleet.one("SELECT count(*) FROM devices") or (0,)
-    (heard,) = fleet.one("SELECT count(*) FROM devices WHERE heard > ?", (now - 3 * 86_400,)) or (0,)
+    (heard,) = fleet.one("SELECT count(*) FROM devices WHERE heard > ?", (now - SILENT_AFTER,)) or (0,)
     words = f"{devices:,} enrolled devices, {heard:,} heard of in the last three days"
     return f'<header><h1>Who is still exposed</h1><p class="soft">{words}</p></header>'
 
@@ -151,6 +151,7 @@ def _exposure(found: Exposure) -> str:
         f'<p><span class="big">{found.open:,}</span> of {found.total:,} open ({share:.1f} %)</p>',
         _bar(found.total - found.open, 0, found.total),
         protected_plot(found),
+        exposure_plot(found),
     ]
     if found.published:
         times = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Final
@@ -12,7 +14,7 @@ from deltaseal.fleet.exposure import Exposure
 if TYPE_CHECKING:
     from deltaseal.fleet.simulate import Played
 
-__all__ = ["curve", "exposure_plot", "played_plot", "protected_plot"]
+__all__ = ["curve", "exposure_plot", "played_plot", "protected_plot", "stacked"]
 
 WIDTH: Final = 640
 HEIGHT: Final = 200
@@ -29,21 +31,30 @@ _DARK: Final = (
     "--warn:#fdba74;background:#1c1917}}"
 )
 
+# Told apart by those who do not see all colours, on light and on dark.
+_LAYERS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+
 Points = Sequence[tuple[float, float]]
 
 
 def exposure_plot(found: Exposure, *, alone: bool = False) -> str:
-    """Open devices over the days since publication, as stairs."""
-    start = [(float(found.published), float(found.total))] if found.published else []
-    points = [*start, *((float(end), float(count)) for end, count in found.days)]
-    title = f"Devices open to {found.cve}: {found.open:,} of {found.total:,}"
-    return curve(points, title=title, most=float(max(found.total, 1)), alone=alone)
+    """Open devices at the end of each day since publication, one layer for each reason."""
+    counts: Counter[str] = Counter()
+    for day in found.days:
+        counts.update(day.reasons)
+    shown = [reason for reason, _ in counts.most_common(len(_LAYERS) - 1)]
+    layers = {reason: [float(day.reasons.get(reason, 0)) for day in found.days] for reason in shown}
+    if rest := [reason for reason in counts if reason not in shown]:
+        layers["the rest"] = [float(sum(day.reasons.get(one, 0) for one in rest)) for day in found.days]
+    title = f"Devices open to {found.cve}, by reason: {found.open:,} of {found.total:,}"
+    times = [float(day.until) for day in found.days]
+    return stacked(times, layers, title=title, most=float(max(found.total, 1)), alone=alone)
 
 
 def protected_plot(found: Exposure) -> str:
     """Protected devices over the days since publication."""
     start = [(float(found.published), 0.0)] if found.published else []
-    points = [*start, *((float(end), float(found.total - count)) for end, count in found.days)]
+    points = [*start, *((float(day.until), float(found.total - day.open)) for day in found.days)]
     title = f"Devices protected from {found.cve}: {found.total - found.open:,} of {found.total:,}"
     return curve(points, title=title, most=float(max(found.total, 1)))
 
@@ -76,21 +87,9 @@ def curve(
 ) -> str:
     """One curve, or two, as an ``svg`` element; x in seconds since 1970, or with ``labels`` anything."""
     every = [*points, *second] or [(0.0, 0.0)]
-    first, last = min(x for x, _ in every), max(x for x, _ in every)
-    span = max(last - first, 1.0)
-
-    def at(point: tuple[float, float]) -> tuple[float, float]:
-        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * (point[0] - first) / span
-        y = _TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - min(point[1], most) / most)
-        return x, y
-
-    base = HEIGHT - _BOTTOM
-    parts = [f"<title>{escape(title)}</title>", f"<style>{_STYLE}{_DARK if alone else ''}</style>"]
-    for share in (0.0, 0.5, 1.0):
-        y = at((first, most * share))[1]
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        value = f"{most * share:,.0f}{unit}"
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>')
+    frame = _Frame(min(x for x, _ in every), max(x for x, _ in every), most)
+    at, base = frame.at, HEIGHT - _BOTTOM
+    parts = [*_head(title, alone), *frame.grid(unit)]
     if points:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points))
         left, right = at(points[0])[0], at(points[-1])[0]
@@ -99,11 +98,75 @@ def curve(
     if second:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, second))
         parts.append(f'<polyline class="second" points="{path}"/>')
-    begin, end = labels or (_day(first), _day(last))
-    parts.append(f'<text x="{_LEFT}" y="{HEIGHT - 8}">{escape(begin)}</text>')
-    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{escape(end)}</text>')
+    return _svg([*parts, *frame.ends(labels)], HEIGHT, alone)
+
+
+def stacked(
+    times: Sequence[float],
+    layers: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    most: float,
+    alone: bool = False,
+) -> str:
+    """Layers one upon the other, the first one lowest, with their names below; x in seconds since 1970."""
+    frame = _Frame(times[0] if times else 0.0, times[-1] if times else 0.0, most)
+    parts = [*_head(title, alone), *frame.grid("")]
+    below = [0.0] * len(times)
+    for number, (name, values) in enumerate(layers.items()):
+        above = [low + value for low, value in zip(below, values, strict=True)]
+        way = [*zip(times, above, strict=True), *reversed(list(zip(times, below, strict=True)))]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.at, way))
+        parts.append(
+            f'<polygon fill="{_LAYERS[number]}" points="{points}"><title>{escape(name)}</title></polygon>'
+        )
+        below = above
+    columns = 4
+    for number, name in enumerate(layers):
+        x = _LEFT + (number % columns) * (WIDTH - _LEFT) // columns
+        y = HEIGHT + 12 + 18 * (number // columns)
+        parts.append(f'<rect fill="{_LAYERS[number]}" x="{x}" y="{y - 10}" width="11" height="11"/>')
+        parts.append(f'<text x="{x + 16}" y="{y}">{escape(name)}</text>')
+    height = HEIGHT + 18 * -(-len(layers) // columns)
+    return _svg([*parts, *frame.ends(None)], height, alone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """From values to places in the picture."""
+
+    first: float
+    last: float
+    most: float
+
+    def at(self, point: tuple[float, float]) -> tuple[float, float]:
+        """The place of a point."""
+        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * (point[0] - self.first) / max(self.last - self.first, 1.0)
+        y = _TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - min(point[1], self.most) / self.most)
+        return x, y
+
+    def grid(self, unit: str) -> Iterator[str]:
+        """Three lines, with their values."""
+        for share in (0.0, 0.5, 1.0):
+            y = self.at((self.first, self.most * share))[1]
+            yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            value = f"{self.most * share:,.0f}{unit}"
+            yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>'
+
+    def ends(self, labels: tuple[str, str] | None) -> Iterator[str]:
+        """Where it begins and ends."""
+        begin, end = labels or (_day(self.first), _day(self.last))
+        yield f'<text x="{_LEFT}" y="{HEIGHT - 8}">{escape(begin)}</text>'
+        yield f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{escape(end)}</text>'
+
+
+def _head(title: str, alone: bool) -> list[str]:
+    return [f"<title>{escape(title)}</title>", f"<style>{_STYLE}{_DARK if alone else ''}</style>"]
+
+
+def _svg(parts: Sequence[str], height: int, alone: bool) -> str:
     name = ' xmlns="http://www.w3.org/2000/svg"' if alone else ""
-    return f'<svg{name} viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>\n'
+    return f'<svg{name} viewBox="0 0 {WIDTH} {height}" role="img">{"".join(parts)}</svg>\n'
 
 
 def _day(seconds: float) -> str:

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deltaseal.fleet.exposure import SILENT_AFTER
 from deltaseal.fleet.publisher import Improvement, Publisher
-from deltaseal.fleet.store import Fleet
+from deltaseal.fleet.store import SILENT_AFTER, Fleet
 from deltaseal.manifest import in_phase
 
 __all__ = ["STEPS", "Limits", "Progress", "Recommendation", "progress_of", "recommend", "recommendations"]

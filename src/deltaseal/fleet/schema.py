@@ -102,7 +102,54 @@ _STEP_1: Final = (
     ) WITHOUT ROWID""",
 )
 
-STEPS: Final = (_STEP_1,)
+# Why a device is open has a history too: a change is a row where anything changed by which that is told, and
+# a time without reports is a row. Both are read out of the reports that were kept. 259200: three days.
+_STEP_2: Final = (
+    "DROP TABLE changes",
+    """CREATE TABLE changes (
+        device INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        build TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        active TEXT NOT NULL,
+        work TEXT NOT NULL,
+        holds TEXT NOT NULL,
+        removed TEXT NOT NULL,
+        why TEXT NOT NULL,
+        PRIMARY KEY (device, received)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE silences (
+        device INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (device, since)
+    ) WITHOUT ROWID""",
+    """INSERT OR REPLACE INTO changes
+        SELECT device, received, build, channel, active, work, holds, removed, why FROM (
+            SELECT *, lag(state) OVER (PARTITION BY device ORDER BY received, sequence) AS before FROM (
+                SELECT *, json_array(build, channel, active, work, holds, removed, why) AS state FROM (
+                    SELECT device, received, sequence,
+                        json_extract(said, '$.build') AS build,
+                        json_extract(said, '$.channel') AS channel,
+                        coalesce(json_extract(said, '$.active.id'), '') AS active,
+                        coalesce(json_extract(said, '$.work'), '') AS work,
+                        (SELECT json_group_array(json_extract(value, '$.id'))
+                            FROM json_each(said, '$.holds')) AS holds,
+                        json_extract(said, '$.removed') AS removed,
+                        coalesce(json_extract(said, '$.blocked.why'), '') AS why
+                    FROM (SELECT device, received, sequence, CAST(body AS TEXT) AS said FROM reports)
+                )
+            )
+        ) WHERE before IS NULL OR before != state ORDER BY device, received""",
+    """INSERT OR REPLACE INTO silences
+        SELECT device, before + 259200, received FROM (
+            SELECT device, received,
+                lag(received) OVER (PARTITION BY device ORDER BY received, sequence) AS before
+            FROM reports
+        ) WHERE received - before > 259200""",
+)
+
+STEPS: Final = (_STEP_1, _STEP_2)
 VERSION: Final = len(STEPS)
 
 

@@ -27,10 +27,11 @@ from deltaseal.errors import (
 from deltaseal.fleet.schema import migrate
 from deltaseal.trust import Trust
 
-__all__ = ["Fleet", "create_fleet", "open_fleet"]
+__all__ = ["SILENT_AFTER", "Fleet", "create_fleet", "open_fleet"]
 
 WAIT_MILLISECONDS: Final = 2_000  # for another writer
 CACHE_KIB: Final = 32 << 10
+SILENT_AFTER: Final = 3 * 86_400  # seconds without a report: a well device sends one each day
 
 _CLASS_BY_CODE: Final[dict[int, type[DeltasealError]]] = {
     sqlite3.SQLITE_FULL: SpaceError,
