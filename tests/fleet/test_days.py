@@ -150,4 +150,4 @@ def test_the_picture_has_a_layer_for_each_reason(tmp_path: Path) -> None:
     reasons = {reason for day in found.days for reason in day.reasons}
     assert len(layers) == min(8, len(reasons)) > 4
     for layer in layers:
-        assert len(layer.attrib["points"].split()) == 2 * len(found.days)
+        assert len(layer.attrib["points"].split()) == 4 * len(found.days)

@@ -25,7 +25,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.seen.add(tag)
-        if tag not in ("meta", "line", "polygon", "polyline", "!doctype"):
+        if tag not in ("meta", "!doctype"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: object) -> None:

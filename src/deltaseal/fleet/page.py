@@ -13,7 +13,7 @@ from html import escape
 from typing import Final
 
 from deltaseal.fleet.exposure import REASONS, Exposure, exposure_to
-from deltaseal.fleet.plot import exposure_plot, protected_plot
+from deltaseal.fleet.plot import exposure_plot, legend, protected_plot
 from deltaseal.fleet.publisher import Improvement, Publisher
 from deltaseal.fleet.recommend import Progress, Recommendation, recommendations
 from deltaseal.fleet.store import SILENT_AFTER, Fleet
@@ -50,6 +50,8 @@ svg { width: 100%; height: auto; display: block; }
   background: var(--bar); }
 .bar .done { background: var(--mark); }
 .bar .bad { background: var(--open); }
+.legend span { display: inline-block; margin-right: 1rem; }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .35rem; }
 .scroll { overflow-x: auto; }
 .scroll + .scroll { margin-top: .8rem; }
 table { border-collapse: collapse; width: 100%; }
@@ -58,7 +60,8 @@ th, td { padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line); text-a
 th { color: var(--soft); border-top: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 summary { cursor: pointer; padding: .4rem 0; }
-@media (max-width: 40rem) { .two { grid-template-columns: 1fr; } main { padding: 1rem .6rem; } }
+@media (max-width: 40rem) { .two { grid-template-columns: 1fr; } main { padding: 1rem .6rem; }
+  svg { overflow: visible; } svg text { font-size: 20px; } }
 """
 
 
@@ -150,8 +153,7 @@ def _exposure(found: Exposure) -> str:
         '<div class="two"><div>',
         f'<p><span class="big">{found.open:,}</span> of {found.total:,} open ({share:.1f} %)</p>',
         _bar(found.total - found.open, 0, found.total),
-        protected_plot(found),
-        exposure_plot(found),
+        *_over_time(found),
     ]
     if found.published:
         times = []
@@ -165,12 +167,21 @@ def _exposure(found: Exposure) -> str:
             f'<p class="soft">{found.waiting:,} of the protected still run a program with old code.</p>'
         )
     lines.append("</div><div>")
-    rows = [(REASONS[reason], count) for reason, count in found.reasons.items()]
+    rows = [(f"{reason}: {REASONS[reason]}", count) for reason, count in found.reasons.items()]
     lines.append(_table(("why they are open", ""), rows) if rows else "<p>Nobody is open to it.</p>")
     bases = [(f"{base.name} {base.build}".strip(), base.open, base.total) for base in found.bases]
     lines.append(_table(("base", "open", "of"), bases))
     lines.append("</div></div>")
     return _section(found.cve, lines)
+
+
+def _over_time(found: Exposure) -> Iterator[str]:
+    if found.days:
+        names = "".join(
+            f'<span><i style="background:{colour}"></i>{_text(name)}</span>' for colour, name in legend(found)
+        )
+        yield f"<h3>Protected</h3>{protected_plot(found)}"
+        yield f'<h3>Open, by reason</h3>{exposure_plot(found)}<p class="legend soft">{names}</p>'
 
 
 def _more(rest: Sequence[Exposure]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from deltaseal.fleet.exposure import Exposure
@@ -14,7 +15,7 @@ from deltaseal.fleet.exposure import Exposure
 if TYPE_CHECKING:
     from deltaseal.fleet.simulate import Played
 
-__all__ = ["curve", "exposure_plot", "played_plot", "protected_plot", "stacked"]
+__all__ = ["curve", "exposure_plot", "legend", "played_plot", "protected_plot", "stacked"]
 
 WIDTH: Final = 640
 HEIGHT: Final = 200
@@ -33,22 +34,37 @@ _DARK: Final = (
 
 # Told apart by those who do not see all colours, on light and on dark.
 _LAYERS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+_COLUMNS: Final = 4
 
 Points = Sequence[tuple[float, float]]
 
 
 def exposure_plot(found: Exposure, *, alone: bool = False) -> str:
-    """Open devices at the end of each day since publication, one layer for each reason."""
+    """Open devices at the end of each day since publication, one layer for each reason, as stairs.
+
+    Alone it has the names of its layers below; on a page :func:`legend` says them.
+    """
+    layers = _layers(found)
+    title = f"Devices open to {found.cve}, by reason: {found.open:,} of {found.total:,}"
+    times = [float(found.published), *(float(day.until) for day in found.days)]
+    return stacked(times, layers, title=title, most=float(max(found.total, 1)), alone=alone)
+
+
+def legend(found: Exposure) -> list[tuple[str, str]]:
+    """The colour and the name of each layer."""
+    return list(zip(_LAYERS, _layers(found), strict=False))
+
+
+def _layers(found: Exposure) -> dict[str, list[int]]:
+    """The most frequent reasons, day by day; what is left, in one layer."""
     counts: Counter[str] = Counter()
     for day in found.days:
         counts.update(day.reasons)
     shown = [reason for reason, _ in counts.most_common(len(_LAYERS) - 1)]
-    layers = {reason: [float(day.reasons.get(reason, 0)) for day in found.days] for reason in shown}
+    layers = {reason: [day.reasons.get(reason, 0) for day in found.days] for reason in shown}
     if rest := [reason for reason in counts if reason not in shown]:
-        layers["the rest"] = [float(sum(day.reasons.get(one, 0) for one in rest)) for day in found.days]
-    title = f"Devices open to {found.cve}, by reason: {found.open:,} of {found.total:,}"
-    times = [float(day.until) for day in found.days]
-    return stacked(times, layers, title=title, most=float(max(found.total, 1)), alone=alone)
+        layers["the rest"] = [sum(day.reasons.get(one, 0) for one in rest) for day in found.days]
+    return layers
 
 
 def protected_plot(found: Exposure) -> str:
@@ -109,26 +125,34 @@ def stacked(
     most: float,
     alone: bool = False,
 ) -> str:
-    """Layers one upon the other, the first one lowest, with their names below; x in seconds since 1970."""
-    frame = _Frame(times[0] if times else 0.0, times[-1] if times else 0.0, most)
+    """Layers one upon the other, the first one lowest; ``times`` has one more entry than each layer."""
+    frame = _Frame(times[0], times[-1], most)
     parts = [*_head(title, alone), *frame.grid("")]
-    below = [0.0] * len(times)
-    for number, (name, values) in enumerate(layers.items()):
+    below = [0.0] * (len(times) - 1)
+    for colour, (name, values) in zip(_LAYERS, layers.items(), strict=False):
         above = [low + value for low, value in zip(below, values, strict=True)]
-        way = [*zip(times, above, strict=True), *reversed(list(zip(times, below, strict=True)))]
+        way = [*_stairs(times, above), *reversed(_stairs(times, below))]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.at, way))
-        parts.append(
-            f'<polygon fill="{_LAYERS[number]}" points="{points}"><title>{escape(name)}</title></polygon>'
-        )
+        parts.append(f'<polygon fill="{colour}" points="{points}"><title>{escape(name)}</title></polygon>')
         below = above
-    columns = 4
-    for number, name in enumerate(layers):
-        x = _LEFT + (number % columns) * (WIDTH - _LEFT) // columns
-        y = HEIGHT + 12 + 18 * (number // columns)
-        parts.append(f'<rect fill="{_LAYERS[number]}" x="{x}" y="{y - 10}" width="11" height="11"/>')
-        parts.append(f'<text x="{x + 16}" y="{y}">{escape(name)}</text>')
-    height = HEIGHT + 18 * -(-len(layers) // columns)
+    height = HEIGHT
+    if alone:
+        parts += _names_below(list(layers))
+        height += 18 * -(-len(layers) // _COLUMNS)
     return _svg([*parts, *frame.ends(None)], height, alone)
+
+
+def _stairs(times: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:
+    spans = zip(pairwise(times), values, strict=True)
+    return [(time, value) for span, value in spans for time in span]
+
+
+def _names_below(names: Sequence[str]) -> Iterator[str]:
+    for number, (colour, name) in enumerate(zip(_LAYERS, names, strict=False)):
+        x = _LEFT + (number % _COLUMNS) * (WIDTH - _LEFT) // _COLUMNS
+        y = HEIGHT + 12 + 18 * (number // _COLUMNS)
+        yield f'<rect fill="{colour}" x="{x}" y="{y - 10}" width="11" height="11"/>'
+        yield f'<text x="{x + 16}" y="{y}">{escape(name)}</text>'
 
 
 @dataclass(frozen=True, slots=True)
