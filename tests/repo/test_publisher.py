@@ -193,6 +193,37 @@ def test_an_export_is_a_mirror_with_its_proofs() -> None:
         export(vendor.publisher, MemoryFolder(copy))
 
 
+def test_what_is_moved_daily_does_not_keep_the_others_from_being_renewed() -> None:
+    until = NOW + 60 * DAY
+    vendor = Vendor().release(bundle("a"), bundle("b"), expires=until, improvements_expire=until)
+    for day in range(1, 20):
+        vendor.publisher.now = NOW + day * DAY
+        ends = {one.id: one.expires for one in vendor.publisher.permits()}
+        assert min(ends.values()) > vendor.publisher.now, (day, ends)
+        vendor.publisher.offer("macos-26.3.1-a", signers=all_keys(), phase=100 * day)
+        vendor.publisher.publish(all_keys())
+    assert len(ends) == 2
+
+
+def test_a_new_catalogue_reads_no_offers_of_what_it_does_not_change() -> None:
+    until = NOW + 60 * DAY
+    vendor = Vendor().release(bundle("a"), expires=until, improvements_expire=until)
+    read: list[str] = []
+
+    class Watched(MemoryFolder):
+        def read(self, name: str) -> bytes:
+            read.append(name)
+            return super().read(name)
+
+    publisher = Publisher(Watched(vendor.files), NOW + 60)
+    publisher.amend("macos", signers=all_keys(), minimum=1)
+    publisher.publish(all_keys())
+    assert not [name for name in read if name.startswith("targets/offers/")]
+    publisher.amend("macos", signers=all_keys(), ends={"macos-26.3.1-a": until + DAY})
+    publisher.publish(all_keys())
+    assert [name for name in read if name.startswith("targets/offers/")]
+
+
 def test_a_minimum_and_an_end_that_are_moved(tmp_path: Path) -> None:
     vendor = Vendor().release(bundle("a"))
     device = vendor.device(tmp_path / "device")

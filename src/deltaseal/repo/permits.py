@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tuf.api.metadata import Delegations, SuccinctRoles, TargetFile, Targets
 
@@ -14,6 +15,8 @@ from deltaseal.repo.folders import Folder, Pieces, pieces_of
 from deltaseal.repo.metadata import rule_values, tuf_key
 from deltaseal.repo.published import PERSONALISER_FILE, Published, documents_in
 from deltaseal.trust import Role, UnverifiedDocument
+
+_DAILY: Final = 86_400
 
 __all__ = ["Offers", "StagedPermit", "bits_of", "bodies_of", "permits_in", "spread", "target_of"]
 
@@ -75,16 +78,16 @@ def bodies_of(
     catalogues: Mapping[str, Catalogue],
     *,
     stale: frozenset[str],
-    changed: frozenset[str],
+    changed: frozenset[tuple[str, str]],
     now: int,
     is_good: Callable[[UnverifiedDocument], bool],
     renew: Callable[[DeviceManifest], UnverifiedDocument],
 ) -> Offers:
     """The offers with what is staged taken in, what is stale renewed, what may not be any more dropped.
 
-    ``stale`` are the role files to be signed anew, ``changed`` the systems whose catalogue is new: only their
-    offers are read.  ``renew`` signs a device manifest, ``is_good`` says whether one is signed as it must be
-    now.
+    ``stale`` are the role files to be signed anew, ``changed`` the bases (os and build) of which a catalogue
+    says something else: only their offers are read.  ``renew`` signs a device manifest, ``is_good`` says
+    whether one is signed as it must be now.
     """
     offers = Offers(published.offers() if published else {}, {})
     coming: dict[str, list[StagedPermit]] = {}
@@ -92,7 +95,8 @@ def bodies_of(
         for path in one.paths():
             coming.setdefault(path, []).append(one)
     of_stale = {path for role in stale for path in (published.targets(role).targets if published else ())}
-    of_changed = {path for path in offers.entries if path.split("/")[1] in changed}
+    bases = {(os, layout.escaped(build)) for os, build in changed}
+    of_changed = {path for path in offers.entries if tuple(path.split("/")[1:3]) in bases}
     for path in sorted({*coming, *of_stale, *of_changed}):
         kept = permits_in(folder, path, offers.entries[path]) if path in offers.entries else []
         taken = {one.permit.id: (one.document, one.permit) for one in coming.get(path, ())}
@@ -116,7 +120,8 @@ def _is_offered(catalogue: Catalogue, id: str, now: int) -> bool:
 
 
 def _is_old(permit: DeviceManifest, now: int) -> bool:
-    return permit.expires - now < (permit.expires - permit.issued) / 2
+    # It is looked at again when half of its role file's life is over, by a publishing that comes daily.
+    return permit.expires - now < (permit.expires - permit.issued) / 2 + _DAILY
 
 
 def _for_another_week(permit: DeviceManifest, now: int) -> DeviceManifest:

@@ -5,11 +5,11 @@ docs/spec/repository.md, section 4; the invariants are those of :mod:`deltaseal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
 from deltaseal.bundle import open_bundle
 from deltaseal.errors import DeltasealError, SignatureError
@@ -40,16 +40,8 @@ class _Work:
     payloads: dict[str, Pieces] = field(default_factory=dict)
     is_smooth: bool = True  # devices that go by the former rules accept the new files too
 
-    @property
-    def root(self) -> Root:
-        return read(self.files["root"], Root).signed
-
-    @property
-    def targets(self) -> Targets:
-        return read(self.files["targets"], Targets).signed
-
     def rule(self, role: str) -> Role:
-        return parts.rule_in(self.root if role in parts.TOP else self.targets, role)
+        return self.state.rules(role)["its rule"]
 
     def is_due(self, role: str) -> bool:
         """Whether a role file has to be signed anew: half of its life is over, or its rule is another."""
@@ -60,13 +52,16 @@ class _Work:
         )
         left = expiry(found.signed) - self.publisher.now
         half = self.publisher.lifetimes.of(role) / 2
-        return left < half or not is_satisfied(self.rule(role), found)
+        has_other_rule = bool(
+            self.state.former_rules(role)
+        )  # else it was judged by this one when it was made
+        return left < half or (has_other_rule and not is_satisfied(self.rule(role), found))
 
-    def make(self, role: str, body: Any) -> None:
-        """Sign a role file of an online role."""
+    def make(self, role: str, body: Any, *, until: int = 0) -> None:
+        """Sign a role file of an online role; it lives as long as such files do, or until a time before."""
         former = read(self.files[role], type(body)).signed.version if role in self.files else 0
         body.version = former + 1
-        body.expires = moment(self.publisher.now + self.publisher.lifetimes.of(role))
+        body.expires = moment(until or self.publisher.now + self.publisher.lifetimes.of(role))
         metadata: Metadata[Any] = Metadata(body)
         rule, nice = self.rule(role), self.state.former_rules(role)
         parts.sign_by(metadata, [rule, *nice], self.signers)
@@ -110,24 +105,52 @@ def _offers(work: _Work) -> Offers:
     stale = frozenset(role for role in holders if work.is_due(role))
     trust = _trust(work)
     catalogues = _catalogues(work)
-    changed = frozenset(os for os in catalogues if layout.role_name(release_role(os)) in work.fresh)
+    has_other_rule = bool(work.state.former_rules(PERSONALISER))
     offers = bodies_of(
         publisher.folder,
         before,
         publisher.staged_permits(),
         catalogues,
         stale=stale,
-        changed=changed,
+        changed=_changed(work, catalogues),
         now=publisher.now,
-        is_good=lambda document: _verifies(trust, document),
+        is_good=lambda document: not has_other_rule or _verifies(trust, document),
         renew=lambda permit: _signed(work, permit),
     )
     bits = layout.bin_bits(len(offers.entries), least=bits_of(before))
+    # Only where all its offers were looked at does a file live longer than before: none outlives its offers.
+    ends = {role: expiry(before.targets(role)) for role in holders if role not in stale} if before else {}
+    soonest = min(ends.values(), default=0)
     for role, body in spread(offers.entries, work.rule(PERSONALISER), bits=bits).items():
-        if work.is_due(role) or _differs(work, role, body):
-            work.make(role, body)
+        if role in stale or role not in work.files or _differs(work, role, body):
+            work.make(role, body, until=0 if role in stale else ends.get(role, soonest))
     work.payloads.update(offers.payloads())
     return offers
+
+
+def _changed(work: _Work, catalogues: Mapping[str, Catalogue]) -> frozenset[tuple[str, str]]:
+    """The bases, by os and build, of which a catalogue says something else than before, or is over."""
+    found = set()
+    for os, catalogue in catalogues.items():
+        role = layout.role_name(release_role(os))
+        if role not in work.fresh:
+            continue
+        before = work.state.published
+        body = before.targets(role) if before and role in before.files else None
+        had = catalogue_in(work.publisher.folder, body) if body else None
+        former, listed = _listed(had[1]) if had else {}, _listed(catalogue)
+        for id, (build, (ends, _)) in (former | listed).items():
+            if former.get(id) != listed.get(id) or work.publisher.now >= ends:
+                found.add((os, build))
+    return frozenset(found)
+
+
+def _listed(catalogue: Catalogue) -> dict[str, tuple[str, tuple[int, bool]]]:
+    """Of each improvement its base build, when it ends, and whether it was withdrawn."""
+    return {
+        one.id: (one.base_build, (one.expires, catalogue.withdrawal(one.id) is not None))
+        for one in catalogue.improvements
+    }
 
 
 def _signed(work: _Work, permit: DeviceManifest) -> UnverifiedDocument:
