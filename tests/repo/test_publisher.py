@@ -195,14 +195,15 @@ def test_an_export_is_a_mirror_with_its_proofs() -> None:
 
 def test_what_is_moved_daily_does_not_keep_the_others_from_being_renewed() -> None:
     until = NOW + 60 * DAY
-    vendor = Vendor().release(bundle("a"), bundle("b"), expires=until, improvements_expire=until)
-    for day in range(1, 20):
+    both = bundle("a", models=(MODEL, "Mac16,8"))
+    vendor = Vendor().release(both, expires=until, improvements_expire=until)
+    for day in range(1, 16):
         vendor.publisher.now = NOW + day * DAY
-        ends = {one.id: one.expires for one in vendor.publisher.permits()}
+        ends = {one.models: one.expires for one in vendor.publisher.permits()}
+        assert len(ends) == 2
         assert min(ends.values()) > vendor.publisher.now, (day, ends)
-        vendor.publisher.offer("macos-26.3.1-a", signers=all_keys(), phase=100 * day)
+        vendor.publisher.offer("macos-26.3.1-a", signers=all_keys(), models=[MODEL], phase=100 * day)
         vendor.publisher.publish(all_keys())
-    assert len(ends) == 2
 
 
 def test_a_new_catalogue_reads_no_offers_of_what_it_does_not_change() -> None:
