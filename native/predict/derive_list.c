@@ -49,9 +49,9 @@ typedef struct copies {
 } copies;
 
 static copies copies_of(const ds_image *old_image, const ds_list *list, const ds_block *block) {
-    const uint32_t *listed = old_image->listed.items + list->first;
     if (block == NULL || list->count == 0)
         return (copies){0};
+    const uint32_t *listed = old_image->listed.items + list->first;
     uint64_t from = first_listed(listed, list->count, block->old_offset),
              to = first_listed(listed, list->count, block->old_offset + block->length);
     return (copies){listed + from, listed + to, block->new_offset - block->old_offset};
@@ -160,8 +160,10 @@ static ds_status find_in_cell(finder *f, copies *copied, const uint32_t **named,
             return DS_OK;
         if (copy != name)
             DS_TRY(add_exception(f, copy < name ? copy : name));
-        copied->at += copy <= name;
-        *named += name <= copy;
+        if (copy <= name)
+            copied->at++;
+        if (name <= copy)
+            ++*named;
     }
 }
 
@@ -285,7 +287,8 @@ static ds_status make_cell(list_writer *w, copies copied, exceptions *e, const d
         ds_offset at = copy < exception ? copy : exception;
         if (copy != exception && !write_address(w, ds_layout_address(layout, at)))
             return DS_E_DELTA;
-        copied.at += copy <= exception;
+        if (copy <= exception)
+            copied.at++;
         if (exception <= copy)
             pass_exception(e, at);
     }
