@@ -147,6 +147,26 @@ def test_the_command_takes_a_repository(
     assert (with_trust.code, "leave --trust out" in with_trust.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ("rollout", "status", "--publisher", "https://example.org/repo"),
+            "can be read, but not published to",
+        ),
+        (("fleet", "follow", "https://example.org/repo"), "a fleet reads a repository where it lies"),
+        (("rollout", "status", "--publisher", "nowhere"), "does not exist"),
+    ],
+)
+def test_places_that_cannot_be_are_told(
+    given: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new_fleet(tmp_path / "fleet.db").close()
+    ran = deltaseal(*given)
+    assert (ran.code, words in ran.err) == (2, True), ran.err
+
+
 def test_standing_reads_what_is_in_force(vendor: Vendor) -> None:
     vendor.publisher.offer(ID, signers=keys(PERSONALISER), phase=7)  # prepared, not published
     (one,) = standing(RepositoryPlace(MemoryFolder(vendor.files), now=NOW + 1))

@@ -10,6 +10,8 @@ from support.devices import BUILD, MODEL, World, bundle
 from support.repository import NOW, MemoryFolder, Vendor, all_keys
 
 from deltaseal.errors import LockedError, UsageError
+from deltaseal.fleet.repositories import RepositoryPlace
+from deltaseal.fleet.rollout import Rollout, carry_out, standing
 from deltaseal.repo import FsspecFolder, Publisher, Repository, first_files, open_folder
 from deltaseal.repo.folders import LOCK, copy_all, pieces_of
 from deltaseal.repo.upkeep import prune
@@ -88,6 +90,17 @@ def test_a_repository_is_published_to_it_and_fetched_from_it(
     assert prune(vendor.publisher, keep=0)
     assert device.update([mirror]).name == "macOS 26.3.1 (b)"
     assert vendor.publisher.publish(all_keys()).roles == ("timestamp",)
+
+
+def test_a_rollout_is_moved_in_an_object_store(folder: FsspecFolder) -> None:
+    vendor = Vendor().release(bundle("a"))
+    copy_all(vendor.publisher.folder, folder, sorted(vendor.files))
+    place = RepositoryPlace(folder, now=NOW + 10)
+    plan = Rollout(place, NOW + 10).set("macos-26.3.1-a", phase=300)
+    carry_out(plan, place, all_keys())
+    (one,) = standing(place)
+    assert one.permit is not None
+    assert one.permit.phase == 300
 
 
 def test_a_store_that_nobody_knows() -> None:

@@ -19,7 +19,7 @@ from deltaseal.cli.fleet_words import (
     status_lines,
 )
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, FILE, PATH, force_option, json_option, output_option
+from deltaseal.cli.options import DIRECTORY, FILE, PATH, PLACE, force_option, json_option, output_option
 from deltaseal.cli.progress import bar
 from deltaseal.cli.reading import load_private, load_trust, read_text
 from deltaseal.cli.signing import passphrase_option, trust_option
@@ -117,15 +117,15 @@ def enroll(app: App, files: tuple[Path, ...], path: Path, again: bool) -> None:
 
 
 @fleet.command()
-@click.argument("source", type=DIRECTORY)
+@click.argument("source", type=PLACE)
 @fleet_option
 @json_option
 @pass_app
-def follow(app: App, source: Path, path: Path) -> None:
+def follow(app: App, source: str, path: Path) -> None:
     """Take in what a publisher offers: its catalogues, improvements and phases.
 
-    SOURCE is a folder of offers or a repository. Run it whenever something moved: what is not known here is
-    counted as not there.
+    SOURCE is a folder of offers or a repository: a folder, or the URL of an object store. Run it whenever
+    something moved: what is not known here is counted as not there.
     """
     from deltaseal.fleet import follow as take
 
@@ -374,14 +374,20 @@ def _open(path: Path) -> Fleet:
     return open_fleet(path)
 
 
-def _source(place: Path) -> Source:
+def _source(place: str) -> Source:
     from deltaseal.repo import DirectorySource, is_repository, open_folder
 
-    if not is_repository(place):
-        return DirectorySource(place)
+    if "://" not in place and not is_repository(Path(place)):
+        return DirectorySource(Path(place))
     from deltaseal.fleet.repositories import RepositorySource
 
-    return RepositorySource(open_folder(str(place)))
+    if place.lower().startswith(("http://", "https://")):
+        raise UsageError(
+            "a fleet reads a repository where it lies: over HTTP one asks as one device",
+            hint="name its folder, its object store, or what `deltaseal repo export` made of it",
+            url=place,
+        )
+    return RepositorySource(open_folder(place))
 
 
 def _limits(pause_at: int, advance_at: int) -> Limits:

@@ -11,7 +11,7 @@ import click
 
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Group
-from deltaseal.cli.options import DIRECTORY, FILE, channel_option, json_option, phase_option
+from deltaseal.cli.options import FILE, PLACE, channel_option, json_option, phase_option
 from deltaseal.cli.reading import load_trust
 from deltaseal.cli.rollout_words import done_words, plan_lines, standing_lines
 from deltaseal.cli.signing import Signing, signer_options
@@ -30,10 +30,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 def _place_options(command: Decorated) -> Decorated:
     place = click.option(
         "--publisher",
-        type=DIRECTORY,
+        type=PLACE,
         required=True,
-        metavar="DIR",
-        help="The publisher's folder of offers, or a repository.",
+        metavar="PLACE",
+        help="The publisher's folder of offers, or a repository: a folder, or the URL of an object store.",
     )
     trust = click.option(
         "--trust",
@@ -70,7 +70,7 @@ def rollout() -> None:
 @rollout.command()
 @_place_options
 @pass_app
-def status(app: App, publisher: Path, trust: Path | None, fleet_path: Path | None) -> None:
+def status(app: App, publisher: str, trust: Path | None, fleet_path: Path | None) -> None:
     """Say how each improvement stands: channel, phase, paused, withdrawn, until when it is offered."""
     from deltaseal.fleet.rollout import standing
 
@@ -91,7 +91,7 @@ def status(app: App, publisher: Path, trust: Path | None, fleet_path: Path | Non
 @_move_options
 @pass_app
 def set_(
-    app: App, /, id: str, phase: int, channel: str | None, publisher: Path, trust: Path | None, **more: Any
+    app: App, /, id: str, phase: int, channel: str | None, publisher: str, trust: Path | None, **more: Any
 ) -> None:
     """Offer the improvement ID to so many of 10,000 devices. As many as before: renew it for 7 days."""
     _move(app, publisher, trust, lambda moves: moves.set(id, phase=phase, channel=channel), **more)
@@ -101,7 +101,7 @@ def set_(
 @click.argument("id")
 @_move_options
 @pass_app
-def pause(app: App, /, id: str, publisher: Path, trust: Path | None, **more: Any) -> None:
+def pause(app: App, /, id: str, publisher: str, trust: Path | None, **more: Any) -> None:
     """Let no device begin with ID any more. What is applied stays, what is under way goes on."""
     _move(app, publisher, trust, lambda moves: moves.pause(id), **more)
 
@@ -110,7 +110,7 @@ def pause(app: App, /, id: str, publisher: Path, trust: Path | None, **more: Any
 @click.argument("id")
 @_move_options
 @pass_app
-def resume(app: App, /, id: str, publisher: Path, trust: Path | None, **more: Any) -> None:
+def resume(app: App, /, id: str, publisher: str, trust: Path | None, **more: Any) -> None:
     """Go on with ID where it was paused."""
     _move(app, publisher, trust, lambda moves: moves.resume(id), **more)
 
@@ -120,7 +120,7 @@ def resume(app: App, /, id: str, publisher: Path, trust: Path | None, **more: An
 @click.argument("action", type=click.Choice(["keep", "remove", "pin"]))
 @_move_options
 @pass_app
-def withdraw(app: App, /, id: str, action: str, publisher: Path, trust: Path | None, **more: Any) -> None:
+def withdraw(app: App, /, id: str, action: str, publisher: str, trust: Path | None, **more: Any) -> None:
     """Offer ID no longer, by order of the vendor, in a new catalogue that the release role signs.
 
     keep: leave it where it is. remove: devices go back to their baseline, also without a network once they
@@ -150,7 +150,7 @@ def reissue(
     phase: int,
     channel: str,
     expires_after: int,
-    publisher: Path,
+    publisher: str,
     trust: Path | None,
     **more: Any,
 ) -> None:
@@ -172,7 +172,7 @@ def reissue(
 
 def _move(
     app: App,
-    publisher: Path,
+    publisher: str,
     trust: Path | None,
     plan: Callable[[Rollout], Plan],
     *,
@@ -210,22 +210,22 @@ def _ask() -> None:
         raise PolicyError("nothing was changed", hint="run it again when it is meant")
 
 
-def _place(app: App, publisher: Path, trust: Path | None) -> Place:
+def _place(app: App, publisher: str, trust: Path | None) -> Place:
     from deltaseal.repo import is_repository, open_folder
 
-    if is_repository(publisher):
+    if "://" in publisher or is_repository(Path(publisher)):
         from deltaseal.fleet.repositories import RepositoryPlace
 
         if trust is not None:
             raise UsageError("a repository says itself whose signatures count", hint="leave --trust out")
-        return RepositoryPlace(open_folder(str(publisher)), now=app.now)
+        return RepositoryPlace(open_folder(publisher), now=app.now)
     from deltaseal.fleet.places import FolderPlace
 
     if trust is None:
         raise UsageError(
             "whose signatures count in a folder of offers?", hint="name a trust file with --trust"
         )
-    return FolderPlace(publisher, load_trust(trust), now=app.now)
+    return FolderPlace(Path(publisher), load_trust(trust), now=app.now)
 
 
 def _impact(
