@@ -283,7 +283,7 @@ def status(app: App, repo: str) -> None:
         said = [f"{repo}: {count(found.offers, 'offer')}, {count(found.bundles, 'bundle')}"]
         for one in found.roles:
             keys = ", ".join(
-                f"{signed} of {needed} {name} ({there} keys)"
+                f"{signed} of {needed} {name} ({count(there, 'key')})"
                 for name, (signed, needed, there) in one.keys.items()
             )
             over = "expired " if app.now >= one.expires else "until "

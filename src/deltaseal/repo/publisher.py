@@ -326,7 +326,10 @@ class Publisher:
         """
         before = self.catalogue(os)
         if before is None:
-            raise UsageError(f"{self.folder.name!r} has no catalogue of {os}", hint="add one first", os=os)
+            known = ", ".join(self._catalogues()) or "none yet: add one first"
+            raise UsageError(
+                f"{self.folder.name!r} has no catalogue of {os}", hint=f"catalogues: {known}", os=os
+            )
         made = next_catalogue(
             before, issued=self.now, expires=self.now + days * DAY, minimum=minimum, ends=ends
         )
