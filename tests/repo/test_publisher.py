@@ -189,7 +189,24 @@ def test_an_export_is_a_mirror_with_its_proofs() -> None:
     assert size == sum(map(len, copy.values()))
     assert look(copy, vendor.root()) == look(vendor.files, vendor.root())
     assert len(copy) < len(vendor.files)
-    with pytest.raises(UsageError):
+
+
+def test_an_export_brings_a_mirror_up_to_date() -> None:
+    until = NOW + 30 * DAY
+    vendor = Vendor().release(bundle("a"), improvements_expire=until)
+    copy: dict[str, bytes] = {}
+    export(vendor.publisher, MemoryFolder(copy))
+    before = dict(copy)
+    vendor.rotate("release:macos", 1).rotate("timestamp", 1)  # bundles are signed anew, under their old names
+    size = export(vendor.publisher, MemoryFolder(copy))
+    assert size < sum(map(len, copy.values()))
+    assert look(copy, vendor.root()) == look(vendor.files, vendor.root())
+    name = layout.bundle_name(bundle("a").digest)
+    assert copy[name] == vendor.files[name] != before[name]
+    with pytest.raises(UsageError, match="is newer"):
+        export(Publisher(MemoryFolder(before), NOW), MemoryFolder(copy))
+    copy["metadata/2.root.json"] += b" "
+    with pytest.raises(UsageError, match="another repository"):
         export(vendor.publisher, MemoryFolder(copy))
 
 

@@ -310,11 +310,14 @@ def prune(app: App, repo: str, keep: int) -> None:
 
 @repo.command()
 @_repo
-@click.option("-o", "--output", required=True, metavar="DIR", help="The new folder, or object store.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder, or object store.")
 @json_option
 @pass_app
 def export(app: App, repo: str, output: str) -> None:
-    """Copy what is in force, with every proof: a mirror that devices take as a source, also offline."""
+    """Copy what is in force, with every proof: a mirror that devices take as a source, also offline.
+
+    A mirror that is there already is brought up to date; `repo prune` works on it too.
+    """
     from deltaseal.repo import open_folder
     from deltaseal.repo.upkeep import export as copy
 

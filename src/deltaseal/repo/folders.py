@@ -6,6 +6,7 @@ only when all of them are durable, so that what is put afterwards may rely on th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -26,7 +27,17 @@ from deltaseal.storage import (
 )
 from deltaseal.storage.recipes import temporary_name
 
-__all__ = ["LOCK", "DiskFolder", "Folder", "FsspecFolder", "Pieces", "copy_all", "open_folder", "pieces_of"]
+__all__ = [
+    "LOCK",
+    "DiskFolder",
+    "Folder",
+    "FsspecFolder",
+    "Pieces",
+    "copy_all",
+    "digest_of",
+    "open_folder",
+    "pieces_of",
+]
 
 LOCK: Final = ".publisher.lock"
 
@@ -330,15 +341,28 @@ def copy_all(origin: Folder, to: Folder, names: Iterable[str]) -> int:
     """Copy files from folder to folder; returns how many bytes."""
     copied = 0
 
-    def whole(name: str) -> Iterator[bytes]:
+    def counted(name: str) -> Iterator[bytes]:
         nonlocal copied
-        source = origin.open(name)
-        try:
-            copied += source.size()
-            yield from chunks(source)
-        finally:
-            if isinstance(source, File):
-                source.close()
+        for piece in _pieces(origin, name):
+            copied += len(piece)
+            yield piece
 
-    to.put({name: partial(whole, name) for name in names})
+    to.put({name: partial(counted, name) for name in names})
     return copied
+
+
+def digest_of(folder: Folder, name: str) -> bytes:
+    """SHA-256 of a file of whatever size."""
+    hasher = hashlib.sha256()
+    for piece in _pieces(folder, name):
+        hasher.update(piece)
+    return hasher.digest()
+
+
+def _pieces(folder: Folder, name: str) -> Iterator[bytes]:
+    source = folder.open(name)
+    try:
+        yield from chunks(source)
+    finally:
+        if isinstance(source, File):
+            source.close()

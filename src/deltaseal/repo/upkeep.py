@@ -8,7 +8,7 @@ from typing import Any
 
 from deltaseal.errors import UsageError
 from deltaseal.repo import layout, parts
-from deltaseal.repo.folders import Folder, copy_all
+from deltaseal.repo.folders import Folder, copy_all, digest_of
 from deltaseal.repo.metadata import expiry, good_keys, read
 from deltaseal.repo.published import Published, catalogue_in, read_published
 from deltaseal.repo.publisher import Publisher
@@ -115,14 +115,33 @@ def _unneeded(publisher: Publisher, keep: int) -> list[str]:
 def export(publisher: Publisher, to: Folder) -> int:
     """Copy the state in force into another folder: a mirror that keeps its proofs; returns how many bytes.
 
-    Every root comes along, so that a device can come from any of them. The timestamp is copied last.
+    Every root comes along, so that a device can come from any of them. The timestamp is copied last. A mirror
+    that is there is brought up to date; ``UsageError`` where it is one of another repository, or newer.
     """
-    if to.names(layout.METADATA):
-        raise UsageError(f"{to.name!r} holds a repository already", hint="name a new folder", path=to.name)
-    folder = publisher.folder
-    names = sorted(set(_names(folder, read_published(folder))) | set(_roots(folder)))
-    early = [name for name in names if name != layout.TIMESTAMP_NAME]
+    folder, have = publisher.folder, set(to.names(layout.METADATA))
+    published = read_published(folder)
+    if have:
+        _check_is_mirror(published, folder, to)
+        have |= {name for top in (layout.TARGETS, layout.BUNDLES) for name in to.names(top)}
+    names = sorted(set(_names(folder, published)) | set(_roots(folder)))
+    early = [name for name in names if name != layout.TIMESTAMP_NAME and not _has(name, have, folder, to)]
     return copy_all(folder, to, early) + copy_all(folder, to, [layout.TIMESTAMP_NAME])
+
+
+def _check_is_mirror(published: Published, folder: Folder, to: Folder) -> None:
+    there, here = (each.versions(["root", "timestamp"]) for each in (read_published(to), published))
+    root = layout.metadata_name("root", min(there["root"], here["root"]))
+    if folder.read(root) != to.read(root):
+        raise UsageError(f"{to.name!r} holds another repository", hint="name a new folder", path=to.name)
+    if there["timestamp"] > here["timestamp"]:
+        raise UsageError(f"{to.name!r} is newer than {folder.name!r}", path=to.name)
+
+
+def _has(name: str, have: set[str], folder: Folder, to: Folder) -> bool:
+    """Whether a mirror has a file already; only a bundle's name may come to stand for other bytes."""
+    if name not in have:
+        return False
+    return not name.startswith(layout.BUNDLES) or digest_of(folder, name) == digest_of(to, name)
 
 
 def _roots(folder: Folder) -> Iterator[str]:
