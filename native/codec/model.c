@@ -365,11 +365,15 @@ ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsign
 }
 
 ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
-                             ds_span coded, ds_arena *arena) {
+                             ds_span coded, ds_relay *relay, ds_arena *arena) {
     DS_TRY(open_model(model, rows, row_count, lines, arena));
     (*model)->reading = true;
-    ds_range_decoder_open(&(*model)->decoder, coded);
+    ds_range_decoder_open(&(*model)->decoder, coded, relay);
     return DS_OK;
+}
+
+void ds_model_relay(ds_model *m, ds_relay *relay) {
+    m->encoder.relay = relay;
 }
 
 void ds_model_close(ds_model *m) {
@@ -394,8 +398,8 @@ ds_status ds_model_check(const ds_model *m) {
     return m->reading ? ds_range_decoder_check(&m->decoder) : m->encoder.status;
 }
 
-bool ds_model_at_end(const ds_model *m) {
-    return m->decoder.at == m->decoder.end;
+bool ds_model_at_end(ds_model *m) {
+    return m->decoder.at == m->decoder.end && !ds_range_refill(&m->decoder);
 }
 
 uint64_t ds_model_cost(const ds_model *m, unsigned row) {

@@ -8,7 +8,7 @@
 #ifndef DS_MODEL_H
 #define DS_MODEL_H
 
-#include "base/base.h"
+#include "codec/relay.h"
 
 #define DS_MODEL_INPUTS 12 /* most contexts of a decision */
 #define DS_MODEL_BITS 8    /* most bits of a symbol */
@@ -25,8 +25,11 @@ typedef struct ds_model ds_model;
 /* `rows` stay the caller's. `lines`: of counters, 64 bytes each; even. */
 ds_status ds_model_open_write(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
                               ds_arena *arena);
+/* `relay`: where the bytes behind `coded` come from while they are written, or NULL. */
 ds_status ds_model_open_read(ds_model **model, const ds_model_row *rows, unsigned row_count, uint32_t lines,
-                             ds_span coded, ds_arena *arena);
+                             ds_span coded, ds_relay *relay, ds_arena *arena);
+/* Writing, before the first decision: bytes go there too, as soon as they are final. */
+void ds_model_relay(ds_model *model, ds_relay *relay);
 void ds_model_close(ds_model *model);
 
 /* One bit. When reading, `bit` is ignored; the bit that was read is returned. */
@@ -43,7 +46,7 @@ ds_status ds_model_finish(ds_model *model, ds_span *coded);
 /* Reading: DS_E_DELTA when more was read than there is. Cheap; to be asked now and then, and at the end. */
 ds_status ds_model_check(const ds_model *model);
 /* Reading, at the end: that all bytes were needed. */
-bool ds_model_at_end(const ds_model *model);
+bool ds_model_at_end(ds_model *model);
 
 /* What the decisions of one row have cost, in 1/4096 bit, nearly. */
 uint64_t ds_model_cost(const ds_model *model, unsigned row);

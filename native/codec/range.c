@@ -14,6 +14,19 @@ static void carry(ds_range_encoder *e) {
         at--;
 }
 
+#define RELAYED_LEAST 512
+
+/* A carry changes the last byte that is not 255, and those behind it. */
+static void relay_final(ds_range_encoder *e) {
+    uint64_t last = e->out.count;
+    while (last > e->relayed && e->out.items[last - 1] == 0xff)
+        last--;
+    if (last <= e->relayed + 1)
+        return;
+    e->status = ds_relay_put(e->relay, (ds_span){e->out.items + e->relayed, last - 1 - e->relayed});
+    e->relayed = last - 1;
+}
+
 /* Move the top byte of low out. */
 void ds_range_put_byte(ds_range_encoder *e) {
     if (e->status == DS_OK)
@@ -25,6 +38,8 @@ void ds_range_put_byte(ds_range_encoder *e) {
     e->low &= LOW_MASK;
     e->out.items[e->out.count++] = (uint8_t)(e->low >> 24);
     e->low = e->low << 8 & LOW_MASK;
+    if (e->relay != NULL && e->out.count >= e->relayed + RELAYED_LEAST)
+        relay_final(e);
 }
 
 /* The number in [low, low + range) with the most zeros at its end; zeros are not stored. */
@@ -43,12 +58,23 @@ ds_status ds_range_encoder_finish(ds_range_encoder *e, ds_span *coded) {
     DS_TRY(e->status);
     for (unsigned i = 0; i < DS_RANGE_PAST_END && e->out.count > 0 && e->out.items[e->out.count - 1] == 0; i++)
         e->out.count--;
+    if (e->relay != NULL)
+        DS_TRY(ds_relay_put(e->relay, (ds_span){e->out.items + e->relayed, e->out.count - e->relayed}));
     *coded = (ds_span){e->out.items, e->out.count};
     return DS_OK;
 }
 
-void ds_range_decoder_open(ds_range_decoder *d, ds_span coded) {
-    *d = (ds_range_decoder){.range = UINT32_MAX, .at = coded.data, .end = coded.data + coded.size};
+bool ds_range_refill(ds_range_decoder *d) {
+    ds_span more;
+    if (d->relay == NULL || !ds_relay_take(d->relay, &more))
+        return false;
+    d->at = more.data;
+    d->end = more.data + more.size;
+    return true;
+}
+
+void ds_range_decoder_open(ds_range_decoder *d, ds_span coded, ds_relay *relay) {
+    *d = (ds_range_decoder){.range = UINT32_MAX, .at = coded.data, .end = coded.data + coded.size, .relay = relay};
     for (unsigned i = 0; i < 4; i++)
         ds_range_take_byte(d);
 }

@@ -1,6 +1,7 @@
 /* Applying: container under limits, old image checked and parsed, walk, result checked. */
 #include "base/sha256.h"
 #include "delta/container.h"
+#include "delta/follow.h"
 #include "delta/trace.h"
 #include "delta/walk.h"
 
@@ -30,25 +31,37 @@ static ds_status apply_streams(const ds_image *old_image, const ds_delta_info *i
     return status;
 }
 
-static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_trace *trace,
-                                ds_sink sink, void *context, ds_arena *arena) {
+static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *info, ds_span coded, ds_relay *relay,
+                                ds_trace *trace, ds_sink sink, void *context, ds_arena *arena) {
     ds_coder coder = {.trace = trace};
     ds_targets targets;
     /* Ranking takes memory that the model may have afterwards. */
     DS_TRY(ds_targets_rank(&targets, old_image, arena));
-    DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, arena));
+    DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, relay,
+                              arena));
     if (trace != NULL)
         DS_TRY(ds_trace_model(trace, coder.model));
     DS_TRY(ds_walk_read(old_image, info->new_size, false, &coder, &targets, sink, context, arena));
     return ds_model_at_end(coder.model) ? DS_OK : DS_E_DELTA;
 }
 
+static ds_status read_old(ds_span old_file, const ds_delta_info *info, ds_arena *arena, ds_image *old_image) {
+    *old_image = (ds_image){.file = old_file, .arena = arena};
+    return info->plain ? DS_OK : ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, old_image);
+}
+
+ds_status ds_apply_followed(ds_span old_file, const ds_delta_info *info, ds_relay *relay, ds_sink sink, void *context,
+                            ds_arena *arena) {
+    ds_image old_image;
+    DS_TRY(read_old(old_file, info, arena, &old_image));
+    return apply_modelled(&old_image, info, (ds_span){0}, relay, NULL, sink, context, arena);
+}
+
 static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_trace *trace,
                        ds_sink sink, void *context, ds_arena *arena) {
-    ds_image old_image = {.file = old_file, .arena = arena};
-    if (!info->plain)
-        DS_TRY(ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, &old_image));
-    return info->modelled ? apply_modelled(&old_image, info, frames->body, trace, sink, context, arena)
+    ds_image old_image;
+    DS_TRY(read_old(old_file, info, arena, &old_image));
+    return info->modelled ? apply_modelled(&old_image, info, frames->body, NULL, trace, sink, context, arena)
                           : apply_streams(&old_image, info, frames, trace, sink, context, arena);
 }
 

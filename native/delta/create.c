@@ -3,6 +3,7 @@
 
 #include "base/pool.h"
 #include "delta/container.h"
+#include "delta/follow.h"
 #include "delta/packed_layout.h"
 #include "delta/prepared.h"
 #include "delta/walk.h"
@@ -16,7 +17,7 @@ struct ds_creation {
     ds_span modelled;
     unsigned table;
     uint32_t without; /* as asked for */
-    bool has_parsed;
+    bool has_parsed, proved;
     uint64_t helped, harmed;
 };
 
@@ -128,19 +129,59 @@ static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint
     return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
 }
 
+/* Who proves the delta while it is written, and what he is told of it. */
+typedef struct proof {
+    ds_delta_info info;
+    ds_relay *relay;
+    ds_follower *follower;
+} proof;
+
+/* Where there is no memory or no thread for it, the delta is proved afterwards. */
+static void begin_proof(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                        const ds_create_options *options, proof *p) {
+    p->info = (ds_delta_info){.old_size = old_image->file.size,
+                              .new_size = new_image->file.size,
+                              .plain = options->plain,
+                              .modelled = true,
+                              .table = creation->table,
+                              .part_count = options->part_count};
+    memcpy(p->info.part_sizes, options->part_sizes, sizeof p->info.part_sizes);
+    if (ds_relay_open(&p->relay, creation->arena) == DS_OK &&
+        ds_follower_start(&p->follower, old_image->file, new_image->file, &p->info, p->relay, creation->arena) == DS_OK)
+        ds_model_relay(creation->model, p->relay);
+}
+
+static bool end_proof(proof *p) {
+    if (p->relay != NULL)
+        ds_relay_end(p->relay);
+    bool proved = ds_follower_end(p->follower);
+    ds_relay_free(p->relay);
+    return proved;
+}
+
+static ds_status code_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                               computed *made, ds_blocks *blocks, ds_targets *targets) {
+    ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
+    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, targets, NULL,
+                         creation->arena));
+    take_balance(creation, &coder);
+    return ds_model_finish(creation->model, &creation->modelled);
+}
+
 static ds_status write_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
-                                computed *made, ds_blocks *blocks) {
+                                const ds_create_options *options, computed *made, ds_blocks *blocks) {
     ds_targets targets;
+    proof proof = {0};
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
     creation->table = choose_table(made, blocks, ds_image_size(new_image), ds_arena_left(creation->arena));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
-    ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
-    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, &targets, NULL,
-                         creation->arena));
-    take_balance(creation, &coder);
+    if (options->prove && options->threads > 1)
+        begin_proof(creation, old_image, new_image, options, &proof);
+    ds_status status = code_modelled(creation, old_image, new_image, made, blocks, &targets);
+    creation->proved = end_proof(&proof);
     ds_targets_close(&targets);
-    return ds_model_finish(creation->model, &creation->modelled);
+    return status;
 }
 
 /* Matching takes at least so many bytes for one of the old, and of the new image, with their tails; and some beside. */
@@ -213,7 +254,8 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     DS_TRY(match(old_image, new_image, &made, &match_options, creation->arena, &blocks));
     if (!tell_round((void *)options, 1, 1))
         return DS_E_CANCELLED;
-    DS_TRY((options->modelled ? write_modelled : write_streams)(creation, old_image, new_image, &made, &blocks));
+    DS_TRY(options->modelled ? write_modelled(creation, old_image, new_image, options, &made, &blocks)
+                             : write_streams(creation, old_image, new_image, &made, &blocks));
     ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
@@ -301,6 +343,10 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
 
 bool ds_create_has_parsed(const ds_creation *creation) {
     return creation->has_parsed;
+}
+
+bool ds_create_is_proved(const ds_creation *creation) {
+    return creation->proved;
 }
 
 void ds_create_balance(const ds_creation *creation, uint64_t *helped, uint64_t *harmed) {

@@ -122,6 +122,7 @@ typedef struct ds_create_options {
     unsigned threads;      /* at least 1; any count gives the same bytes */
     unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
     bool plain;            /* look at the images as plain bytes, whatever they are */
+    bool prove;            /* with `modelled` and a second thread: apply what is coded while the rest is written */
     bool modelled;         /* code with the adaptive model: the fewest bytes, slow on both sides */
     /* Old may be several files, 2 to DS_PARTS_MAX, one after the other: code that moved between them is found. */
     unsigned part_count;
@@ -171,6 +172,8 @@ const uint8_t *ds_modelled_at(const ds_creation *creation, uint64_t *size, unsig
 uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const char **name);
 /* Whether either image was understood, at least in part; else the delta is that of plain bytes. */
 bool ds_create_has_parsed(const ds_creation *creation);
+/* Whether the model's string was applied, and gave the new image: `prove`. Else ds_prove() is still to be called. */
+bool ds_create_is_proved(const ds_creation *creation);
 /* Copied references that changed and were predicted right; that did not change, and were predicted otherwise. Where the
  * second are many, bytes were moved without being adjusted: plain bytes may do better. */
 void ds_create_balance(const ds_creation *creation, uint64_t *helped, uint64_t *harmed);

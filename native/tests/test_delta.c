@@ -1,6 +1,7 @@
 /* From two images to streams and back, in C alone: round trips, ceilings of memory at every step, cancelling. */
 #include <stdlib.h>
 
+#include "delta/follow.h"
 #include "match/match.h"
 #include "tests/check.h"
 
@@ -221,6 +222,52 @@ static void test_cancelling(void) {
     }
 }
 
+/* ---- the proof while it is written ---- */
+
+static bool follow(ds_span old_file, ds_span new_file, const ds_delta_info *info, ds_span coded, uint64_t memory) {
+    ds_arena *arena = ds_arena_open(memory);
+    ds_relay *relay;
+    ds_follower *follower;
+    CHECK(ds_relay_open(&relay, arena) == DS_OK);
+    CHECK(ds_follower_start(&follower, old_file, new_file, info, relay, arena) == DS_OK);
+    for (uint64_t at = 0; at < coded.size; at++)
+        CHECK(ds_relay_put(relay, (ds_span){coded.data + at, 1}) == DS_OK);
+    ds_relay_end(relay);
+    bool proved = ds_follower_end(follower);
+    ds_relay_free(relay);
+    ds_arena_close(arena);
+    return proved;
+}
+
+/* The follower proves what gives the new image back, and nothing else. */
+static void test_following(void) {
+    static uint8_t old_bytes[SIZE], new_bytes[SIZE];
+    for (unsigned i = 0; i < SIZE; i++)
+        old_bytes[i] = new_bytes[i] = (uint8_t)draw();
+    for (unsigned i = 0; i < SIZE; i += 100)
+        new_bytes[i]++;
+    ds_span old_file = {old_bytes, SIZE}, new_file = {new_bytes, SIZE};
+    ds_creation *creation[2];
+    ds_delta_info info = {.old_size = SIZE, .new_size = SIZE, .modelled = true};
+    ds_span coded[2];
+    for (unsigned t = 0; t < 2; t++) {
+        ds_create_options options = {.memory_bytes = PLENTY, .threads = t + 1, .modelled = true, .prove = true};
+        CHECK(ds_create(old_bytes, SIZE, new_bytes, SIZE, &options, &creation[t]) == DS_OK);
+        CHECK(ds_create_is_proved(creation[t]) == (t == 1)); /* by the second thread */
+        coded[t].data = ds_modelled_at(creation[t], &coded[t].size, &info.table);
+    }
+    CHECK(coded[0].size == coded[1].size && memcmp(coded[0].data, coded[1].data, coded[0].size) == 0);
+    CHECK(follow(old_file, new_file, &info, coded[0], PLENTY));
+    CHECK(!follow(old_file, new_file, &info, coded[0], SIZE)); /* of memory */
+    CHECK(!follow(old_file, new_file, &info, (ds_span){coded[0].data, coded[0].size / 2}, PLENTY));
+    CHECK(!follow(old_file, new_file, &info, (ds_span){coded[0].data, 0}, PLENTY));
+    CHECK(!follow(old_file, (ds_span){new_bytes, SIZE - 1}, &info, coded[0], PLENTY));
+    new_bytes[SIZE - 1]++;
+    CHECK(!follow(old_file, new_file, &info, coded[0], PLENTY));
+    ds_create_free(creation[0]);
+    ds_create_free(creation[1]);
+}
+
 static void test_arguments(void) {
     uint8_t bytes[4] = {0};
     ds_create_options options = {.memory_bytes = PLENTY, .threads = 1};
@@ -245,6 +292,7 @@ int main(void) {
     test_blocks_are_sound();
     test_the_first_old_byte_is_copied();
     test_cancelling();
+    test_following();
     test_arguments();
     return checks_done();
 }

@@ -159,6 +159,11 @@ class Creation:
         return bool(lib.ds_create_has_parsed(self._pointer))
 
     @property
+    def is_proved(self) -> bool:
+        """Whether the model's string was applied already, and gave the new image."""
+        return bool(lib.ds_create_is_proved(self._pointer))
+
+    @property
     def balance(self) -> tuple[int, int]:
         """Copied references that changed, as predicted; that did not, unlike predicted."""
         helped, harmed = ffi.new("uint64_t *"), ffi.new("uint64_t *")
@@ -220,6 +225,7 @@ def create(
     rounds: int = 0,
     plain: bool = False,
     modelled: bool = False,
+    prove: bool = False,
     parts: Sequence[int] = (),
     without: Without | None = None,
     prepared: Prepared | None = None,
@@ -227,6 +233,7 @@ def create(
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
     ``parts``: sizes of the files that ``old`` is made of, one after the other, where it is several.
+    ``prove``: a second thread applies what the model codes while the rest is written (``is_proved``).
     ``without`` is for measurement: of what it makes only the size is of use. ``prepared`` must be of ``old``,
     the same buffer; it changes no byte.
 
@@ -238,7 +245,7 @@ def create(
     options.memory_bytes = memory_bytes
     options.threads = threads
     options.rounds = rounds
-    options.plain, options.modelled = plain, modelled
+    options.plain, options.modelled, options.prove = plain, modelled, prove
     options.part_count, options.part_sizes = len(parts), list(parts)
     if without is not None:
         options.without, options.without_kinds = without.mask, without.kinds

@@ -45,6 +45,7 @@ class _Attempt:
     delta: bytes
     raw: int  # bytes of all streams before they are compressed; 0 of the model's
     is_doubtful: bool
+    is_proved: bool = False  # but for its header
 
 
 def _is_doubtful(creation: _core.Creation, new_size: int) -> bool:
@@ -95,7 +96,7 @@ class _Container:
             plain=self.plain,
             parts=self.parts,
         )
-        return _Attempt(delta, 0, _is_doubtful(creation, self.new_size))
+        return _Attempt(delta, 0, _is_doubtful(creation, self.new_size), creation.is_proved)
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
@@ -136,6 +137,7 @@ def _create(
             threads=threads,
             rounds=effort.rounds,
             modelled=effort.modelled,
+            prove=effort.modelled,
             plain=plain,
             parts=parts,
             prepared=prepared,
@@ -175,6 +177,12 @@ def _prove(old: Buffer, new: Buffer, delta: bytes, max_memory: int) -> None:
             hint="this is a bug of deltaseal: please report the two images",
             at_byte=same,
         )
+
+
+def _is_header_good(delta: bytes, old_size: int, new_size: int, digests: tuple[bytes, bytes] | None) -> bool:
+    """Whether the header says what the string behind it was proved for."""
+    header = _core.read_header(delta)
+    return (header.old_size, header.new_size, header.digests) == (old_size, new_size, digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +250,10 @@ def diff_bytes(
             raise _too_little(allowed) from None
 
     def prove(made: _Attempt | None, other: _Attempt | None = None) -> bytes:
-        delta = min((each.delta for each in (made, other) if each is not None), key=len)
-        _prove(old, new, delta, allowed)
-        return delta
+        least = min((each for each in (made, other) if each is not None), key=lambda each: len(each.delta))
+        if not least.is_proved or not _is_header_good(least.delta, len(old), len(new), pair):
+            _prove(old, new, least.delta, allowed)
+        return least.delta
 
     try:
         made = attempt(False)
