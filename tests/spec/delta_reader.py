@@ -187,6 +187,7 @@ class Streams:
         self.raw: list[Reader | None] = [None] * STREAMS
         self._header = header
         self._waiting: bytes | None = None
+        self.part_starts: dict[int, int] = {}  # where its bytes begin in stream code
         reader = Reader(delta, header.size)
         windows = 0
         for streams, stored, raw in header.frames:
@@ -212,12 +213,14 @@ class Streams:
         for stream in streams:
             self.raw[stream] = Reader(reader.take(self._header.raw_sizes[stream]))
 
-    def give_contexts(self, contexts: list[bytes]) -> None:
-        """One for each part of the code."""
+    def give_contexts(self, contexts: list[tuple[int, bytes]]) -> None:
+        """For each part of the code: the new offset of its first gap that counts, and its context."""
         if self._waiting is None:
             return
         code, rest = b"", self._waiting
-        for context in contexts:
+        for number, (at, context) in enumerate(contexts):
+            if number > 0:
+                self.part_starts[at] = len(code)
             part, rest = decompress_first(rest, context)
             code += part
         damaged(rest != b"" or len(code) != self._header.raw_sizes[CODE], "parts of code")
@@ -684,7 +687,9 @@ def far_place(place: int, ends: list[int], image: OldImage, *, named: bool) -> i
 # Context
 
 
-def contexts_of(old: bytes, blocks: list[Block], regions: list[Region], new_size: int) -> list[bytes]:
+def contexts_of(
+    old: bytes, blocks: list[Block], regions: list[Region], new_size: int
+) -> list[tuple[int, bytes]]:
     """The context of each part of the code that has gaps, and of the first."""
     gaps: list[tuple[Block, Block | None, int]] = []  # those that count
     previous = Block(0, 0, 0)
@@ -703,7 +708,8 @@ def contexts_of(old: bytes, blocks: list[Block], regions: list[Region], new_size
     for gap in gaps:
         parts.setdefault(before * count // total, []).append(gap)
         before += gap[2]
-    return [context_of(old, part) for _, part in sorted(parts.items())]
+    starts = [part[0][0].new + part[0][0].length if part else 0 for _, part in sorted(parts.items())]
+    return list(zip(starts, (context_of(old, part) for _, part in sorted(parts.items())), strict=True))
 
 
 def context_of(old: bytes, gaps: list[tuple[Block, Block | None, int]]) -> bytes:
@@ -1193,6 +1199,8 @@ class Filling:
     def fill(self, out: bytearray, end: int, start: int) -> None:
         """Up to the new offset ``end``, cut where the source may change; ``out`` begins at ``start``."""
         while (at := start + len(out)) < end:
+            if at in self.streams.part_starts:
+                damaged(self.streams.part_starts[at] != self.streams[CODE].at, "part of code")
             derivation = next((d for d in self.derivations if d.start == at), None)
             if derivation is not None:
                 out += self.lists[at] if at in self.lists else derivation.make(bytes(out))
