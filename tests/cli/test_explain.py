@@ -33,6 +33,19 @@ def test_one_json_object(delta: Path) -> None:
     assert value["complete"] and value["functions"][0]["change"] in ("new", "changed", "moved")
 
 
+def test_a_directory_of_which_paths_were_left_out(tmp_path: Path) -> None:
+    for side in ("old", "new"):
+        (tmp_path / side / "cache").mkdir(parents=True)
+        (tmp_path / side / "lib.so").write_bytes((GOLDEN / f"x86-64.{side}").read_bytes())
+        (tmp_path / side / "cache" / "log").write_text(side)
+    old, new, delta = tmp_path / "old", tmp_path / "new", tmp_path / "d"
+    must("diff", old, new, "-o", delta, "--exclude", "cache")
+    assert deltaseal("explain", delta, "--old", old).code == 13
+    value = must("explain", delta, "--old", old, "--new", new, "--exclude", "cache", "--json").json
+    assert value["size"] == delta.stat().st_size == sum(share["bytes"] for share in value["shares"])
+    assert set(value["files"]) == {"", "lib.so"}
+
+
 def test_without_the_old_side_it_says_what_it_cannot_know(delta: Path) -> None:
     ran = must("explain", delta)
     assert "without --old only streams are known" in ran.out and "by stream" in ran.out

@@ -10,25 +10,20 @@ import click
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.depfile import depfile_option, write_depfile
 from deltaseal.cli.lazy import Command
-from deltaseal.cli.options import PATH, SIZE, force_option, json_option, making_options, output_option
+from deltaseal.cli.options import (
+    PATH,
+    SIZE,
+    exclude_option,
+    force_option,
+    json_option,
+    making_options,
+    names_option,
+    output_option,
+)
 from deltaseal.cli.progress import bar
 from deltaseal.cli.words import share
 
 __all__ = ["apply", "diff"]
-
-_exclude = click.option(
-    "--exclude",
-    multiple=True,
-    metavar="PATH",
-    help="For directories: leave this path, and all below it, out of both sides. Repeatable.",
-)
-_names = click.option(
-    "--names",
-    type=click.Choice(["sensitive", "insensitive"]),
-    default="sensitive",
-    show_default=True,
-    help="For directories: whether the file system tells A from a.",
-)
 
 
 @click.command(cls=Command)
@@ -37,8 +32,8 @@ _names = click.option(
 @output_option("DELTA")
 @making_options
 @click.option("--max-memory", type=SIZE, metavar="SIZE", help="Memory for one image, such as 500M or 2G.")
-@_exclude
-@_names
+@exclude_option
+@names_option
 @depfile_option
 @force_option
 @json_option
@@ -89,8 +84,8 @@ def diff(
 @click.argument("old", type=PATH)
 @click.argument("delta", type=PATH)
 @output_option("NEW")
-@_exclude
-@_names
+@exclude_option
+@names_option
 @depfile_option
 @force_option
 @json_option

@@ -8,7 +8,7 @@ import click
 
 from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.lazy import Command
-from deltaseal.cli.options import FILE, PATH, force_option, json_option
+from deltaseal.cli.options import FILE, PATH, exclude_option, force_option, json_option, names_option
 from deltaseal.cli.progress import bar
 
 __all__ = ["explain"]
@@ -18,6 +18,8 @@ __all__ = ["explain"]
 @click.argument("delta", type=FILE)
 @click.option("--old", type=PATH, metavar="OLD", help="What it was made from: needed for all but streams.")
 @click.option("--new", type=PATH, metavar="NEW", help="What must come out; without it, whatever does.")
+@exclude_option
+@names_option
 @click.option("--all", "every", is_flag=True, help="Every row of every table.")
 @click.option("--html", type=PATH, metavar="FILE", help="Write a treemap to click through, whole in itself.")
 @force_option
@@ -28,6 +30,8 @@ def explain(
     delta: Path,
     old: Path | None,
     new: Path | None,
+    exclude: tuple[str, ...],
+    names: str,
     every: bool,
     html: Path | None,
     force: bool,
@@ -44,7 +48,14 @@ def explain(
     if html is not None:
         check_output(html, force=force)
     with bar(app, "applying the delta") as progress:
-        found = account(delta, old=old, new=new, progress=progress)
+        found = account(
+            delta,
+            old=old,
+            new=new,
+            exclude=exclude,
+            names="insensitive" if names == "insensitive" else "sensitive",
+            progress=progress,
+        )
     if html is not None:
         from deltaseal.lab.explain.treemap import treemap
 

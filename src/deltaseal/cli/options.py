@@ -20,11 +20,13 @@ __all__ = [
     "PLACE",
     "SIZE",
     "channel_option",
+    "exclude_option",
     "expires_after_option",
     "force_option",
     "issued_option",
     "json_option",
     "making_options",
+    "names_option",
     "output_option",
     "permit_options",
     "phase_option",
@@ -101,6 +103,19 @@ json_option = click.option(
     expose_value=False,
     callback=_json,
     help="One JSON object on standard output, also for a refusal.",
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATH",
+    help="For directories: leave this path, and all below it, out of both sides. Repeatable.",
+)
+names_option = click.option(
+    "--names",
+    type=click.Choice(["sensitive", "insensitive"]),
+    default="sensitive",
+    show_default=True,
+    help="For directories: whether the file system tells A from a.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
 issued_option = click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from deltaseal import images, trees
@@ -24,12 +24,15 @@ def explain(
     *,
     old: Path | None = None,
     new: Path | None = None,
+    exclude: Collection[str] = (),
+    names: trees.Names = "sensitive",
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """The account of a delta of an image or a directory. Its shares add up to its size.
 
     With ``old`` it is complete: the delta is applied to it, and ``new``, if given, must be what comes out.
-    Without, only what the delta says of itself is known. Raises what ``apply`` raises, DigestError.
+    ``exclude`` and ``names`` are for directories, as when the delta was made. Without ``old`` only what the
+    delta says of itself is known. Raises what ``apply`` raises, DigestError.
     """
     if old is None:
         if new is not None:
@@ -39,9 +42,9 @@ def explain(
     kind = delta_kind(delta, old)
     with tempfile.TemporaryDirectory(prefix="deltaseal-explain.") as folder:
         made = Path(folder, "new")
-        applied = apply(old, delta, made, progress=progress)
+        applied = apply(old, delta, made, exclude=exclude, names=names, progress=progress)
         if new is not None:
-            _compare(made, new)
+            _compare(made, new, exclude, names)
         data = delta.read_bytes()
         coding = "tree"
         if kind == "image delta":
@@ -51,7 +54,7 @@ def explain(
             coding = _coding(data)
         else:
             with FileSource(delta) as source:
-                found = trees.payloads(source, _listing(old))
+                found = trees.payloads(source, _listing(old, exclude, names))
             shares, functions = explain_tree(found, old, made)
         whole = Explanation(kind, len(data), applied.size, coding, tuple(shares), tuple(functions))
     spent = sum(share.bytes for share in whole.shares)
@@ -64,15 +67,15 @@ def _coding(data: bytes) -> str:
     return "streams" if images.inspect(data).header.modelled_size is None else "model"
 
 
-def _listing(root: Path) -> trees.Listing:
+def _listing(root: Path, exclude: Collection[str], names: trees.Names) -> trees.Listing:
     disk = RealDisk()
     with disk.open_root(root) as top:
-        return trees.scan(disk, top)
+        return trees.scan(disk, top, exclude=exclude, names=names)
 
 
-def _compare(made: Path, new: Path) -> None:
+def _compare(made: Path, new: Path, exclude: Collection[str], names: trees.Names) -> None:
     if is_directory(new):
-        same = _listing(made).digest == _listing(new).digest
+        same = _listing(made, (), names).digest == _listing(new, exclude, names).digest
     else:
         same = made.read_bytes() == new.read_bytes()
     if not same:

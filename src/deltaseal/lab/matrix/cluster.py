@@ -41,7 +41,10 @@ class DaskExecutor:
             self._client = Client(address.removeprefix(SCHEME), timeout=_PATIENCE)
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except (OSError, TimeoutError) as error:
-            raise NetworkError(f"no Dask cluster with a worker answers at {address}") from error
+            raise NetworkError(
+                f"no Dask cluster with a worker answers at {address}",
+                hint="start its scheduler and a worker, and run the same command again",
+            ) from error
 
     def hosts(self) -> Sequence[Host]:
         """The workers that are there now."""
