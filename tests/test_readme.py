@@ -31,6 +31,17 @@ def test_its_figures_are_those_of_the_table() -> None:
     assert f"<!-- figures: begin -->\n{made}<!-- figures: end -->" in text
 
 
+def test_the_costs_of_each_effort_are_those_of_the_last_run() -> None:
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "figures"), "--show", "costs"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    text = (ROOT / "docs" / "bench.md").read_text()
+    assert f"<!-- costs: begin -->\n{made}<!-- costs: end -->" in text
+
+
 def test_its_drawing_is_of_the_same_table() -> None:
     tables = (ROOT / "benchmarks" / "results" / name for name in ("sizes.csv", "sizes-best.csv"))
     digest = digest_of(*(list(sizes.read(table).values()) for table in tables))
