@@ -555,10 +555,18 @@ def _elf(segments: int, code: bytes) -> bytes:
 
 def test_H39_many_regions_and_many_references() -> None:
     """Thousands of regions make each of 200,000 references no dearer."""
-    code = _calls(random.Random(5), SIZE)
+    draw = random.Random(5)
+    targets = [min(max(n + draw.randrange(-1000, 1000), 0), SIZE // 5 - 1) for n in range(SIZE // 5)]
+
+    def code(inserted: bytes) -> bytes:
+        """Calls of each other, with something between two halves."""
+        half, at = SIZE // 10, len(inserted)
+        place = [5 * n + (at if n >= half else 0) for n in range(SIZE // 5)]
+        calls = [b"\xe8" + struct.pack("<i", place[t] - place[n] - 5) for n, t in enumerate(targets)]
+        return b"".join(calls[:half]) + inserted + b"".join(calls[half:])
 
     def pair(segments: int) -> tuple[bytes, bytes]:
-        return _elf(segments, code), _elf(segments, code[5000:] + code[:5000])
+        return _elf(segments, code(b"")), _elf(segments, code(_calls(draw, 5000)))
 
     few, many = pair(1), pair(4000)
     deltas = _create(few), _create(many)
