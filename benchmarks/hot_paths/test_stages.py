@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deltaseal import _core
+from deltaseal.images.container import write_streams
 from deltaseal.images.creator import memory_ceiling
-from deltaseal.images.frames import write_streams
 
 from .conftest import cpu_seconds
 

@@ -12,7 +12,7 @@ from support.command import deltaseal, must
 from deltaseal.errors import UsageError
 from deltaseal.fleet import simulate
 from deltaseal.fleet.simulate import Played, play
-from deltaseal.fleet.simulation import WORLD, Person, Plan, Simulation
+from deltaseal.fleet.simulation_file import WORLD, Person, Plan, Simulation
 from deltaseal.manifest import rules
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rollout.toml"

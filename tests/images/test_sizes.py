@@ -15,7 +15,7 @@ from support.made_macho import universal
 from support.old_images import build_library, library_source
 
 from deltaseal import _core, images
-from deltaseal.images.frames import write_modelled, write_streams
+from deltaseal.images.container import write_modelled, write_streams
 
 EFFORTS = ["fast", "default", "best"]
 FIXED = 160  # bytes: header, digests, table of streams

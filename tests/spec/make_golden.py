@@ -27,7 +27,7 @@ from support.image_delta import plain as plain_delta
 from support.small_macho import make_functions, program
 
 from deltaseal import _core, images
-from deltaseal.images.frames import compress
+from deltaseal.images.container import compress
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"

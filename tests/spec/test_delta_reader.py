@@ -20,7 +20,7 @@ from support.old_images import build_library, library_source, old_image
 
 from deltaseal import _core, images
 from deltaseal.errors import DeltasealError
-from deltaseal.images.frames import write_streams
+from deltaseal.images.container import write_streams
 
 PAGE = (Path(__file__).parents[2] / "docs/spec/delta-format.md").read_text()
 

@@ -332,7 +332,7 @@ def simulate(app: App, scenario: Path, devices: int | None, plot: Path | None, f
 
     from deltaseal.fleet.plot import played_plot
     from deltaseal.fleet.simulate import play
-    from deltaseal.fleet.simulation import Simulation
+    from deltaseal.fleet.simulation_file import Simulation
     from deltaseal.storage import write_output
 
     read = Simulation.loads(read_text(scenario))

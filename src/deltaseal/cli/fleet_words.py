@@ -10,7 +10,7 @@ from deltaseal.cli.words import count, moment, share
 if TYPE_CHECKING:
     from deltaseal.fleet import Exposure, Ingested, Progress, Publisher, Recommendation, Took
     from deltaseal.fleet.simulate import Played
-    from deltaseal.fleet.simulation import Simulation
+    from deltaseal.fleet.simulation_file import Simulation
 
 __all__ = ["advice_line", "duration", "exposure_lines", "ingested_lines", "played_lines", "status_lines"]
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from deltaseal.fleet.publisher import Improvement, Move
 from deltaseal.fleet.recommend import Limits, Progress, recommend
-from deltaseal.fleet.simulation import Plan, Simulation
+from deltaseal.fleet.simulation_file import Plan, Simulation
 from deltaseal.manifest import (
     LIFETIME,
     ROUTE_BASELINE,

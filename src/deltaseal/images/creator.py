@@ -11,7 +11,7 @@ from pathlib import Path
 from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.compressing import TooLittleMemoryError
-from deltaseal.images.frames import write_modelled, write_streams
+from deltaseal.images.container import write_modelled, write_streams
 
 Buffer = bytes | bytearray | memoryview
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from deltaseal import _core
 from deltaseal.images.compressing import compress
+from deltaseal.images.container import write_modelled, write_streams
 from deltaseal.images.creator import EFFORTS, Buffer, memory_ceiling
-from deltaseal.images.frames import write_modelled, write_streams
 
 __all__ = ["Parts", "Without", "compress_stream", "take_apart"]
 

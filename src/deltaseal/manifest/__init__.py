@@ -13,6 +13,7 @@ from deltaseal.manifest.device_manifest import (
     Personal,
     Request,
 )
+from deltaseal.manifest.phases import in_phase, phase_place
 from deltaseal.manifest.policy import Policy, read_policy
 from deltaseal.manifest.publishing import (
     LostFix,
@@ -47,8 +48,6 @@ from deltaseal.manifest.rules import (
     Offer,
     check_offer,
     effective_now,
-    in_phase,
-    phase_place,
     sequence_floor,
     standing_permits,
     withdrawals,

@@ -7,7 +7,6 @@ others that could be evaluated are listed for people.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,13 +15,13 @@ from deltaseal import errors
 from deltaseal.errors import DeltasealError
 from deltaseal.manifest.catalogue import Catalogue
 from deltaseal.manifest.device_manifest import DeviceManifest
+from deltaseal.manifest.phases import PHASES, in_phase, phase_place
 from deltaseal.manifest.policy import Policy
 from deltaseal.manifest.releases import BundleManifest
 from deltaseal.manifest.routes import Need
 from deltaseal.manifest.versions import full_name, letter_rank, os_name
 
 MINIMUM_BATTERY: Final = 20  # percent, R14
-PHASES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +122,6 @@ def effective_now(clock: int, *, build_date: int, catalogues_issued: Iterable[in
     the catalogues this device accepted.
     """
     return max(clock, build_date, *catalogues_issued)
-
-
-def in_phase(id: str, device: str, phase: int) -> bool:
-    """Whether a device is in at a phase of 0 to 10,000 (product definition, section 7).
-
-    The first 8 bytes, big-endian, of SHA-256(``deltaseal-phase/1|<id>|<device>``),
-    modulo 10,000, must be less than the phase.
-    """
-    return phase_place(id, device) < phase
-
-
-def phase_place(id: str, device: str) -> int:
-    """A device's place in the order in which one improvement reaches devices, 0 to 9,999."""
-    digest = hashlib.sha256(f"deltaseal-phase/1|{id}|{device}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % PHASES
 
 
 def standing_permits(permits: Sequence[DeviceManifest], model: str) -> tuple[DeviceManifest, ...]:

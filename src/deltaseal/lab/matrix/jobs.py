@@ -41,7 +41,7 @@ class Toolchain:
 @cache
 def toolchain() -> Toolchain:
     """That of this process."""
-    from deltaseal.images.frames import ZSTD_VERSION
+    from deltaseal.images.container import ZSTD_VERSION
     from deltaseal.trees.container import REVISION
 
     revision = images.inspect(images.diff_bytes(b"old", b"new")).header.revision
