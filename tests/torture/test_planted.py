@@ -50,6 +50,7 @@ _FIRST = {
     "device.removal": _EDITED,
     "device.stage": ("power: wrong result", "power: update"),
     "device.store.Store.slot_faults": ("power: staged link moved",),
+    "device.store.Store.take_metadata": ("power: news",),
     "device.store.Store.give_up_reserve": ("power: removal, disk full",),
     "device.switch.go": ("power: update", "power: staged slot edited"),
     "device.switch.roll_back": ("power: rollback to nothing", "power: rollback"),

@@ -30,13 +30,15 @@ def act(stock: Stock, name: str):
     return next(act for act in acts_of(stock) if act.name == name)
 
 
-@pytest.mark.parametrize("name", ["update", "removal", "removal, disk full", "waiting", "staged slot edited"])
+@pytest.mark.parametrize(
+    "name", ["update", "removal", "removal, disk full", "waiting", "staged slot edited", "news"]
+)
 def test_the_updater_survives_every_cut(bench: Bench, name: str) -> None:
     part = cut_everywhere(bench, act(bench.stock, name), CUT_ONCE)
     assert part.findings == []
     assert part.cuts >= 30
     assert part.states > part.distinct > part.cuts / 2
-    assert (part.ended["old"] and part.ended["new"]) or name == "staged slot edited"
+    assert (part.ended["old"] and part.ended["new"]) or name in ("staged slot edited", "news")
 
 
 def test_a_run_is_the_same_each_time(stock: Stock) -> None:
@@ -142,6 +144,27 @@ def test_mixed_trees_are_found_wanting(bench: Bench) -> None:
     exploration.settle_found(DiskState(mixed.leaves), "made by hand")
     assert [finding.what for finding in part.findings] == ["mixed"]
     assert part.findings[0].facts["way"] == "made by hand; before recovery"
+
+
+def test_metadata_that_is_not_whole_is_found_wanting(bench: Bench) -> None:
+    news, good = act(bench.stock, "news"), bench.believing()
+    assert bench.eye.metadata(good) == bench.repository.before != bench.repository.after
+    leaf = good.leaves["d/metadata-1/targets.json"]
+    for changes in (
+        {"d/metadata-1/targets.json": ("file", leaf[1][:99], leaf[2])},
+        {"d/metadata-1/targets.json": None},
+        {"d/metadata": ("link", "metadata-2")},
+        {"d/metadata": None},
+    ):
+        part = Part("power", "x", "")
+        Exploration(bench, news, part, CUT_ONCE).settle_found(overlaid(good, changes), "made by hand")
+        assert [finding.what for finding in part.findings] == ["metadata"]
+
+
+def test_metadata_that_is_not_taken_is_found_wanting(bench: Bench) -> None:
+    unmoved = replace(act(bench.stock, "news"), run=lambda bench, device: device.update([]))
+    found = cut_everywhere(bench, unmoved, CUT_ONCE).findings
+    assert {finding.what for finding in found} == {"not durable", "repeat"}
 
 
 def report(*, good: bool) -> Report:

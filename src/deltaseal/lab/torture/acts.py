@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +48,8 @@ class Act:
     broken_off: bool = False  # the end is no end of the work: what is left over is in use
     everyday: bool = False  # what the product promises of it holds through cuts of the recovery too
     killed: bool = False  # it is worth killing the process first, then cutting the power
+    # What is believed of a repository before and after, by file name: one of both at every moment.
+    believed: Callable[[Bench], tuple[Mapping[str, bytes], Mapping[str, bytes]]] | None = None
     told: bool = True  # once the first run has ended, it shows ``new``, durably
 
 
@@ -56,7 +58,7 @@ def acts_of(stock: Stock) -> list[Act]:
     letter = next(iter(stock.bundles))
     acts = [_update(letter), _removal(letter), _rollback(letter)]
     if stock.builtin:
-        acts += [_second_letter(), _rebase()]
+        acts += [_second_letter(), _rebase(), _news()]
     acts = [replace(act, everyday=True) for act in acts]
     acts.append(_removal_on_a_full_disk(letter))
     if not stock.builtin:
@@ -305,6 +307,20 @@ def _rebasing(bench: Bench, device: Device) -> object:
     document = bench.stock.next_base
     assert document is not None, "the built-in scenario has one"
     return device.rebase(document, Path("/next"))
+
+
+def _news() -> Act:
+    return Act(
+        name="news",
+        words="a repository that the device believes in has other metadata, and nothing to install",
+        start=lambda bench: bench.believing(),
+        run=lambda bench, device: device.update([bench.repository.mirror]),
+        old=BASELINE,
+        new=BASELINE,
+        final=frozenset({"BASELINE"}),
+        ends=frozenset({"NOTHING"}),
+        believed=lambda bench: (bench.repository.before, bench.repository.after),
+    )
 
 
 def _withdrawal() -> Act:

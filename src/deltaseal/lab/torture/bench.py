@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ from deltaseal.lab.torture.world import World
 from deltaseal.storage import PowerCut, SimulatedDisk
 from deltaseal.storage.nodes import DiskState, Leaf
 from deltaseal.storage.simulated import Operation
+from deltaseal.trust import Trust
 
 if TYPE_CHECKING:
-    pass
+    from deltaseal.lab.torture.repository import Believed
 
 __all__ = ["Bench", "UnpreparedError", "attempt", "overlaid"]
 
@@ -69,24 +71,35 @@ class Bench:
 
     def new(self) -> DiskState:
         """A disk with a fresh device, and its components beside."""
-        if "new" not in self._prepared:
-            leaves = {f"trees/{path}": leaf for path, leaf in self.stock.trees.items()}
-            disk = SimulatedDisk(leaves)
-            create(
-                Path(f"/{ROOT}"),
-                base=self.stock.base_document,
-                trees=Path("/trees"),
-                trust=self.stock.trust,
-                model=self.stock.model,
-                edge=self.world.edge(),
-                disk=disk,
-            )
-            found = disk.after_cut("durable")
-            # What the device was created from is not looked at again, and would only cost time.
-            self._prepared["new"] = DiskState(
-                {path: leaf for path, leaf in found.leaves.items() if not path.startswith("trees")}
-            )
-        return self._prepared["new"]
+        return self.prepared("new", lambda bench: bench._created(bench.stock.trust))
+
+    def believing(self) -> DiskState:
+        """The same with a device that believes in the repository, as it was before its news."""
+        believed = self.repository
+        return self.prepared("believing", lambda bench: bench._created(believed.trust, believed.before))
+
+    def _created(self, trust: Trust, metadata: Mapping[str, bytes] | None = None) -> DiskState:
+        disk = SimulatedDisk({f"trees/{path}": leaf for path, leaf in self.stock.trees.items()})
+        create(
+            Path(f"/{ROOT}"),
+            base=self.stock.base_document,
+            trees=Path("/trees"),
+            trust=trust,
+            model=self.stock.model,
+            edge=self.world.edge(),
+            disk=disk,
+            metadata=metadata,
+        )
+        found = disk.after_cut("durable")
+        # What the device was created from is not looked at again, and would only cost time.
+        return DiskState({path: leaf for path, leaf in found.leaves.items() if not path.startswith("trees")})
+
+    @functools.cached_property
+    def repository(self) -> Believed:
+        """A repository that a device may believe in, made when the first act asks for it."""
+        from deltaseal.lab.torture.repository import publish_news
+
+        return publish_news(self.stock)
 
     def prepared(self, name: str, make: Callable[[Bench], DiskState]) -> DiskState:
         """The disk that ``make`` prepares, made once."""

@@ -124,6 +124,8 @@ def _judge(bench: Bench, act: Act, part: Part, folder: Path, way: str) -> None:
     label, at = _label(bench, folder), notes_of(_state(folder).leaves)[-1].state
     if ended.reason not in act.ends or label != act.new or at not in act.final:
         part.find("repeat", f"the repeat ended with {ended}; the device is {at}, showing {label}", way=way)
+    elif act.believed and bench.eye.metadata(_state(folder)) != act.believed(bench)[1]:
+        part.find("repeat", "the repeat has returned, and the new metadata is not believed", way=way)
     elif findings := list(device.verify()):
         part.find("verify", f"`verify` finds {findings[0].sentence}", way=way)
 

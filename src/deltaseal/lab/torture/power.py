@@ -5,6 +5,7 @@ and each choice of what survives is a state that a machine may find when the pow
 recovered once. For each:
 
 1. before anything is mended, the pointer shows the old or the new trees, whole;
+   and what the device believes of a repository is the old or the new metadata, to the byte;
 2. `recover` ends well; then the same holds, `verify` finds nothing, and a second `recover` changes nothing;
 3. a power cut alone never damages the journal, and never loses a record that was acted upon;
 4. the act, done again, comes to its end, and leaves nothing behind.
@@ -15,7 +16,7 @@ The power is cut during recovery too (:class:`Depth`), and what that leaves is t
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deltaseal.device import Device
@@ -68,6 +69,7 @@ class Exploration:
         self._ways: set[tuple[str, ...]] = set()
         self._start = act.start(bench)
         self._notes = notes_of(self._start.leaves)
+        self._believed = act.believed(bench) if act.believed else ()
         self._seen: set[bytes] = set()
         self._finished: set[bytes] = set()
         self._todo: list[Found] = []
@@ -158,6 +160,9 @@ class Exploration:
             if label != self._act.new:
                 sentence = f"the act has returned, and after a power cut the device shows {label}"
                 self._find("not durable", sentence, survived=choice.words)
+            elif not self._believes(state, self._believed[1:]):
+                sentence = "the act has returned, and after a power cut it does not believe the new metadata"
+                self._find("not durable", sentence, survived=choice.words)
             elif stale := self._bench.eye.stale_marks(state):
                 sentence = f"the act has returned, and after a power cut {', '.join(stale)} is back"
                 self._find("not durable", sentence, survived=choice.words)
@@ -237,6 +242,10 @@ class Exploration:
             self._find("not durable", f"the journal says otherwise, and {unkept}", way=way)
         label = self._bench.eye.label(state)
         self._part.ended[self._end_word(label)] += 1
+        if not self._believes(state, self._believed):
+            sentence = "what the device believes of its repository is neither the old metadata nor the new"
+            self._find("metadata", sentence, way=way)
+            return False
         if self._end_word(label) != "mixed":
             half = "" if self._act.damaged else self._bench.eye.half_a_baseline(state)
             if half:
@@ -244,6 +253,9 @@ class Exploration:
             return True
         self._find("mixed", f"the device shows {label}, neither {self._act.old} nor {self._act.new}", way=way)
         return False
+
+    def _believes(self, state: DiskState, allowed: Sequence[Mapping[str, bytes]]) -> bool:
+        return not self._believed or self._bench.eye.metadata(state) in allowed
 
     def _end_word(self, label: str) -> str:
         known = {self._act.new: "new", self._act.old: "old"}
@@ -318,6 +330,8 @@ class Exploration:
 
     def _judge_finished(self, disk: SimulatedDisk, device: Device, way: str) -> None:
         self._judge_verify(device, f"{way}; after the repeat")
+        if not self._believes(disk.after_cut("durable"), self._believed[1:]):
+            self._find("repeat", "the repeat has returned, and the new metadata is not believed", way=way)
         durable = self._bench.eye.label(disk.after_cut("durable"))
         if durable != self._act.new:
             self._find("not durable", f"the repeat has returned, and what is durable is {durable}", way=way)

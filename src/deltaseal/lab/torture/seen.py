@@ -74,6 +74,15 @@ class Eye:
         found = {name: state.leaves.get(f"{self._root}/{name}") for name in _ALWAYS}
         return [name for name, leaf in found.items() if leaf is None or leaf[0] != "file" or not leaf[1]]
 
+    def metadata(self, state: DiskState) -> dict[str, bytes] | None:
+        """What the device believes of a repository: the files the link leads to; ``None`` if nowhere."""
+        link = state.leaves.get(f"{self._root}/metadata")
+        top = f"{self._root}/{link[1]}" if link and link[0] == "link" else ""
+        if top not in state.leaves:
+            return None
+        below = {path: leaf for path, leaf in state.leaves.items() if path.startswith(f"{top}/")}
+        return {path.removeprefix(f"{top}/"): leaf[1] for path, leaf in below.items() if leaf[0] == "file"}
+
     def promised_download(self, state: DiskState) -> str:
         """What is wrong with the downloads where the last record says that they are whole, or discarded."""
         notes = notes_of(state.leaves, root=self._root)
@@ -101,7 +110,10 @@ class Eye:
 
     def leftovers(self, state: DiskState) -> list[str]:
         """What ought not to be there once work is finished: temporary names, downloads, unused slots."""
-        found = self.unused_slots(state)
+        link = state.leaves.get(f"{self._root}/metadata")
+        believed = link[1] if link and link[0] == "link" else ""
+        tops = {path.split("/")[1] for path in state.leaves if path.startswith(f"{self._root}/metadata-")}
+        found = [*self.unused_slots(state), *sorted(tops - {believed})]
         for path in state.leaves:
             parts = path.removeprefix(f"{self._root}/").split("/")
             if parts[-1].startswith(".new-") or (parts[0] == "fetch" and len(parts) > 1):
