@@ -1,8 +1,8 @@
 /* Reading typed streams out of their frames, under limits.
  *
- * A frame that holds one stream is decoded piece by piece as the stream is read; a frame that holds
- * several is small (JOINED_MAX) and decoded at once. One stream may also be several zstd frames. Nothing is allocated from a number in the delta
- * before it is checked: raw sizes against the size of the new image (by the caller), windows against
+ * A frame that holds one stream is decoded piece by piece as the stream is read, and may be several zstd frames; a
+ * frame that holds several streams is small (JOINED_MAX) and decoded at once. Nothing is allocated from a number in
+ * the delta before it is checked: raw sizes against the size of the new image (by the caller), windows against
  * WINDOWS_MAX, and all memory against the arena's ceiling.
  *
  * Source: RFC 8878 (zstd). Frames stand without magic number, checksum and dictionary.

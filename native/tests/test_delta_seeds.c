@@ -3,26 +3,13 @@
 #include <dirent.h>
 
 #include "fuzz/fuzz_delta.c" /* NOLINT(bugprone-suspicious-include): the target itself, without libFuzzer */
-#include "tests/check.h"
+#include "tests/seeds.h"
 
 #define SEED_MAX 4097
 #define SEEDS_MIN 12
 
-static uint64_t read_seed(const char *folder, const char *name, uint8_t *seed) {
-    char path[1400];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    CHECK(file != NULL);
-    if (file == NULL)
-        return 0;
-    uint64_t size = fread(seed, 1, SEED_MAX, file);
-    fclose(file);
-    CHECK(size < SEED_MAX);
-    return size;
-}
-
-/* Every byte in turn; whether what comes out is right is for other tests, which have digests. Of a modelled delta, which
- * takes longer, each byte in one way: to the model one wrong byte is like another. */
+/* Every byte in turn; whether what comes out is right is for other tests, which have digests. Of a modelled delta,
+ * which takes longer, each byte in one way: to the model one wrong byte is like another. */
 static void change_bytes(uint8_t *seed, uint64_t size) {
     static const uint8_t changes[] = {0x01, 0x80, 0xff};
     for (uint64_t at = 0; at < size; at++)
@@ -52,7 +39,7 @@ int main(void) {
         uint8_t seed[SEED_MAX];
         if (entry->d_name[0] == '.')
             continue;
-        uint64_t size = read_seed(folder, entry->d_name, seed);
+        uint64_t size = read_seed(folder, entry->d_name, seed, SEED_MAX);
         bool good = strncmp(entry->d_name, "good-", 5) == 0;
         CHECK((fuzz_one(seed, size, true) == DS_OK) == good);
         if (good)
