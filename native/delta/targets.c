@@ -9,13 +9,71 @@ enum { WAY_HINT, WAY_RECENT, WAY_RANK, WAY_DISTANCE };
 
 /* ---- ranks ---- */
 
+/* A target, and how often it is referred to. */
 typedef struct counted {
     ds_address target;
-    uint64_t key; /* sorted by this, ascending, equal ones in their order */
+    uint64_t count;
 } counted;
 
-/* Bottom-up merging: stable, and as quick for any input. `spare` is as long as `items`; *items may come back as it. */
-static void sort(counted **items, counted **spare, uint64_t count) {
+#define DIGIT_BITS 8
+#define DIGITS (1u << DIGIT_BITS)
+#define FEW 32 /* so few are sorted faster by insertion */
+
+static void insert_each(ds_address *items, uint64_t count) {
+    for (uint64_t i = 1; i < count; i++) {
+        ds_address item = items[i];
+        uint64_t at = i;
+        for (; at > 0 && items[at - 1] > item; at--)
+            items[at] = items[at - 1];
+        items[at] = item;
+    }
+}
+
+/* Brings each item to the stretch of its digit; ends[d] becomes the end of that of digit d. */
+static void spread_by_digit(ds_address *items, uint64_t count, unsigned shift, uint64_t *ends) {
+    uint64_t next[DIGITS], sum = 0;
+    memset(ends, 0, DIGITS * sizeof *ends);
+    for (uint64_t i = 0; i < count; i++)
+        ends[items[i] >> shift & (DIGITS - 1)]++;
+    for (unsigned digit = 0; digit < DIGITS; digit++) {
+        next[digit] = sum;
+        sum = ends[digit] += sum;
+    }
+    for (unsigned digit = 0; digit < DIGITS; digit++)
+        while (next[digit] < ends[digit]) {
+            ds_address item = items[next[digit]];
+            for (unsigned own; (own = item >> shift & (DIGITS - 1)) != digit;) {
+                ds_address other = items[next[own]];
+                items[next[own]++] = item;
+                item = other;
+            }
+            items[next[digit]++] = item;
+        }
+}
+
+/* In place, digit by digit from the upper one down: there are many, and memory for them once more is what an applier
+ * lacks. As deep as there are digits, whatever the items are. */
+static void sort_addresses(ds_address *items, uint64_t count, unsigned shift) {
+    uint64_t ends[DIGITS], start = 0;
+    if (count <= FEW) {
+        insert_each(items, count);
+        return;
+    }
+    spread_by_digit(items, count, shift, ends);
+    for (unsigned digit = 0; shift > 0 && digit < DIGITS; start = ends[digit++])
+        sort_addresses(items + start, ends[digit] - start, shift - DIGIT_BITS);
+}
+
+/* Of the uppermost digit that any of them has. */
+static unsigned top_shift(const ds_address *items, uint64_t count) {
+    ds_address any = 0;
+    for (uint64_t i = 0; i < count; i++)
+        any |= items[i];
+    return any == 0 ? 0 : (ds_bits_in(any) - 1) / DIGIT_BITS * DIGIT_BITS;
+}
+
+/* Most referred to first. Bottom-up merging: stable, and as quick for any input. */
+static void sort_by_count(counted **items, counted **spare, uint64_t count) {
     for (uint64_t run = 1; run < count; run *= 2) {
         counted *from = *items, *to = *spare;
         for (uint64_t start = 0; start < count; start += 2 * run) {
@@ -23,7 +81,7 @@ static void sort(counted **items, counted **spare, uint64_t count) {
             uint64_t end = start + 2 * run < count ? start + 2 * run : count;
             uint64_t a = start, b = middle;
             for (uint64_t at = start; at < end; at++)
-                to[at] = b == end || (a < middle && from[a].key <= from[b].key) ? from[a++] : from[b++];
+                to[at] = b == end || (a < middle && from[a].count >= from[b].count) ? from[a++] : from[b++];
         }
         *items = to;
         *spare = from;
@@ -39,44 +97,51 @@ static bool is_code(const ds_image *image, ds_address address) {
     return region != NULL && region->class_ == DS_REGION_CODE;
 }
 
-static uint64_t collect(const ds_image *image, ds_target_class class_, counted *items) {
+static uint64_t collect(const ds_image *image, ds_target_class class_, ds_address *items) {
     uint64_t count = 0;
     for (uint64_t i = 0; i < image->refs.count; i++) {
         const ds_ref *ref = &image->refs.items[i];
         if (!is_ranked(ds_ref_kind_of(ref)) || is_code(image, ref->target) != (class_ == DS_TARGET_CODE))
             continue;
         if (items != NULL)
-            items[count] = (counted){ref->target, ref->target};
+            items[count] = ref->target;
         count++;
     }
     return count;
 }
 
-/* One entry for each target, with the number of its references as a falling key. */
-static uint64_t count_equal(counted *items, uint64_t count) {
+/* One entry for each target of a sorted list; their number. Without `out` they are only counted. */
+static uint64_t count_equal(const ds_address *items, uint64_t count, counted *out) {
     uint64_t kept = 0;
-    for (uint64_t i = 0; i < count; i++)
-        if (kept > 0 && items[kept - 1].target == items[i].target)
-            items[kept - 1].key--;
-        else
-            items[kept++] = (counted){items[i].target, UINT64_MAX};
+    for (uint64_t i = 0; i < count; i++) {
+        kept += i == 0 || items[i] != items[i - 1];
+        if (out != NULL)
+            out[kept - 1] = (counted){items[i], i > 0 && items[i] == items[i - 1] ? out[kept - 1].count + 1 : 1};
+    }
     return kept;
 }
 
 static ds_status rank(ds_target_list *list, const ds_image *image, ds_target_class class_, ds_arena *arena) {
     uint64_t count = collect(image, class_, NULL);
-    counted *items = ds_arena_alloc(arena, (count + 1) * sizeof *items);
-    counted *spare = ds_arena_alloc(arena, (count + 1) * sizeof *spare);
-    if (items == NULL || spare == NULL)
+    ds_address *all = ds_arena_alloc(arena, (count + 1) * sizeof *all);
+    if (all == NULL)
         return DS_E_MEMORY;
-    collect(image, class_, items);
-    sort(&items, &spare, count);
-    count = count_equal(items, count);
-    sort(&items, &spare, count);
-    DS_TRY(DS_VEC_RESERVE(arena, &list->list, count + 1));
-    for (uint64_t i = 0; i < count; i++)
+    collect(image, class_, all);
+    sort_addresses(all, count, top_shift(all, count));
+    uint64_t kept = count_equal(all, count, NULL);
+    counted *items = ds_arena_alloc(arena, (kept + 1) * sizeof *items);
+    if (items == NULL)
+        return DS_E_MEMORY;
+    count_equal(all, count, items);
+    ds_arena_free(arena, all);
+    counted *spare = ds_arena_alloc(arena, (kept + 1) * sizeof *spare);
+    if (spare == NULL)
+        return DS_E_MEMORY;
+    sort_by_count(&items, &spare, kept);
+    DS_TRY(DS_VEC_RESERVE(arena, &list->list, kept + 1));
+    for (uint64_t i = 0; i < kept; i++)
         list->list.items[i] = items[i].target;
-    list->list.count = count;
+    list->list.count = kept;
     ds_arena_free(arena, items);
     ds_arena_free(arena, spare);
     return DS_OK;

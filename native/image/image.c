@@ -1,6 +1,8 @@
 /* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
 #include "image/image.h"
 
+#include "image/sort_refs.h"
+
 /* Number of regions that begin at or before `address`. */
 static uint64_t regions_to(const ds_image *image, ds_address address) {
     uint64_t low = 0, high = image->regions.count;
@@ -91,44 +93,20 @@ ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target
     return DS_OK;
 }
 
-#define RADIX_BITS 11
-#define RADIX_SIZE (1u << RADIX_BITS)
-
-static void radix_pass(const ds_ref *from, ds_ref *to, uint64_t count, unsigned shift) {
-    uint32_t starts[RADIX_SIZE] = {0};
-    for (uint64_t i = 0; i < count; i++)
-        starts[from[i].offset >> shift & (RADIX_SIZE - 1)]++;
-    uint32_t sum = 0;
-    for (unsigned i = 0; i < RADIX_SIZE; i++) {
-        uint32_t here = starts[i];
-        starts[i] = sum;
-        sum += here;
-    }
-    for (uint64_t i = 0; i < count; i++)
-        to[starts[from[i].offset >> shift & (RADIX_SIZE - 1)]++] = from[i];
-}
-
-/* Stable sort by offset, so that of equal offsets the one added first stays first. */
-static ds_status sort_refs(ds_image *image) {
-    bool sorted = true;
-    for (uint64_t i = 1; i < image->refs.count && sorted; i++)
-        sorted = image->refs.items[i - 1].offset <= image->refs.items[i].offset;
-    if (sorted)
+/* What was reserved for more goes back. */
+static ds_status fit_refs(ds_image *image) {
+    if (image->refs.count == 0)
         return DS_OK;
-    ds_ref *spare = ds_arena_alloc(image->arena, image->refs.count * sizeof *spare);
-    if (spare == NULL)
+    ds_ref *fitting = ds_arena_resize(image->arena, image->refs.items, image->refs.count * sizeof *fitting);
+    if (fitting == NULL)
         return DS_E_MEMORY;
-    radix_pass(image->refs.items, spare, image->refs.count, 0);
-    radix_pass(spare, image->refs.items, image->refs.count, RADIX_BITS);
-    radix_pass(image->refs.items, spare, image->refs.count, 2 * RADIX_BITS);
-    ds_arena_free(image->arena, image->refs.items);
-    image->refs.items = spare;
+    image->refs.items = fitting;
     image->refs.capacity = image->refs.count;
     return DS_OK;
 }
 
 ds_status ds_image_settle(ds_image *image) {
-    DS_TRY(sort_refs(image));
+    DS_TRY(ds_sort_refs(image->refs.items, image->refs.count, image->arena));
     uint64_t kept = 0, end = 0;
     for (uint64_t i = 0; i < image->refs.count; i++) {
         ds_ref ref = image->refs.items[i];
@@ -138,7 +116,7 @@ ds_status ds_image_settle(ds_image *image) {
         image->refs.items[kept++] = ref;
     }
     image->refs.count = kept;
-    return DS_OK;
+    return fit_refs(image);
 }
 
 uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset) {
