@@ -135,6 +135,34 @@ bool ds_frame_note_save(ds_frame_walk *w, unsigned slot, int64_t below) {
     return true;
 }
 
+void ds_frame_wait(ds_frame_walk *w, unsigned slot) {
+    ds_frame_write_overdue(w);
+    w->waiting[w->waiting_count++] = (uint8_t)slot;
+}
+
+void ds_frame_write_waiting(ds_frame_walk *w, uint32_t place) {
+    for (unsigned i = 0; i < w->waiting_count; i++)
+        ds_frame_put_save(w, place, w->waiting[i]);
+    w->waiting_count = 0;
+    w->overwrites = 0;
+}
+
+void ds_frame_write_overdue(ds_frame_walk *w) {
+    if (w->overwrites != 0)
+        ds_frame_write_waiting(w, w->overwrites);
+}
+
+void ds_frame_settle(ds_frame_walk *w, uint32_t place) {
+    ds_frame_write_overdue(w);
+    ds_frame_write_waiting(w, place);
+}
+
+static void note_overwriting(ds_frame_walk *w, uint32_t place, uint32_t writes) {
+    for (unsigned i = 0; i < w->waiting_count; i++)
+        if (w->overwrites == 0 && (writes >> w->waiting[i] & 1) != 0)
+            w->overwrites = place;
+}
+
 void ds_frame_restore(ds_frame_walk *w, uint32_t place, unsigned slot, bool restores) {
     ds_frame_step step = {.place = place};
     add_register(w, &step, slot, RESTORE, RESTORE_EXTENDED);
@@ -260,6 +288,8 @@ static void walk(ds_frame_walk *w) {
     w->row_id = DS_FRAME_NO_ROW;
     w->out->list.count = 0;
     ds_frame_begin_trace(w);
+    if (*known_of(w, 0) != PLAIN)
+        tell_target(w, 0);
     for (uint32_t place = 0; place < end && w->status == DS_OK && w->out->list.count < DS_FRAME_STEPS_MAX;) {
         ds_frame_event event = w->rules->read(w->code, place);
         bool is_target = *known_of(w, place) != PLAIN;
@@ -270,7 +300,8 @@ static void walk(ds_frame_walk *w) {
         if (!is_cut_off) {
             if (event.flow != DS_FLOW_ON)
                 w->rules->end_block(w, place, event.flow == DS_FLOW_CALL);
-            w->rules->act(w, place, &event);
+            note_overwriting(w, place, event.writes);
+            w->rules->act(w, &event);
             if (has_target(&event))
                 tell_target(w, event.target);
             is_cut_off = event.flow >= DS_FLOW_JUMP;

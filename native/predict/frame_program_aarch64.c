@@ -191,7 +191,7 @@ static uint32_t written(uint32_t word) {
 static ds_frame_event read(ds_span code, uint32_t place) {
     uint32_t word = ds_load32(code.data + place);
     ds_frame_event event = {.end = place + WORD, .target = DS_FRAME_OUTSIDE, .is_padding = word == NOP};
-    event.writes = written(word);
+    event.writes = written(word) >> 19 & 0xfff; /* x19 to x30 */
     for (unsigned i = 0; i < DS_COUNT(flows); i++) {
         const flow_pattern *p = &flows[i];
         if ((word & p->mask) != p->value)
@@ -214,37 +214,14 @@ static ds_frame_event read(ds_span code, uint32_t place) {
     return event;
 }
 
-/* ---- saves that wait ---- */
-
-static void write_waiting(ds_frame_walk *w, uint32_t place) {
-    struct ds_frame_aarch64 *a = &w->aarch64;
-    for (unsigned i = 0; i < a->waiting_count; i++)
-        ds_frame_put_save(w, place, a->waiting[i]);
-    a->waiting_count = 0;
-    a->overwrites = 0;
-}
-
-/* Those of which one was overwritten come before that. */
-static void write_overdue(ds_frame_walk *w) {
-    if (w->aarch64.overwrites != 0)
-        write_waiting(w, w->aarch64.overwrites);
-}
-
 /* Where components follow, the compiler does not see the prologue's end here. */
 static void end_block(ds_frame_walk *w, uint32_t place, bool is_call) {
     struct ds_frame_aarch64 *a = &w->aarch64;
     if (a->has_components)
-        write_overdue(w);
-    write_waiting(w, a->has_components ? place : a->last_save);
+        ds_frame_write_overdue(w);
+    ds_frame_write_waiting(w, a->has_components ? place : w->prologue_end);
     if (!is_call)
         w->branched = true;
-}
-
-static void note_overwriting(ds_frame_walk *w, uint32_t place, uint32_t writes) {
-    struct ds_frame_aarch64 *a = &w->aarch64;
-    for (unsigned i = 0; i < a->waiting_count; i++)
-        if (a->overwrites == 0 && a->waiting[i] < SLOT_D8 && (writes >> (a->waiting[i] + 19) & 1) != 0)
-            a->overwrites = place;
 }
 
 /* ---- acts ---- */
@@ -265,12 +242,11 @@ static void store(ds_frame_walk *w, const ds_frame_event *event) {
         }
         return;
     }
-    write_overdue(w);
     for (unsigned i = 0; i < count; i++)
-        a->waiting[a->waiting_count++] = slots[i];
-    a->last_save = event->end;
+        ds_frame_wait(w, slots[i]);
+    w->prologue_end = event->end;
     if (slots[0] >= SLOT_D8)
-        write_waiting(w, event->end);
+        ds_frame_write_waiting(w, event->end);
 }
 
 static void load(ds_frame_walk *w, const ds_frame_event *event) {
@@ -279,8 +255,10 @@ static void load(ds_frame_walk *w, const ds_frame_event *event) {
     for (unsigned i = event->count; i-- > 0;) {
         unsigned slot = event->registers[i];
         if (ds_frame_is_saved(w, slot) && (w->aarch64.components >> slot & 1) != 0 &&
-            8 * (int64_t)w->row.saved[slot] == w->depth - event->amount - 8 * (int64_t)i)
+            8 * (int64_t)w->row.saved[slot] == w->depth - event->amount - 8 * (int64_t)i) {
+            ds_frame_settle(w, event->end);
             ds_frame_restore(w, event->end, slot, leaves);
+        }
     }
 }
 
@@ -292,7 +270,7 @@ static bool move_down(ds_frame_walk *w, uint32_t place, int64_t amount) {
         w->branched = false;
     ds_frame_set_cfa(w, place, SP, w->row.cfa_offset + (uint32_t)amount, false);
     w->aarch64.pushed = false;
-    write_waiting(w, place);
+    ds_frame_write_waiting(w, place);
     return true;
 }
 
@@ -346,18 +324,17 @@ static void set_frame_pointer(ds_frame_walk *w, const ds_frame_event *event) {
         event->amount > (int64_t)w->row.cfa_offset)
         return;
     ds_frame_set_cfa(w, event->end, FP, w->row.cfa_offset - (uint32_t)event->amount, false);
-    write_waiting(w, event->end);
+    ds_frame_write_waiting(w, event->end);
 }
 
-static void act(ds_frame_walk *w, uint32_t place, const ds_frame_event *event) {
+static void act(ds_frame_walk *w, const ds_frame_event *event) {
     struct ds_frame_aarch64 *a = &w->aarch64;
-    note_overwriting(w, place, event->writes);
     int64_t constant = event->registers[0] == a->constant_register ? a->constant : 0;
-    if (event->act != NOTHING && event->act != STORE && event->act != SET_CONSTANT)
-        write_overdue(w);
+    if (event->act != NOTHING && event->act != STORE && event->act != LOAD && event->act != SET_CONSTANT)
+        ds_frame_write_overdue(w);
     switch (event->act) {
     case SIGN:
-        write_waiting(w, event->end);
+        ds_frame_write_waiting(w, event->end);
         ds_frame_put_sign(w, event->end);
         break;
     case PUSH:
@@ -365,7 +342,7 @@ static void act(ds_frame_walk *w, uint32_t place, const ds_frame_event *event) {
         break;
     case POP:
     case UP:
-        write_waiting(w, event->end);
+        ds_frame_write_waiting(w, event->end);
         move_up(w, event, event->amount);
         break;
     case STORE:
@@ -381,7 +358,7 @@ static void act(ds_frame_walk *w, uint32_t place, const ds_frame_event *event) {
         move_down(w, event->end, constant);
         break;
     case UP_BY:
-        write_waiting(w, event->end);
+        ds_frame_write_waiting(w, event->end);
         move_up(w, event, constant);
         break;
     case SET_FP:

@@ -23,27 +23,12 @@ enum {
     SET_FP,     /* rbp = rsp */
     SP_FROM_FP, /* rsp = rbp + amount */
     LEAVE,
+    SP_FROM, /* rsp = another register */
 };
 
+#define NONE DS_FRAME_NO_SLOT
 /* By the number of the register in instructions: rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, ... */
-static const uint8_t slots[16] = {
-    [0] = DS_FRAME_NO_SLOT,
-    [1] = DS_FRAME_NO_SLOT,
-    [2] = DS_FRAME_NO_SLOT,
-    [3] = 0,
-    [4] = DS_FRAME_NO_SLOT,
-    [5] = SLOT_FP,
-    [6] = DS_FRAME_NO_SLOT,
-    [7] = DS_FRAME_NO_SLOT,
-    [8] = DS_FRAME_NO_SLOT,
-    [9] = DS_FRAME_NO_SLOT,
-    [10] = DS_FRAME_NO_SLOT,
-    [11] = DS_FRAME_NO_SLOT,
-    [12] = 2,
-    [13] = 3,
-    [14] = 4,
-    [15] = 5,
-};
+static const uint8_t slots[16] = {NONE, NONE, NONE, 0, NONE, SLOT_FP, NONE, NONE, NONE, NONE, NONE, NONE, 2, 3, 4, 5};
 
 static bool is_prefix(unsigned byte) {
     return (byte & 0xf0) == 0x40 || (byte & 0xe7) == 0x26 || (byte >= 0x64 && byte <= 0x67) || byte == 0xf0 ||
@@ -67,6 +52,8 @@ static void read_arithmetic(ds_frame_event *event, const uint8_t *at, unsigned r
     } else if (is_lea && (at[1] == 0x65 || at[1] == 0xa5) && !(rex & (REX_R | REX_B))) {
         event->act = SP_FROM_FP;
         event->amount = load_number(at + 2, at[1] == 0x65 ? 1 : 4);
+    } else if (at[0] == 0x89 && (at[1] & 0xc7) == 0xc4 && !(rex & REX_B)) {
+        event->act = SP_FROM;
     } else if (((at[0] == 0x89 && at[1] == 0xe5) || (at[0] == 0x8b && at[1] == 0xec)) && !(rex & (REX_R | REX_B))) {
         event->act = SET_FP;
     }
@@ -80,11 +67,49 @@ static void read_stack(ds_frame_event *event, const uint8_t *at, unsigned rex) {
         event->registers[0] = slots[(at[0] & 7u) + (rex & REX_B ? 8 : 0)];
     } else if (at[0] == 0x68 || at[0] == 0x6a || (at[0] == 0xff && reg == 6)) {
         event->act = PUSH;
-    } else if (at[0] == 0x8f) {
+    } else if (at[0] == 0x8f && reg == 0) {
         event->act = POP;
     } else if (at[0] == 0xc9) {
         event->act = LEAVE;
     }
+}
+
+/* Which operand of an opcode is overwritten: the one of the reg field, that of the rm field where it is a register, or
+ * that of the opcode. */
+typedef struct written {
+    uint8_t first, last, which;
+} written;
+enum { REG, RM, OPCODE };
+
+static const written one_byte_written[] = {
+    {0x01, 0x01, RM},     {0x03, 0x03, REG}, {0x09, 0x09, RM}, {0x0b, 0x0b, REG}, {0x21, 0x21, RM},  {0x23, 0x23, REG},
+    {0x29, 0x29, RM},     {0x2b, 0x2b, REG}, {0x31, 0x31, RM}, {0x33, 0x33, REG}, {0x63, 0x63, REG}, {0x69, 0x69, REG},
+    {0x6b, 0x6b, REG},    {0x81, 0x81, RM},  {0x83, 0x83, RM}, {0x89, 0x89, RM},  {0x8b, 0x8b, REG}, {0x8d, 0x8d, REG},
+    {0xb8, 0xbf, OPCODE}, {0xc1, 0xc1, RM},  {0xc7, 0xc7, RM}, {0xd1, 0xd1, RM},  {0xd3, 0xd3, RM},
+};
+static const written two_byte_written[] = {
+    {0x40, 0x4f, REG}, {0x7e, 0x7e, RM}, {0x90, 0x9f, RM}, {0xaf, 0xaf, REG}, {0xb6, 0xb8, REG}, {0xbc, 0xbf, REG},
+};
+
+static uint32_t written_slots(const uint8_t *at, unsigned rex) {
+    bool is_two = at[0] == 0x0f;
+    const written *list = is_two ? two_byte_written : one_byte_written;
+    unsigned count = is_two ? DS_COUNT(two_byte_written) : DS_COUNT(one_byte_written);
+    const uint8_t *opcode = at + is_two;
+    for (unsigned i = 0; i < count; i++) {
+        if (*opcode < list[i].first || *opcode > list[i].last)
+            continue;
+        unsigned modrm = opcode[1], number = *opcode & 7u;
+        if (list[i].which == REG)
+            number = modrm >> 3 & 7;
+        else if (list[i].which == RM)
+            number = modrm & 7;
+        if (list[i].which == RM && modrm < 0xc0)
+            return 0;
+        uint8_t slot = slots[number + (rex & (list[i].which == REG ? REX_R : REX_B) ? 8 : 0)];
+        return slot == DS_FRAME_NO_SLOT ? 0 : UINT32_C(1) << slot;
+    }
+    return 0;
 }
 
 static ds_frame_flow flow_of(const uint8_t *at) {
@@ -127,6 +152,7 @@ static ds_frame_event read(ds_span code, uint32_t place) {
         read_stack(&event, at, rex);
         if (rex & REX_W)
             read_arithmetic(&event, at, rex);
+        event.writes = written_slots(at, rex);
     }
     return event;
 }
@@ -135,6 +161,7 @@ static ds_frame_event read(ds_span code, uint32_t place) {
 
 static void end_block(ds_frame_walk *w, uint32_t place, bool is_call) {
     (void)place;
+    ds_frame_write_waiting(w, w->prologue_end);
     w->x86_64.in_prologue = false;
     if (!is_call)
         w->branched = true;
@@ -149,8 +176,8 @@ static void enter(ds_frame_walk *w) {
     w->x86_64.frame = ENTRY_OFFSET;
 }
 
-/* The next instruction is no longer, or again, what the frame rests on. */
-static void rest(ds_frame_walk *w) {
+/* The frame reaches down to here. What restores it later goes back to this row. */
+static void reach(ds_frame_walk *w) {
     w->x86_64.frame = w->row.cfa_offset;
     ds_frame_begin_trace(w);
 }
@@ -172,9 +199,15 @@ static void push(ds_frame_walk *w, const ds_frame_event *event) {
         w->x86_64.in_prologue = false;
         return;
     }
+    if (w->row.cfa_register == FP && w->x86_64.in_prologue) {
+        ds_frame_wait(w, slot);
+        w->prologue_end = event->end;
+        return;
+    }
+    ds_frame_settle(w, event->end);
     ds_frame_put_save(w, event->end, slot);
     if (w->x86_64.in_prologue)
-        rest(w);
+        reach(w);
 }
 
 /* Only in a function that makes its frame late, and before a tail call. */
@@ -211,16 +244,21 @@ static void move_down(ds_frame_walk *w, const ds_frame_event *event) {
         enter(w);
     if (w->row.cfa_register != SP) {
         w->depth = depth;
+        if (is_down && w->x86_64.in_prologue) {
+            ds_frame_write_overdue(w);
+            w->prologue_end = event->end;
+        }
     } else if (fits(depth)) {
         ds_frame_set_cfa(w, event->end, SP, (uint32_t)depth, depth < w->x86_64.frame);
         if (is_down && w->x86_64.in_prologue)
-            rest(w);
+            reach(w);
     }
     w->x86_64.in_prologue = false;
 }
 
-static void act(ds_frame_walk *w, uint32_t place, const ds_frame_event *event) {
-    (void)place;
+static void act(ds_frame_walk *w, const ds_frame_event *event) {
+    if (event->act != NOTHING && event->act != PUSH && event->act != DOWN)
+        ds_frame_settle(w, event->end);
     switch (event->act) {
     case PUSH:
         push(w, event);
@@ -242,6 +280,10 @@ static void act(ds_frame_walk *w, uint32_t place, const ds_frame_event *event) {
     case LEAVE:
         if (w->row.cfa_register == FP)
             leave(w, event->end);
+        break;
+    case SP_FROM:
+        if (w->row.cfa_register == SP && w->x86_64.frame >= ENTRY_OFFSET)
+            ds_frame_set_cfa(w, event->end, SP, w->x86_64.frame, false);
         break;
     default:
         break;

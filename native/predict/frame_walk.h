@@ -48,7 +48,7 @@ typedef struct ds_frame_event {
     uint8_t count;        /* of these */
     int64_t amount;       /* bytes */
     uint32_t target;      /* place of a branch or jump, or DS_FRAME_OUTSIDE */
-    uint32_t writes;      /* bit i: general register i; AArch64 only */
+    uint32_t writes;      /* bit i: the register of slot i is overwritten */
 } ds_frame_event;
 
 typedef struct ds_frame_walk ds_frame_walk;
@@ -63,7 +63,7 @@ typedef struct ds_frame_rules {
     ds_frame_event (*read)(ds_span code, uint32_t place);
     /* A target, or what control passes to from elsewhere, stands at `place`; or a call, branch or jump does. */
     void (*end_block)(ds_frame_walk *w, uint32_t place, bool is_call);
-    void (*act)(ds_frame_walk *w, uint32_t place, const ds_frame_event *event);
+    void (*act)(ds_frame_walk *w, const ds_frame_event *event);
 } ds_frame_rules;
 
 extern const ds_frame_rules ds_frame_rules_aarch64, ds_frame_rules_x86_64;
@@ -85,6 +85,11 @@ struct ds_frame_walk {
     uint64_t trace_first;   /* number of its first step, or DS_FRAME_NO_STEP */
     bool trace_restores;
 
+    uint8_t waiting[DS_FRAME_SLOTS]; /* saves whose steps are still to come */
+    unsigned waiting_count;
+    uint32_t prologue_end; /* place behind the last instruction that counts as one of the prologue */
+    uint32_t overwrites;   /* place of the first instruction that overwrites one of them; 0: none yet */
+
     ds_frame_event exit; /* of the block around the place that was asked for last; ends at 0: of none */
 
     struct ds_frame_x86_64 {
@@ -92,10 +97,6 @@ struct ds_frame_walk {
         uint32_t frame; /* CFA offset where the prologue ended */
     } x86_64;
     struct ds_frame_aarch64 {
-        uint8_t waiting[DS_FRAME_SLOTS]; /* saves whose steps are still to come */
-        unsigned waiting_count;
-        uint32_t last_save;  /* place behind the last of them */
-        uint32_t overwrites; /* place of the instruction that overwrites one first; 0: none yet */
         uint32_t components; /* bit i: slot i was saved apart from the prologue */
         bool has_components; /* the first walk found some */
         bool pushed;         /* the frame was made by the store that saves its first registers */
@@ -111,6 +112,14 @@ void ds_frame_set_cfa(ds_frame_walk *w, uint32_t place, uint32_t reg, uint32_t o
 void ds_frame_put_save(ds_frame_walk *w, uint32_t place, unsigned slot);
 /* In the row alone. False where it is saved already, or the place, in bytes below the CFA, is none. */
 bool ds_frame_note_save(ds_frame_walk *w, unsigned slot, int64_t below);
+/* The step of a slot's save is to wait. */
+void ds_frame_wait(ds_frame_walk *w, unsigned slot);
+/* The steps of what waits, at `place`. */
+void ds_frame_write_waiting(ds_frame_walk *w, uint32_t place);
+/* The same, where one of these registers was overwritten since, at the place of that. */
+void ds_frame_write_overdue(ds_frame_walk *w);
+/* Both. */
+void ds_frame_settle(ds_frame_walk *w, uint32_t place);
 void ds_frame_restore(ds_frame_walk *w, uint32_t place, unsigned slot, bool restores);
 void ds_frame_begin_trace(ds_frame_walk *w);
 /* The first instruction from `place` on that control may leave from, calls left aside. */

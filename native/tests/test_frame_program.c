@@ -27,7 +27,17 @@ static const worked examples[] = {
      "55 4889e5 4154 53 85c0 7407" /* push rbp; mov rbp, rsp; push r12, rbx; test; je f+2 */
      "5b 415c 5d c3 6690"          /* pop rbx, r12, rbp; ret; nop */
      "90 488d65f0 5b 415c c9 c3",  /* nop; lea rsp, [rbp - 16]; pop; pop; leave; ret */
-     "1:0e10 1:8602 4:0d06 6:8c03 7:8304 f:0a f:0c0708 12:0b 1b:0c0708"},
+     "1:0e10 1:8602 4:0d06 7:8c03 7:8304 f:0a f:0c0708 12:0b 1b:0c0708"},
+    {"saves with a frame pointer that wait", DS_ARCH_X86_64,
+     "55 4889e5 4157 4156 4989fe"  /* push rbp; mov rbp, rsp; push r15, r14; mov r14, rdi */
+     "53 4883ec18 e800000000"      /* push rbx; sub rsp, 24; call */
+     "c9 c3",
+     "1:0e10 1:8602 4:0d06 8:8f03 8:8e04 10:8305 16:0c0708"},
+    {"another way back to the frame", DS_ARCH_X86_64,
+     "53 4883ec10 4889e3"          /* push rbx; sub rsp, 16; mov rbx, rsp */
+     "7500 4883ec20 4889dc"        /* jne; sub rsp, 32; mov rsp, rbx */
+     "4883c410 5b c3",
+     "1:0e10 1:8302 5:0e20 e:0e40 11:0e20 15:0e10 16:0e08"},
     {"a frame for a part, left by a tail call", DS_ARCH_X86_64,
      "85ff 7407 53 5b e900010000"  /* test; je b; push rbx; pop rbx; jmp away */
      "c3",                         /* b: ret */
