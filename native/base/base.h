@@ -123,4 +123,12 @@ ds_status ds_vec_grow(ds_arena *arena, void **items, uint64_t *capacity, uint64_
         (vec)->count = (vec)->capacity = 0;   \
     } while (0)
 
+/* A key and what it belongs to; sorted by both, so that the order never depends on the method. */
+typedef struct ds_pair {
+    uint64_t key, value;
+} ds_pair;
+
+/* In place, n log n whatever the keys are. */
+void ds_sort_pairs(ds_pair *pairs, uint64_t count);
+
 #endif

@@ -116,7 +116,7 @@ static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint
     const ds_packed_side *packed = &made->packed.new_side;
     uint64_t literals = new_size;
     for (uint64_t i = 0; i < made->derivations.list.count; i++)
-        if (made->derivations.list.items[i].page_bits == DS_DERIVED_LISTED)
+        if (ds_derivation_is_whole(&made->derivations.list.items[i]))
             literals -= made->derivations.list.items[i].limit;
     for (uint64_t i = 0; i < packed->streams.count; i++)
         literals -= packed->streams.items[i].size;
@@ -215,6 +215,8 @@ static ds_status find_computed(ds_image *old_image, ds_image *new_image, const d
         DS_TRY(ds_derive_find(new_image, arena, &made->derivations));
     if (!(options->without & DS_WITHOUT_DERIVATIONS))
         DS_TRY(ds_derive_find_lists(new_image, arena, &made->derivations));
+    if (!options->plain && !(options->without & DS_WITHOUT_FRAMES))
+        DS_TRY(ds_derive_find_frames(old_image, new_image, arena, &made->derivations));
     if (!(options->without & DS_WITHOUT_DEFLATE))
         DS_TRY(find_packed(old_image, new_image, options, arena, made));
     old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};

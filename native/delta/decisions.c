@@ -22,4 +22,9 @@ const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_WORD_DIFFERS] = {"word differs", 8, 2},
     [DS_DECIDE_WORD_FIELD] = {"word field", 10, 8},
     [DS_DECIDE_BLOCK_ENDS] = {"block ends", 6, 2},
+    [DS_DECIDE_FRAME_WAY] = {"frame way", 5, 1},
+    [DS_DECIDE_FRAME_RIGHT] = {"frame right", 6, 6},
+    [DS_DECIDE_FRAME_NUMBER] = {"frame number", 3, 3},
+    [DS_DECIDE_FRAME_STEP] = {"frame step", 6, 4},
+    [DS_DECIDE_FRAME_BYTE] = {"frame byte", 7, 1},
 };

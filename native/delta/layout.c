@@ -158,9 +158,9 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 #define HAS_PACKED (DS_DERIVATIONS_MAX + 1) /* added to their number where compressed streams are listed */
 
 static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *d) {
-    bool listed = d->page_bits == DS_DERIVED_LISTED;
+    bool whole = ds_derivation_is_whole(d);
     uint64_t from_end = new_size - d->digests, covered = d->covered;
-    uint64_t between = listed ? d->limit : d->digests - d->covered - d->limit, page_bits = d->page_bits;
+    uint64_t between = whole ? d->limit : d->digests - d->covered - d->limit, page_bits = d->page_bits;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &covered));
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
@@ -173,6 +173,8 @@ static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *
     d->limit = between;
     if (page_bits == DS_DERIVED_LISTED)
         return DS_OK;
+    if (ds_derivation_is_whole(d))
+        return covered == 0 ? DS_OK : DS_E_DELTA;
     if (covered > d->digests || between > d->digests - covered)
         return DS_E_DELTA;
     d->limit = d->digests - covered - between;
@@ -199,7 +201,7 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
             return DS_E_DELTA;
         derivations->list.count++;
     }
-    return DS_OK;
+    return ds_derive_has_good_frames(derivations) ? DS_OK : DS_E_DELTA;
 }
 
 /* ---- lists ---- */

@@ -1,5 +1,6 @@
 /* Bytes that no block covers. */
 #include "delta/code.h"
+#include "delta/frames.h"
 #include "delta/steps.h"
 
 /* ---- data by the model ---- */
@@ -87,6 +88,23 @@ static void copy_packed(ds_walk *w, ds_offset at, uint64_t size, uint64_t made, 
     memcpy(bytes, w->coder->writing ? ds_image_bytes(w->new_image, at) : w->output.made + made, size);
 }
 
+/* Unwind tables are made where the first derived byte of one is met: all code before it is there. */
+static ds_status make_frames(ds_walk *w, ds_offset at) {
+    const ds_derivations *d = w->derivations;
+    uint64_t table = ds_derive_find_kind(d, DS_DERIVED_FRAMES), header = ds_derive_find_kind(d, DS_DERIVED_HEADER);
+    if (w->has_made_frames || table == d->list.count)
+        return DS_OK;
+    const ds_derivation *first = &d->list.items[header < table ? header : table];
+    if (at != first->digests)
+        return DS_OK;
+    w->has_made_frames = true;
+    if (w->coder->writing)
+        return ds_walk_frames(w, at, NULL, NULL);
+    DS_TRY(ds_walk_flush(w));
+    return ds_walk_frames(w, at, ds_deriver_whole(w->output.deriver, table),
+                          header < d->list.count ? ds_deriver_whole(w->output.deriver, header) : NULL);
+}
+
 ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset end) {
     bool modelled = w->coder->model != NULL;
     if (at < end && modelled)
@@ -99,6 +117,8 @@ ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset en
         if (modelled)
             ds_walk_teach(w, block, region);
         stop = ds_derived_run(w->derivations, at, stop < end ? stop : end, &derived);
+        if (derived)
+            DS_TRY(make_frames(w, at));
         stop = ds_packed_run(w->packed, at, stop, &packed, &made);
         while (at < stop) {
             uint64_t size = stop - at < DS_CHUNK ? stop - at : DS_CHUNK;

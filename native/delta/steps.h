@@ -5,6 +5,7 @@
 #include "delta/alignment.h"
 #include "delta/coder.h"
 #include "delta/context.h"
+#include "delta/made_code.h"
 #include "delta/risk.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
@@ -53,6 +54,9 @@ typedef struct ds_walk {
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t last_fix;
+    uint64_t new_size;
+    ds_made_code made_code; /* what unwind tables are predicted from */
+    bool has_made_frames;
     uint32_t words[2];       /* AArch64: latest literal words, latest first */
     uint32_t last_of[256];   /* latest of each operation */
     uint8_t substituted[32]; /* register that took the place of each */
@@ -62,6 +66,9 @@ typedef struct ds_walk {
 
 /* Room for the next `size` bytes of the new image, at most DS_CHUNK; DS_HISTORY earlier ones stand before it. */
 ds_status ds_walk_make_room(ds_walk *walk, uint64_t size, uint8_t **bytes);
+
+/* Hand on all bytes of the new image that are made. */
+ds_status ds_walk_flush(ds_walk *walk);
 
 /* The reference of an image at exactly this offset. */
 bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref);

@@ -9,7 +9,7 @@
 
 /* ---- output ---- */
 
-static ds_status flush(ds_walk *w) {
+ds_status ds_walk_flush(ds_walk *w) {
     ds_output *o = &w->output;
     uint64_t size = o->filled;
     uint8_t *bytes = o->buffer + DS_HISTORY;
@@ -24,6 +24,7 @@ static ds_status flush(ds_walk *w) {
         o->tail += size;
     } else if (!w->coder->writing) {
         ds_deriver_pass(o->deriver, bytes, size);
+        ds_made_code_add(&w->made_code, bytes, size);
         if (!o->sink(o->context, bytes, size))
             return DS_E_CANCELLED;
     }
@@ -33,7 +34,7 @@ static ds_status flush(ds_walk *w) {
 
 ds_status ds_walk_make_room(ds_walk *w, uint64_t size, uint8_t **bytes) {
     if (w->output.filled + size > OUTPUT)
-        DS_TRY(flush(w));
+        DS_TRY(ds_walk_flush(w));
     *bytes = w->output.buffer + DS_HISTORY + w->output.filled;
     w->output.filled += size;
     return DS_OK;
@@ -165,7 +166,7 @@ static ds_status walk_stretch(ds_walk *w, uint64_t first, uint64_t last, ds_offs
     }
     DS_TRY(enter_part(w, last));
     DS_TRY(ds_walk_literal(w, last, at, end));
-    return flush(w);
+    return ds_walk_flush(w);
 }
 
 /* The tail comes first, since listed streams are made of it. */
@@ -187,18 +188,48 @@ static ds_status walk_tail(ds_walk *w, uint64_t new_size, uint64_t tail_size) {
     return DS_OK;
 }
 
+/* The first and the last byte of each unwind table go to those of the new one, though no block copies them. */
+static ds_status map_frames(const ds_walk *w, ds_blocks *all) {
+    const ds_extent old_tables[2] = {w->old_image->frames, w->old_image->frame_header};
+    DS_TRY(DS_VEC_RESERVE(w->arena, &all->list, w->blocks->list.count + 4));
+    memcpy(all->list.items, w->blocks->list.items, w->blocks->list.count * sizeof *all->list.items);
+    all->list.count = w->blocks->list.count;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t number = ds_derive_find_kind(w->derivations, i == 0 ? DS_DERIVED_FRAMES : DS_DERIVED_HEADER);
+        const ds_extent *from = &old_tables[i];
+        if (number == w->derivations->list.count || from->size == 0)
+            continue;
+        const ds_derivation *to = &w->derivations->list.items[number];
+        all->list.items[all->list.count++] = (ds_block){to->digests, from->offset, 1};
+        all->list.items[all->list.count++] = (ds_block){to->digests + to->limit - 1, from->offset + from->size - 1, 1};
+    }
+    return DS_OK;
+}
+
+static ds_status build_map(const ds_walk *w, ds_map *map) {
+    ds_blocks all = {0};
+    DS_TRY(map_frames(w, &all));
+    DS_TRY(ds_map_build(map, w->old_image, (ds_layout *)w->layout, all.list.items, all.list.count, w->arena));
+    DS_VEC_FREE(w->arena, &all.list);
+    return DS_OK;
+}
+
 static ds_status walk(ds_walk *w, uint64_t new_size) {
     ds_map map = {.arena = w->arena};
     const ds_block *blocks = w->blocks->list.items;
     uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
     if (w->old_image->refs.count > 0 || w->old_image->regions.count > 0 || w->coder->model != NULL)
-        DS_TRY(ds_map_build(&map, w->old_image, (ds_layout *)w->layout, blocks, count, w->arena));
+        DS_TRY(build_map(w, &map));
+    if (ds_derive_find_kind(w->derivations, DS_DERIVED_FRAMES) < w->derivations->list.count)
+        DS_TRY(ds_made_code_open(&w->made_code, w->layout, w->coder->writing ? w->new_image->file : (ds_span){0},
+                                 w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));
     w->predictor.without = w->coder->without;
     if (w->coder->model != NULL) {
         DS_TRY(ds_targets_begin(w->targets, &w->predictor, w->coder->writing));
         DS_TRY(ds_risk_open(&w->risk, w->arena));
     }
+    w->new_size = new_size;
     w->alignment.budget = SEARCH_FACTOR * (new_size + tail_size);
     for (unsigned i = 0; i < 32; i++)
         w->substituted[i] = (uint8_t)i;
@@ -211,6 +242,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     DS_TRY(walk_stretch(w, 0, w->image_blocks, 0, new_size));
     ds_arena_free(w->arena, w->output.buffer);
     ds_arena_free(w->arena, w->output.made);
+    ds_made_code_close(&w->made_code, w->arena);
     ds_risk_close(&w->risk, w->arena);
     ds_predictor_close(&w->predictor);
     ds_map_free(&map);
@@ -284,7 +316,7 @@ static ds_status read_lists(ds_walk *w, uint64_t new_size, ds_derivations *deriv
         if (d->page_bits != DS_DERIVED_LISTED)
             continue;
         DS_TRY(ds_derive_list(w->old_image, w->layout, w->blocks->list.items, w->image_blocks, new_size, d, exceptions,
-                              ds_deriver_list(w->output.deriver, i)));
+                              ds_deriver_whole(w->output.deriver, i)));
         if (d->exceptions > 0) /* without any there may be no array */
             exceptions += d->exceptions;
     }

@@ -152,6 +152,14 @@ typedef struct ds_list {
     uint64_t first, count;
 } ds_list;
 
+/* Bytes of the file that lie together: `address` is DS_FILE_BASE + offset where no region
+ * covers them. Size 0: absent. */
+typedef struct ds_extent {
+    ds_offset offset;
+    ds_address address;
+    uint64_t size;
+} ds_extent;
+
 typedef struct ds_image {
     ds_span file;
     ds_span tail; /* bytes that follow the file's own, with offsets behind its end: predict/packed.h */
@@ -165,8 +173,9 @@ typedef struct ds_image {
     DS_VEC(ds_spelling) spellings;
     DS_VEC(ds_list) lists;
     DS_VEC(uint32_t) listed;
-    DS_VEC(uint32_t) functions; /* offsets where functions start, ascending */
-    uint8_t *starts;            /* one bit per file byte: an instruction starts here; NULL for plain bytes */
+    DS_VEC(uint32_t) functions;     /* offsets where functions start, ascending */
+    ds_extent frames, frame_header; /* .eh_frame where it is a section, and .eh_frame_hdr: predict/frame_table.h */
+    uint8_t *starts;                /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;
 
 /* All that has an offset. */

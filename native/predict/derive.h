@@ -20,12 +20,14 @@
 #define DS_DERIVED_PAGE_BITS_MAX 16
 #define DS_DERIVED_SPELLED 0 /* instead of a logarithm: digits */
 #define DS_DERIVED_LISTED 1  /* instead of a logarithm: a list of addresses */
+#define DS_DERIVED_FRAMES 2  /* instead of a logarithm: unwind tables, which the model codes by themselves */
+#define DS_DERIVED_HEADER 3  /* and what finds their records */
 #define DS_SPELLED_MAX 64
 
 typedef struct ds_derivation {
     ds_offset digests;   /* of the first derived byte, in the new image */
     ds_offset covered;   /* of the first page; of a list: the number of the old one */
-    uint64_t limit;      /* bytes in all pages; the last one may be short; of a list: its size */
+    uint64_t limit;      /* bytes in all pages; the last one may be short; of a list or unwind table: its size */
     unsigned page_bits;  /* or DS_DERIVED_SPELLED: `digests` are digits; or DS_DERIVED_LISTED */
     uint64_t shift;      /* of a list: new base - old base */
     uint64_t exceptions; /* of a list: how many of them, behind those of the lists before */
@@ -44,11 +46,16 @@ typedef struct ds_derivations {
     DS_VEC(ds_exception) exceptions;
 } ds_derivations;
 
-/* Derived bytes: one digest a page, two digits a byte, or the list. */
+/* What is made at once, of so many bytes as are sent: a list or an unwind table. */
+static inline bool ds_derivation_is_whole(const ds_derivation *derivation) {
+    return derivation->page_bits >= DS_DERIVED_LISTED && derivation->page_bits <= DS_DERIVED_HEADER;
+}
+
+/* Derived bytes: one digest a page, two digits a byte, or the whole. */
 static inline uint64_t ds_derivation_size(const ds_derivation *derivation) {
     if (derivation->page_bits == DS_DERIVED_SPELLED)
         return 2 * derivation->limit;
-    if (derivation->page_bits == DS_DERIVED_LISTED)
+    if (ds_derivation_is_whole(derivation))
         return derivation->limit;
     uint64_t page = (uint64_t)1 << derivation->page_bits;
     return (derivation->limit / page + (derivation->limit % page != 0)) * DS_DIGEST_SIZE;
@@ -70,6 +77,16 @@ void ds_derive_choose_lists(ds_derivations *derivations, const ds_image *old_ima
                             const ds_block *blocks, uint64_t count);
 ds_status ds_derive_find_exceptions(ds_derivations *derivations, const ds_image *old_image, const ds_image *new_image,
                                     const ds_block *blocks, uint64_t count, ds_arena *arena);
+/* Adds the unwind tables of the new image, if what finds their records comes back from them. Only where the old image
+ * has such tables, and for the model. */
+ds_status ds_derive_find_frames(const ds_image *old_image, const ds_image *new_image, ds_arena *arena,
+                                ds_derivations *out);
+/* Keeps them ascending; what touches another derivation is left out. */
+ds_status ds_derive_insert(ds_derivations *all, const ds_derivation *derivation, ds_arena *arena);
+/* Whether unwind tables stand right: at most one, with at most one header, and no header alone. */
+bool ds_derive_has_good_frames(const ds_derivations *derivations);
+/* Number of the derivation of a kind (DS_DERIVED_FRAMES, DS_DERIVED_HEADER); how many there are, where there is none. */
+uint64_t ds_derive_find_kind(const ds_derivations *derivations, unsigned kind);
 void ds_derivations_free(ds_derivations *derivations, ds_arena *arena);
 
 /* Makes a list: `bytes` has room for derivation->limit. DS_E_DELTA where exceptions lie outside, or it has no room. */
@@ -91,8 +108,8 @@ ds_offset ds_derived_run(const ds_derivations *derivations, ds_offset at, ds_off
 typedef struct ds_deriver ds_deriver;
 
 ds_status ds_deriver_open(ds_deriver **deriver, const ds_derivations *derivations, ds_arena *arena);
-/* Room for the bytes of a derivation that is a list: to be filled before they are passed. */
-uint8_t *ds_deriver_list(ds_deriver *deriver, uint64_t derivation);
+/* Room for the bytes of a derivation that is made at once: to be filled before they are passed. */
+uint8_t *ds_deriver_whole(ds_deriver *deriver, uint64_t derivation);
 void ds_deriver_close(ds_deriver *deriver);
 /* To be called with every piece of the new image, in order: writes what is derived into it, and hashes. */
 void ds_deriver_pass(ds_deriver *deriver, uint8_t *bytes, uint64_t size);

@@ -13,6 +13,7 @@
 #include "predict/derive.h"
 
 #include "base/sha256.h"
+#include "predict/frame_table.h"
 
 enum { SUPER_BLOB = 0xfade0cc0, CODE_DIRECTORY = 0xfade0c02 };
 enum { SUPER_HEADER = 12, SUPER_ENTRY = 8, DIRECTORY_HEADER = 44, HASH_SHA256 = 2 };
@@ -33,18 +34,20 @@ static uint64_t derivation_end(const ds_derivation *d) {
 
 bool ds_derivation_fits(const ds_derivations *before, const ds_derivation *d, uint64_t new_size) {
     uint64_t work = d->limit;
-    bool spelled = d->page_bits == DS_DERIVED_SPELLED, listed = d->page_bits == DS_DERIVED_LISTED;
-    if (listed)
+    bool spelled = d->page_bits == DS_DERIVED_SPELLED, whole = ds_derivation_is_whole(d);
+    if (whole)
         work = 0;
+    if (d->page_bits == DS_DERIVED_FRAMES && d->limit > DS_FRAME_TABLE_MAX)
+        return false;
     if (before->list.count >= DS_DERIVATIONS_MAX || d->limit == 0 || (spelled && d->limit > DS_SPELLED_MAX))
         return false;
-    if (!spelled && !listed && (d->page_bits < DS_DERIVED_PAGE_BITS_MIN || d->page_bits > DS_DERIVED_PAGE_BITS_MAX))
+    if (!spelled && !whole && (d->page_bits < DS_DERIVED_PAGE_BITS_MIN || d->page_bits > DS_DERIVED_PAGE_BITS_MAX))
         return false;
-    if (d->digests > new_size || (!listed && !ds_within(d->covered, d->limit, d->digests)) ||
+    if (d->digests > new_size || (!whole && !ds_within(d->covered, d->limit, d->digests)) ||
         !ds_within(d->digests, ds_derivation_size(d), new_size))
         return false;
     for (uint64_t i = 0; i < before->list.count; i++) {
-        if (before->list.items[i].page_bits != DS_DERIVED_LISTED)
+        if (!ds_derivation_is_whole(&before->list.items[i]))
             work += before->list.items[i].limit; /* none is larger than the image */
         if (derivation_end(&before->list.items[i]) > d->digests)
             return false;
@@ -304,7 +307,7 @@ ds_status ds_deriver_open(ds_deriver **out, const ds_derivations *derivations, d
     return DS_OK;
 }
 
-uint8_t *ds_deriver_list(ds_deriver *deriver, uint64_t derivation) {
+uint8_t *ds_deriver_whole(ds_deriver *deriver, uint64_t derivation) {
     return deriver->digesters[derivation].digests;
 }
 
@@ -333,7 +336,7 @@ static void fill(const digester *d, ds_offset at, uint8_t *bytes, uint64_t size)
 static void feed(digester *d, const ds_sha256_state *fresh, ds_offset at, const uint8_t *bytes, uint64_t size) {
     uint64_t page = (uint64_t)1 << d->what.page_bits;
     ds_offset from, to;
-    if (d->what.page_bits == DS_DERIVED_LISTED)
+    if (ds_derivation_is_whole(&d->what))
         return;
     if (!overlap(at, size, d->what.covered, d->what.limit, &from, &to))
         return;

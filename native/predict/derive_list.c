@@ -103,8 +103,7 @@ static bool is_proved(const ds_image *new_image, const ds_list *list) {
     return list->count > 0;
 }
 
-/* Keeps them ascending; what touches another derivation is left out. */
-static ds_status insert(ds_derivations *all, const ds_derivation *d, ds_arena *arena) {
+ds_status ds_derive_insert(ds_derivations *all, const ds_derivation *d, ds_arena *arena) {
     uint64_t at = all->list.count;
     while (at > 0 && all->list.items[at - 1].digests > d->digests)
         at--;
@@ -126,7 +125,7 @@ ds_status ds_derive_find_lists(const ds_image *new_image, ds_arena *arena, ds_de
         const ds_list *list = &new_image->lists.items[i];
         ds_derivation d = {.digests = list->offset, .limit = list->size, .page_bits = DS_DERIVED_LISTED};
         if (is_proved(new_image, list))
-            DS_TRY(insert(out, &d, arena));
+            DS_TRY(ds_derive_insert(out, &d, arena));
     }
     return DS_OK;
 }

@@ -32,7 +32,8 @@ enum { PLAIN, TARGET, FIRST_ROW };
 
 struct ds_frame_guess {
     ds_arena *arena;
-    DS_VEC(uint32_t) places; /* one for each unit of code */
+    DS_VEC(uint32_t) places;       /* one for each unit of code */
+    DS_VEC(ds_frame_event) events; /* the same, where an instruction stands: each is read once */
     DS_VEC(ds_frame_row) rows;
 };
 
@@ -48,6 +49,7 @@ void ds_frame_guess_close(ds_frame_guess *guess) {
     if (guess == NULL)
         return;
     DS_VEC_FREE(guess->arena, &guess->places);
+    DS_VEC_FREE(guess->arena, &guess->events);
     DS_VEC_FREE(guess->arena, &guess->rows);
     ds_arena_free(guess->arena, guess);
 }
@@ -232,17 +234,21 @@ static uint32_t *known_of(const ds_frame_walk *w, uint32_t place) {
     return &w->guess->places.items[place / w->rules->unit];
 }
 
+static const ds_frame_event *event_at(const ds_frame_walk *w, uint32_t place) {
+    return &w->guess->events.items[place / w->rules->unit];
+}
+
 const ds_frame_event *ds_frame_exit(ds_frame_walk *w, uint32_t place) {
-    /* What was found holds up to where it stands. Each instruction is read here once more at most. */
+    /* What was found holds up to where it stands. Each instruction is looked at here once more at most. */
     uint32_t end = walked_size(w);
     if (place < w->exit.end)
         return &w->exit;
     w->exit = (ds_frame_event){.end = end};
     while (place < end) {
-        ds_frame_event event = w->rules->read(w->code, place);
-        place = event.end;
-        if (event.flow >= DS_FLOW_BRANCH) {
-            w->exit = event;
+        const ds_frame_event *event = event_at(w, place);
+        place = event->end;
+        if (event->flow >= DS_FLOW_BRANCH) {
+            w->exit = *event;
             break;
         }
     }
@@ -291,31 +297,32 @@ static void walk(ds_frame_walk *w) {
     if (*known_of(w, 0) != PLAIN)
         tell_target(w, 0);
     for (uint32_t place = 0; place < end && w->status == DS_OK && w->out->list.count < DS_FRAME_STEPS_MAX;) {
-        ds_frame_event event = w->rules->read(w->code, place);
+        const ds_frame_event *event = event_at(w, place);
         bool is_target = *known_of(w, place) != PLAIN;
-        if (is_target || (is_cut_off && !event.is_padding)) {
+        if (is_target || (is_cut_off && !event->is_padding)) {
             arrive(w, place, is_cut_off);
             is_cut_off = false;
         }
         if (!is_cut_off) {
-            if (event.flow != DS_FLOW_ON)
-                w->rules->end_block(w, place, event.flow == DS_FLOW_CALL);
-            note_overwriting(w, place, event.writes);
-            w->rules->act(w, &event);
-            if (has_target(&event))
-                tell_target(w, event.target);
-            is_cut_off = event.flow >= DS_FLOW_JUMP;
+            if (event->flow != DS_FLOW_ON)
+                w->rules->end_block(w, place, event->flow == DS_FLOW_CALL);
+            note_overwriting(w, place, event->writes);
+            w->rules->act(w, event);
+            if (has_target(event))
+                tell_target(w, event->target);
+            is_cut_off = event->flow >= DS_FLOW_JUMP;
         }
-        place = event.end;
+        place = event->end;
     }
 }
 
-static ds_status mark_targets(ds_frame_walk *w) {
+static ds_status read_code(ds_frame_walk *w) {
     uint32_t end = walked_size(w);
     DS_TRY(DS_VEC_RESERVE(w->guess->arena, &w->guess->places, end / w->rules->unit));
+    DS_TRY(DS_VEC_RESERVE(w->guess->arena, &w->guess->events, end / w->rules->unit));
     memset(w->guess->places.items, 0, end / w->rules->unit * sizeof *w->guess->places.items);
     for (uint32_t place = 0; place < end;) {
-        ds_frame_event event = w->rules->read(w->code, place);
+        ds_frame_event event = w->guess->events.items[place / w->rules->unit] = w->rules->read(w->code, place);
         if (has_target(&event))
             *known_of(w, event.target) = TARGET;
         w->acts |= UINT32_C(1) << event.act;
@@ -333,7 +340,7 @@ ds_status ds_frame_guess_make(ds_frame_guess *guess, ds_arch arch, ds_span code,
         return DS_OK;
     ds_frame_walk first = {.rules = rules, .code = code, .guess = guess, .out = out};
     guess->rows.count = 0;
-    DS_TRY(mark_targets(&first));
+    DS_TRY(read_code(&first));
     ds_frame_walk second = first;
     walk(&first);
     DS_TRY(first.status);

@@ -10,7 +10,7 @@
 
 #include "image/image.h"
 
-#define DS_FRAME_CODE_MAX ((uint64_t)1 << 20)
+#define DS_FRAME_CODE_MAX ((uint64_t)1 << 18)
 #define DS_FRAME_STEPS_MAX 4096
 
 /* One call frame instruction other than an advance: `place` counts bytes from the function's first. */

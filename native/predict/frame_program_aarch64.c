@@ -188,11 +188,22 @@ static uint32_t written(uint32_t word) {
     }
 }
 
+/* Branches and system instructions: all of the flows, and signing. */
+static bool may_flow(uint32_t word) {
+    return bits(word, 26, 3) == 5;
+}
+
+/* The other acts go by sp, make sp of x29, or set a constant. A quick no for most instructions. */
+static bool may_act(uint32_t word) {
+    uint32_t base = bits(word, 5, 5), result = bits(word, 0, 5);
+    return base == SP || (base == FP && result == SP) || word >> 21 == 0xd2800000 >> 21 || may_flow(word);
+}
+
 static ds_frame_event read(ds_span code, uint32_t place) {
     uint32_t word = ds_load32(code.data + place);
     ds_frame_event event = {.end = place + WORD, .target = DS_FRAME_OUTSIDE, .is_padding = word == NOP};
     event.writes = written(word) >> 19 & 0xfff; /* x19 to x30 */
-    for (unsigned i = 0; i < DS_COUNT(flows); i++) {
+    for (unsigned i = 0; may_flow(word) && i < DS_COUNT(flows); i++) {
         const flow_pattern *p = &flows[i];
         if ((word & p->mask) != p->value)
             continue;
@@ -204,7 +215,7 @@ static ds_frame_event read(ds_span code, uint32_t place) {
         }
         return event;
     }
-    for (unsigned i = 0; i < DS_COUNT(acts); i++) {
+    for (unsigned i = 0; may_act(word) && i < DS_COUNT(acts); i++) {
         if ((word & acts[i].mask) != acts[i].value)
             continue;
         event.act = acts[i].act;

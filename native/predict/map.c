@@ -365,6 +365,13 @@ ds_address ds_map_address(const ds_map *map, ds_address old_address) {
     return guide == offset ? moved : moved + (offset - guide);
 }
 
+bool ds_map_is_copied(const ds_map *map, ds_address old_address) {
+    ds_offset guide, offset;
+    uint64_t shift;
+    return ds_image_offset(map->old_image, old_address, &offset) && guide_of(map, offset, &guide, &shift) &&
+           guide == offset;
+}
+
 void ds_map_see(ds_map *map, ds_address old_address, ds_address new_address) {
     const ds_points *points = points_of(map, old_address);
     if (points == NULL)

@@ -61,6 +61,8 @@ ds_status ds_map_build(ds_map *map, const ds_image *old_image, ds_layout *new_la
 void ds_map_free(ds_map *map);
 
 ds_address ds_map_address(const ds_map *map, ds_address old_address);
+/* Whether a block copies the old byte at an address. */
+bool ds_map_is_copied(const ds_map *map, ds_address old_address);
 /* Remember where an address without bytes went (rule 3). Other addresses are ignored. */
 void ds_map_see(ds_map *map, ds_address old_address, ds_address new_address);
 

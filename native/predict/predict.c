@@ -154,12 +154,23 @@ static uint64_t keep_distance(const ds_prediction *p, uint64_t distance) {
     return distance < reach_of(p) ? distance : p->old_target - p->old_base;
 }
 
-static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
+/* The end of what begins at p->base. */
+static void predict_end(const ds_predictor *predictor, ds_prediction *p) {
     const ds_map *map = predictor->map;
-    p->base = p->old_base == predictor->last_old ? predictor->last_new
-                                                 : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
     if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
         p->target = p->base + keep_distance(p, ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
+}
+
+static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
+    p->base = p->old_base == predictor->last_old ? predictor->last_new
+                                                 : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
+    predict_end(predictor, p);
+}
+
+uint64_t ds_predict_size(const ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start) {
+    ds_prediction p = {.old_base = old_start, .old_target = old_start + old_size - 1, .base = new_start};
+    predict_end(predictor, &p);
+    return p.target - new_start + 1;
 }
 
 static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {

@@ -75,6 +75,8 @@ ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint6
 ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target);
 /* Where an old target is to be found, seen from the gap before `block`: rules 1 to 3. */
 ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block);
+/* How many bytes what started at an old address takes now that it starts at `new_start`: as for a size. */
+uint64_t ds_predict_size(const ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start);
 /* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */
 ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
                              bool corrected);

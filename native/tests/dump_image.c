@@ -119,6 +119,13 @@ static void print_lists(const ds_image *image) {
     }
 }
 
+static void print_unwind(const ds_image *image) {
+    const ds_extent *tables[2] = {&image->frames, &image->frame_header};
+    for (unsigned i = 0; i < 2; i++)
+        printf("unwind %s %llx %llx %llx\n", i == 0 ? "frames" : "header", (unsigned long long)tables[i]->offset,
+               (unsigned long long)tables[i]->address, (unsigned long long)tables[i]->size);
+}
+
 static void print_counts(const ds_image *image) {
     uint64_t counts[DS_REF_KINDS] = {0}, starts = 0;
     for (uint64_t i = 0; i < image->refs.count; i++)
@@ -136,7 +143,7 @@ static void print_counts(const ds_image *image) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|functions|words|slots|starts|counts ...]\n");
+        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|functions|words|slots|starts|unwind|counts ...]\n");
         return 2;
     }
     uint64_t size;
@@ -177,6 +184,8 @@ int main(int argc, char **argv) {
         for (uint64_t i = 0; i < size; i++)
             if ((image.starts[i / 8] >> i % 8 & 1) != 0)
                 printf("start %llx\n", (unsigned long long)i);
+    if (wanted(argc, argv, "unwind"))
+        print_unwind(&image);
     if (wanted(argc, argv, "counts"))
         print_counts(&image);
     ds_image_free(&image);

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
-from spec import delta_reader
+from spec import delta_reader, stream_reader
 from support.image_delta import Block, numbers, plain
 
 from deltaseal import images
@@ -43,7 +43,7 @@ def delta(
 
 def both_say(made: bytes) -> str:
     try:
-        second = delta_reader.decode(OLD, made)
+        second = stream_reader.decode(OLD, made)
     except delta_reader.Refused as refusal:
         second = refusal.reason.encode()
     pieces: list[bytes] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spec import delta_reader
+from spec import stream_reader
 from support.compressed import lines, png
 
 from deltaseal import images
@@ -88,7 +88,7 @@ def test_a_damaged_modelled_delta_is_refused(cut: int) -> None:
 def test_a_changed_stream_costs_what_changed_in_it(wrapper: str) -> None:
     old, new = in_noise(wrapper)
     delta = delta_of(old, new)
-    assert delta_reader.decode(old, delta) == new
+    assert stream_reader.decode(old, delta) == new
     assert len(delta) < 300
     # Level 0 stores: what the same edit costs where nothing is compressed.
     stored = delta_of(NOISE + zlib.compress(TEXT, 0), NOISE + zlib.compress(EDITED, 0))
@@ -107,7 +107,7 @@ def test_a_changed_stream_costs_what_changed_in_it(wrapper: str) -> None:
 def test_what_zlib_would_not_do_is_told_once(encode: Callable[[bytes], bytes]) -> None:
     old, new = NOISE + encode(TEXT), NOISE + encode(EDITED)
     delta = delta_of(old, new)
-    assert delta_reader.decode(old, delta) == new
+    assert stream_reader.decode(old, delta) == new
     assert len(delta) < 700 and len(delta) < len(encode(EDITED)) / 3
 
 
@@ -132,7 +132,7 @@ def test_several_streams_at_once() -> None:
     old = b"".join(zlib.compress(content) + NOISE[:90] for content in contents)
     new = b"".join(zlib.compress(content, 9) + NOISE[:70] for content in reversed(edited))
     delta = delta_of(old, new)
-    assert delta_reader.decode(old, delta) == new
+    assert stream_reader.decode(old, delta) == new
     assert len(delta) < len(new) / 3
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -261,9 +261,23 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Bytes of the file that lie together."""
+
+    offset: int = 0
+    address: int = 0
+    size: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
 class OldImage:
     """What the page of images gives: regions by address, references by offset; and for the modelled coding
-    which bytes are instruction starts, and which regions (by number) are code of an AArch64 image.
+    which bytes are instruction starts, which regions (by number) are code of an AArch64 image, and the tables
+    that unwind.
     """
 
     regions: list[Region] = field(default_factory=list)
@@ -272,6 +286,9 @@ class OldImage:
     of_words: frozenset[int] = frozenset()
     lists: list[tuple[int, list[int]]] = field(default_factory=list)  # base, and the bytes that are named
     functions: list[int] = field(default_factory=list)
+    machine: int = 0
+    frames: Table = Table()
+    frame_header: Table = Table()
 
     def functions_before(self, offset: int) -> int:
         return bisect_left(self.functions, offset)
@@ -395,7 +412,8 @@ def _round_up(value: int, bits: int) -> int:
 class Derivation:
     """At ``start``: digests of the pages of new bytes ``first`` to ``last``, or their digits (no page).
 
-    Or, with ``list_of``, a list of ``last - first`` bytes, made from the old list of that number.
+    Or, with ``list_of``, a list of ``last - first`` bytes, made from the old list of that number. Or, with
+    ``unwinds``, so many bytes of an unwind table (2) or its header (3).
     """
 
     start: int
@@ -403,11 +421,16 @@ class Derivation:
     last: int
     page: int
     list_of: int | None = None
+    unwinds: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.list_of is not None or self.unwinds != 0
 
     @property
     def end(self) -> int:
         size = self.last - self.first
-        if self.list_of is not None:
+        if self.is_whole:
             return self.start + size
         return self.start + (32 * -(-size // self.page) if self.page else 2 * size)
 
@@ -433,12 +456,18 @@ def read_derivations(stream: Layout, new_size: int) -> tuple[list[Derivation], b
         if bits == 1:
             damaged(start < 0 or size == 0, "list")
             derivations.append(Derivation(start, 0, size, 0, list_of=first))
+        elif bits in (2, 3):
+            damaged(start < 0 or first != 0 or size == 0, "unwind table")
+            damaged(bits == 2 and size > 2**30, "unwind table")
+            derivations.append(Derivation(start, 0, size, 0, unwinds=bits))
         else:
             derivations.append(_covering(start, first, start - size, bits))
         damaged(derivations[-1].end > new_size, "derivation outside the new image")
         damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
-    covered = sum(d.last - d.first for d in derivations if d.list_of is None)
+    covered = sum(d.last - d.first for d in derivations if not d.is_whole)
     damaged(covered > 4 * new_size, "derivations cover too much")
+    tables, headers = ([d for d in derivations if d.unwinds == kind] for kind in (2, 3))
+    damaged(len(tables) > 1 or len(headers) > len(tables), "unwind tables")
     return derivations, listed
 
 
@@ -872,8 +901,16 @@ class Shared:
 
 
 class Prediction:
-    def __init__(self, old: OldImage, old_size: int, blocks: list[Block], new_regions: list[Region]) -> None:
-        self.map = AddressMap(old, old_size, blocks, new_regions)
+    def __init__(
+        self,
+        old: OldImage,
+        old_size: int,
+        blocks: list[Block],
+        new_regions: list[Region],
+        mapped_too: list[Block] | None = None,
+    ) -> None:
+        """``mapped_too``: blocks that only the address map sees."""
+        self.map = AddressMap(old, old_size, blocks + (mapped_too or []), new_regions)
         self.old, self.old_size, self.blocks = old, old_size, blocks
         self._news = [block.new for block in blocks]
         self.lessons = Lessons()
@@ -898,11 +935,13 @@ class Prediction:
 
     def _size(self, kind: str, t: int, b: int, block: int) -> tuple[int, int]:
         base, self.rule = (self.last_new, 3) if b == self.last_old else self.ruled(kind, b, block)
+        return self.sized(t, b, base), base
+
+    def sized(self, t: int, b: int, base: int) -> int:
+        """The target of a size from b to t whose base is known."""
         reach = 2 * (t - b) + 256
         target = self.near(t, base, reach)
-        if target is None:
-            target = base + self._keep(self.map(t) - self.map(b), t - b, reach) & MASK
-        return target, base
+        return base + self._keep(self.map(t) - self.map(b), t - b, reach) & MASK if target is None else target
 
     def _keep(self, distance: int, old: int, reach: int) -> int:
         return distance if distance & MASK < reach & MASK else old
@@ -1128,160 +1167,7 @@ def put_reference(data: bytearray, at: int, reference: Reference, place: int, ta
     put(data, at, kind, kind.number(target, place, reference.aux, base))
 
 
-# The walk
-
-
-class Gaps:
-    """Which items of a sequence are wrong; each call takes some of them and says where."""
-
-    def __init__(self, stream: Reader) -> None:
-        self._stream = stream
-        self._taken = 0
-        self._next = self._read(-1)
-
-    def _read(self, last: int) -> int | None:
-        return last + 1 + self._stream.number() if self._stream.left else None
-
-    def wrong(self, count: int) -> Iterator[int]:
-        start, self._taken = self._taken, self._taken + count
-        while self._next is not None and self._next < self._taken:
-            at, self._next = self._next, self._read(self._next)
-            yield at - start
-
-    def check_end(self) -> None:
-        damaged(self._next is not None, "a gap leads beyond the last item")
-
-
-def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: int = 2**63) -> bytes:
-    """The new image. ``image``: regions and references of the old one, where the delta is not plain."""
-    header = read_header(delta, limit=limit)
-    if len(old) != header.old_size or (header.digests and hashlib.sha256(old).digest() != header.digests[0]):
-        raise Refused("E_BASE", "the old image is another")
-    known = OldImage() if header.plain or image is None else image
-    streams = Streams(delta, header)
-    layout = LayoutStream(streams[LAYOUT])
-    regions = read_regions(layout, known.regions, header.new_size)
-    derivations, listed = read_derivations(layout, header.new_size)
-    tails = Tails()
-    if listed:
-        tails.read(layout, old, header.new_size)
-    overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
-    damaged(overlap, "derivation over a compressed stream")
-    blocks = read_blocks(streams, derivations, tails, known, len(old), header.new_size)
-    in_image = [block for block in blocks if block.new < header.new_size]
-    made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
-    streams.give_contexts(contexts_of(old, in_image, regions, header.new_size) if header.context else [])
-    filling = Filling(streams, regions, derivations, tails, made)
-    new = Walk(old + tails.old, known, streams, blocks, filling).all(len(in_image), header.new_size)
-    streams.check_ends()
-    if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
-        raise Refused("E_DIGEST", "the result is not the new image")
-    return new
-
-
-class Filling:
-    """The bytes of gaps: literals, each from the stream of its region's class, and derived bytes."""
-
-    def __init__(
-        self,
-        streams: Streams,
-        regions: list[Region],
-        derivations: list[Derivation],
-        tails: Tails,
-        lists: dict[int, bytes],
-    ) -> None:
-        self.streams, self.regions, self.derivations, self.tails = streams, regions, derivations, tails
-        self.lists = lists
-        loaded = [(r.offset, r.offset + r.size) for r in regions if r.has_bytes]
-        derived = [(d.start, d.end) for d in derivations] + tails.pieces
-        self._edges = sorted({edge for pair in loaded + derived for edge in pair})
-
-    def fill(self, out: bytearray, end: int, start: int) -> None:
-        """Up to the new offset ``end``, cut where the source may change; ``out`` begins at ``start``."""
-        while (at := start + len(out)) < end:
-            if at in self.streams.part_starts:
-                damaged(self.streams.part_starts[at] != self.streams[CODE].at, "part of code")
-            derivation = next((d for d in self.derivations if d.start == at), None)
-            if derivation is not None:
-                out += self.lists[at] if at in self.lists else derivation.make(bytes(out))
-                continue
-            if at in self.tails.made:
-                out += self.tails.made[at]
-                continue
-            later = bisect_right(self._edges, at)
-            stop = min(end, self._edges[later]) if later < len(self._edges) else end
-            region = region_of_offset(self.regions, at)
-            code = region is not None and region.kind == CODE_CLASS
-            out += self.streams[CODE if code else DATA].take(stop - at)
-
-
-class Walk:
-    """Along the new tail, then along the new image. ``old`` has its tail."""
-
-    def __init__(
-        self, old: bytes, image: OldImage, streams: Streams, blocks: list[Block], filling: Filling
-    ) -> None:
-        self.old, self.image, self.streams, self.blocks, self.filling = old, image, streams, blocks, filling
-        self.prediction = Prediction(image, len(old), blocks, filling.regions)
-        self.wrong_items = Gaps(streams[RESIDUAL_GAPS])
-        self.wrong_references = Gaps(streams[REFERENCE_GAPS])
-        self.offsets = [reference.offset for reference in image.references]
-        self.code = [image.regions[number] for number in image.of_words]
-
-    def all(self, of_image: int, new_size: int) -> bytes:
-        """The new image; ``of_image``: blocks before those of the tail."""
-        tails = self.filling.tails
-        tails.make(self.stretch(range(of_image, len(self.blocks)), new_size, new_size + tails.new_size))
-        new = self.stretch(range(of_image), 0, new_size)
-        self.wrong_items.check_end()
-        self.wrong_references.check_end()
-        return new
-
-    def items(self, block: Block, references: list[Reference]) -> list[tuple[int, bool]]:
-        """Old offsets of what is mended as a whole, and which of them are words, not bytes."""
-        end, first = block.old + block.length, block.old
-        items: list[tuple[int, bool]] = []
-        aligned = (block.new - block.old) % 4 == 0
-        while first < end:
-            last, o = chunk_end(first, end, references), first
-            while o < last:
-                is_word = aligned and o % 4 == 0 and o + 4 <= last and self.is_code_of_words(o)
-                items.append((o, is_word))
-                o += 4 if is_word else 1
-            first = last
-        return items
-
-    def is_code_of_words(self, o: int) -> bool:
-        return any(r.offset <= o and o + 4 <= r.offset + r.size for r in self.code)
-
-    def mend(self, out: bytearray, at: int, *, is_word: bool) -> None:
-        if not is_word:
-            out[at] = out[at] + self.streams[RESIDUALS].take(1)[0] & 255
-            return
-        difference = self.streams[RESIDUALS].signed()
-        damaged(not -(2**31) <= difference < 2**31, "residual of a word")
-        word = int.from_bytes(out[at : at + 4], "little") + difference
-        out[at : at + 4] = (word & 2**32 - 1).to_bytes(4, "little")
-
-    def stretch(self, numbers: range, start: int, end: int) -> bytes:
-        out = bytearray()
-        for number in numbers:
-            block = self.blocks[number]
-            self.filling.fill(out, block.new, start)
-            out += self.old[block.old : block.old + block.length]
-            at = block.new - start
-            references = _inside(self.image.references, self.offsets, block)
-            wrong = set(self.wrong_references.wrong(len(references)))
-            for index, reference in enumerate(references):
-                fixes = self.streams if index in wrong else None
-                _settle(out, reference, block, number, self.prediction, fixes, start)
-            items = self.items(block, references)
-            for item in self.wrong_items.wrong(len(items)):
-                o, is_word = items[item]
-                self.mend(out, o - block.old + at, is_word=is_word)
-        self.filling.fill(out, end, start)
-        return bytes(out)
-
+# Copied bytes
 
 CHUNK = 32_768
 
@@ -1292,26 +1178,3 @@ def chunk_end(first: int, end: int, references: list[Reference]) -> int:
         if first <= reference.offset < last < reference.offset + KINDS[reference.kind].length:
             return reference.offset
     return last
-
-
-def _inside(references: list[Reference], offsets: list[int], block: Block) -> list[Reference]:
-    first, last = bisect_right(offsets, block.old - 1), bisect_right(offsets, block.old + block.length - 1)
-    end = block.old + block.length
-    return [r for r in references[first:last] if r.offset + KINDS[r.kind].length <= end]
-
-
-def _settle(
-    out: bytearray,
-    reference: Reference,
-    block: Block,
-    number: int,
-    prediction: Prediction,
-    fixes: Streams | None,
-    start: int,
-) -> None:
-    at = reference.offset - block.old + block.new
-    place = address_of(prediction.map.new_regions, at)
-    expected, base = prediction.both(reference, place, number)
-    target = expected if fixes is None else expected + fixes[REFERENCE_FIXES].signed() & MASK
-    put_reference(out, at - start, reference, place, target, base)
-    prediction.settle(reference, place, expected, target, base, corrected=fixes is not None)

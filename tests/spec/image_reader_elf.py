@@ -87,7 +87,7 @@ def claims(data: bytes) -> bool:
 class Elf:
     def __init__(self, image: Building) -> None:
         self.image = image
-        self.machine = image.u16(18)
+        self.machine = image.machine = image.u16(18)
         self.functions: list[Function] = []
         self.calls = self.symbols = self.strings = Origin()
         self._headers()
@@ -428,6 +428,7 @@ class Elf:
 
     def read_frames(self, table: Table) -> None:
         if table.address < B and self.image.charge(table.size):
+            self.image.frames = self.image.frames if self.image.frames.size else table
             read_frames(self.image, table, self.functions, ends_at_zero=False)
 
     def read_tables(self) -> None:
@@ -481,6 +482,7 @@ class Elf:
         if segment is not None:
             table = image.table_at(segment.offset, segment.file_size)
             if table.address < B and image.charge(table.size):
+                image.frame_header = table
                 frames = read_header(image, table)
         if not known and frames:
             table = image.bytes_from(frames)

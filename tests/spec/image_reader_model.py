@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from spec.delta_reader import OldImage, Reference, Region
+from spec.delta_reader import OldImage, Reference, Region, Table
 
 MASK = 2**64 - 1
 B = 2**55
@@ -55,17 +55,6 @@ LENGTHS = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    offset: int = 0
-    address: int = 0
-    size: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.size
-
-
 ABSENT = Table()
 
 
@@ -90,6 +79,8 @@ class Building:
         self.kept: list[int] = []  # functions of the regions that were swept
         self.words: set[Region] = set()  # code of AArch64 images
         self.lists: list[tuple[int, list[int]]] = []
+        self.machine = 0
+        self.frames = self.frame_header = ABSENT
         self.budget = 0
         self._addresses: list[int] = []
         self._by_offset: list[Region] = []
@@ -211,10 +202,8 @@ class Building:
     def settle(self) -> OldImage:
         words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
         starts = bytes(self.starts) if 1 in self.starts else b""
-        image, end = (
-            OldImage(self.regions, starts=starts, of_words=words, lists=self.lists, functions=self.kept),
-            0,
-        )
+        image, end = OldImage(self.regions, [], starts, words, self.lists, self.kept), 0
+        image = replace(image, machine=self.machine, frames=self.frames, frame_header=self.frame_header)
         for ref in sorted(self.added, key=lambda added: added.offset):
             if ref.offset >= end:
                 end = ref.offset + LENGTHS[ref.kind]

@@ -17,6 +17,7 @@ from spec.delta_reader import (
     chunk_end,
     region_of_offset,
 )
+from spec.frames_reader import Unwinding, ends_of_tables
 from spec.model_reader_coder import Model
 from spec.model_reader_copies import References, Residuals
 from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_data, show_data
@@ -50,7 +51,9 @@ class Walk:
         blocks, tails = decided.blocks, decided.tails
         self.of_image = sum(block.new < new_size for block in blocks)
         whole = old + tails.old
-        prediction = Prediction(image, len(whole), blocks, decided.regions)
+        tables = {d.unwinds: d for d in decided.derivations if d.unwinds}
+        ends = ends_of_tables(image, tables)
+        prediction = Prediction(image, len(whole), blocks, decided.regions, ends)
         self.shared = Shared(model, image, whole, len(old), prediction, decided.regions)
         self.alignment = Alignment(self.shared, 64 * (new_size + tails.new_size))
         targets = Targets(self.shared)
@@ -64,6 +67,7 @@ class Walk:
         computed = [(d.start, d.end) for d in decided.derivations] + tails.pieces
         self._edges = sorted({edge for pair in loaded + computed for edge in pair})
         self._derived = {d.start: d.end for d in decided.derivations}
+        self._unwind = Unwinding(model, prediction, whole, tables, new_size)
 
     def all(self) -> bytes:
         blocks, tails = self.decided.blocks, self.decided.tails
@@ -75,7 +79,7 @@ class Walk:
         self.stretch(new, range(self.of_image), self.new_size)
         out = new.data
         for derivation in self.decided.derivations:
-            made = self.decided.lists.get(derivation.start)
+            made = self.decided.lists.get(derivation.start) or self._unwind.made.get(derivation.start)
             out[derivation.start : derivation.end] = made or derivation.make(bytes(out))
         return bytes(out)
 
@@ -118,6 +122,7 @@ class Walk:
         show = self.words.show if is_words else self.code.show if is_code else self.show_data
         self.teaching.teach(before, block, CODE_REACH if is_code else DATA_REACH, show)
         if at in self._derived:
+            self._unwind.meet(at, new.data)
             new.data += bytes(size)
             return
         if at in self.decided.tails.made:

@@ -193,6 +193,8 @@ class Line:
 class Model:
     """Decodes bits, symbols and numbers, and keeps what was learned."""
 
+    counts_usual = False
+
     def __init__(self, body: bytes, table: int) -> None:
         self.decoder = RangeDecoder(body)
         self.rows = rows()
@@ -234,6 +236,9 @@ class Model:
             counter.learn(bit)
             entry.learn(bit)
         return bit
+
+    def look(self) -> None:
+        self.decoder.look()
 
     def flag(self, name: str, contexts: Sequence[int], select: int = 0) -> int:
         row = self.rows[name]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native.images import CORPUS
-from spec import delta_reader
+from spec import delta_reader, stream_reader
 from spec.make_golden import GOLDEN, PAIRS, streams
 from support.image_delta import Block, plain
 from support.old_images import build_library, library_source, old_image
@@ -35,7 +35,7 @@ def test_the_example_of_the_page() -> None:
     text = re.search(r"^```\n(D5 64.*?)```", PAGE, flags=re.MULTILINE | re.DOTALL)
     assert text is not None
     delta = bytes.fromhex(text[1])
-    assert delta_reader.decode(b"hello", delta) == b"hello" == apply(b"hello", delta)
+    assert stream_reader.decode(b"hello", delta) == b"hello" == apply(b"hello", delta)
 
 
 def test_the_page_lists_every_kind() -> None:
@@ -63,7 +63,7 @@ PLAIN_PAIRS = {
 def test_plain_bytes(name: str, digests: bool) -> None:
     old, new = PLAIN_PAIRS[name]
     delta = images.diff_bytes(old, new, digests=digests)
-    assert delta_reader.decode(old, delta) == new == apply(old, delta)
+    assert stream_reader.decode(old, delta) == new == apply(old, delta)
 
 
 @settings(deadline=None, max_examples=50)
@@ -73,7 +73,7 @@ def test_plain_bytes(name: str, digests: bool) -> None:
 )
 def test_edits_of_any_bytes(old: bytes, cuts: list[tuple[int, bytes]]) -> None:
     new = b"".join(old[at : at + 50] + more for at, more in cuts)
-    assert delta_reader.decode(old, images.diff_bytes(old, new)) == new
+    assert stream_reader.decode(old, images.diff_bytes(old, new)) == new
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_real_images(libraries: dict[str, Path], old: str, new: str) -> None:
     delta = images.diff_bytes(old_bytes, new_bytes)
     image = old_image(libraries[old])
     assert image.references and not delta_reader.read_header(delta).plain
-    assert delta_reader.decode(old_bytes, delta, image) == new_bytes
+    assert stream_reader.decode(old_bytes, delta, image) == new_bytes
 
 
 def test_a_real_image_of_another_format(libraries: dict[str, Path]) -> None:
@@ -111,9 +111,9 @@ def test_a_real_image_of_another_format(libraries: dict[str, Path]) -> None:
     for name in ("classic.dylib", "universal.dylib"):
         old, new = libraries["small"].read_bytes(), (seeds / name).read_bytes()
         delta = images.diff_bytes(old, new)
-        assert delta_reader.decode(old, delta, old_image(libraries["small"])) == new
+        assert stream_reader.decode(old, delta, old_image(libraries["small"])) == new
         back = images.diff_bytes(new, old)
-        assert delta_reader.decode(new, back, old_image(seeds / name)) == old
+        assert stream_reader.decode(new, back, old_image(seeds / name)) == old
 
 
 # Much code: a frame of several zstd frames
@@ -143,7 +143,7 @@ def test_much_code_is_compressed_in_parts(much_code: tuple[Path, bytes]) -> None
     old = path.read_bytes()
     delta = images.diff_bytes(old, new)
     assert [images.diff_bytes(old, new, threads=threads) for threads in (2, 5)] == [delta, delta]
-    assert delta_reader.decode(old, delta, old_image(path)) == new == apply(old, delta)
+    assert stream_reader.decode(old, delta, old_image(path)) == new == apply(old, delta)
     header = delta_reader.read_header(delta)
     at = header.size
     for numbers, stored, _ in header.frames:
@@ -165,7 +165,7 @@ def test_parts_that_end_elsewhere_are_refused_by_both(much_code: tuple[Path, byt
         known = {"old_size": len(old), "new_size": len(new), "digests": None, "plain": False, "threads": 1}
         delta = write_streams(code, code_parts=[first, replace(second, start=start)], **known)
         with pytest.raises(delta_reader.Refused):
-            delta_reader.decode(old, delta, old_image(path))
+            stream_reader.decode(old, delta, old_image(path))
         with pytest.raises(DeltasealError):
             apply(old, delta)
 
@@ -186,7 +186,7 @@ REFUSED = {
 def test_both_refuse(name: str) -> None:
     old = OLD[:5] if name == "a copy beyond the old image" else OLD
     with pytest.raises(delta_reader.Refused):
-        delta_reader.decode(old, REFUSED[name])
+        stream_reader.decode(old, REFUSED[name])
     with pytest.raises(DeltasealError):
         apply(old, REFUSED[name])
 
@@ -207,7 +207,7 @@ def test_a_changed_delta_is_the_same_to_both(at: int, new: int) -> None:
     except DeltasealError:
         ours = None
     try:
-        theirs = delta_reader.decode(OLD, changed, limit=1 << 20)
+        theirs = stream_reader.decode(OLD, changed, limit=1 << 20)
     except delta_reader.Refused:
         theirs = None
     assert ours == theirs
@@ -220,7 +220,7 @@ def test_a_changed_delta_is_the_same_to_both(at: int, new: int) -> None:
 def test_a_golden_delta_still_applies(name: str) -> None:
     old, new, delta = ((GOLDEN / f"{name}.{what}").read_bytes() for what in ("old", "new", "delta"))
     assert apply(old, delta) == new
-    assert delta_reader.decode(old, delta, old_image(GOLDEN / f"{name}.old")) == new
+    assert stream_reader.decode(old, delta, old_image(GOLDEN / f"{name}.old")) == new
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -245,5 +245,5 @@ def test_goldens_are_small_and_hold_references() -> None:
 def test_real_pairs(name: str) -> None:
     old, new = (CORPUS / name / "old").read_bytes(), (CORPUS / name / "new").read_bytes()
     delta = images.diff_bytes(old, new)
-    made = delta_reader.decode(old, delta, old_image(CORPUS / name / "old"))
+    made = stream_reader.decode(old, delta, old_image(CORPUS / name / "old"))
     assert hashlib.sha256(made).digest() == hashlib.sha256(new).digest()

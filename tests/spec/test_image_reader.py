@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from native.images import CORPUS, SEEDS
-from spec.delta_reader import OldImage, Region, decode
+from spec.delta_reader import OldImage, Region
 from spec.image_reader import parse
 from spec.image_reader_macho import Macho
 from spec.image_reader_model import B, Building, Cursor, Table
 from spec.image_reader_unwind import Function, read_exceptions, read_program
+from spec.stream_reader import decode
 from support.made_images import (
     AARCH64,
     ALLOC,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from spec import delta_reader, image_reader, model_reader
+from spec import delta_reader, image_reader, model_reader, stream_reader
 from support.image_delta import LAYOUT, Block, Delta, number, numbers, plain, signed
 from support.small_macho import TEXT, make_functions, program
 
@@ -31,7 +31,7 @@ def test_functions_in_another_order() -> None:
     old, new = program(OLD), program(MIXED)
     delta = images.diff_bytes(old, new)
     assert [d.list_of for d in derivations_of(delta, old)] == [0]
-    assert delta_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+    assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
     modelled = images.diff_bytes(old, new, effort="best")
     assert model_reader.decode(old, modelled, image_reader.parse(old)) == new == apply(old, modelled)
 
@@ -42,7 +42,7 @@ def test_starts_that_came_and_went() -> None:
     old = program(OLD)
     new = program(MIXED, listed=starts)
     delta = images.diff_bytes(old, new)
-    assert delta_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+    assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
 
 
 def test_an_equal_list_is_copied() -> None:
@@ -77,13 +77,13 @@ def listing(
 
 def test_a_list_made_by_hand() -> None:
     delta = bytes(listing())
-    assert delta_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == SMALL == apply(SMALL, delta)
+    assert stream_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == SMALL == apply(SMALL, delta)
 
 
 @pytest.mark.parametrize("exceptions", [[(0, TEXT)], [(0, TEXT), (0, 3), (0, 0)]])
 def test_exceptions_by_hand(exceptions: list[tuple[int, int]]) -> None:
     delta = bytes(listing(exceptions=exceptions))
-    new = delta_reader.decode(SMALL, delta, image_reader.parse(SMALL))
+    new = stream_reader.decode(SMALL, delta, image_reader.parse(SMALL))
     assert new != SMALL and new == apply(SMALL, delta)
 
 
@@ -102,6 +102,6 @@ REFUSED = {
 def test_what_is_refused(what: str) -> None:
     delta = bytes(REFUSED[what])
     with pytest.raises(delta_reader.Refused, match="E_DELTA"):
-        delta_reader.decode(SMALL, delta, image_reader.parse(SMALL))
+        stream_reader.decode(SMALL, delta, image_reader.parse(SMALL))
     with pytest.raises(DeltasealError, match="the delta is damaged"):
         apply(SMALL, delta)

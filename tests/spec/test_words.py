@@ -6,7 +6,7 @@ import random
 import struct
 
 import pytest
-from spec import delta_reader, image_reader
+from spec import delta_reader, image_reader, stream_reader
 from support.image_delta import (
     CODE,
     DATA,
@@ -46,7 +46,7 @@ def test_words_with_other_fields() -> None:
     old, new = program(OLD), program([changed(function, choose) for function in OLD])
     delta = images.diff_bytes(old, new)
     assert not delta_reader.read_header(delta).plain
-    assert delta_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+    assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
 
 
 SMALL = program(OLD[:3])
@@ -70,7 +70,7 @@ def test_a_word_is_one_item(difference: int, word: int) -> None:
     (old,) = struct.unpack_from("<I", SMALL, TEXT + 4 * word)
     new = bytearray(SMALL)
     struct.pack_into("<I", new, TEXT + 4 * word, (old + difference) % 2**32)
-    assert delta_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == new == apply(SMALL, delta)
+    assert stream_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == new == apply(SMALL, delta)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_word_is_one_item(difference: int, word: int) -> None:
 def test_where_words_begin(place: int, shift: int) -> None:
     """Bytes before the first whole word, and where old and new words do not lie alike."""
     delta = bytes(mended(2, b"\x02", place=place, shift=shift))
-    assert delta_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == apply(SMALL, delta)
+    assert stream_reader.decode(SMALL, delta, image_reader.parse(SMALL)) == apply(SMALL, delta)
 
 
 @pytest.mark.parametrize("difference", [2**31, -(2**31) - 1, 2**62])
 def test_a_difference_of_more_than_a_word(difference: int) -> None:
     delta = bytes(mended(TEXT, signed(difference)))
     with pytest.raises(delta_reader.Refused, match="E_DELTA"):
-        delta_reader.decode(SMALL, delta, image_reader.parse(SMALL))
+        stream_reader.decode(SMALL, delta, image_reader.parse(SMALL))
     with pytest.raises(DeltasealError, match="the delta is damaged"):
         apply(SMALL, delta)

@@ -11,21 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from native.images import driver
-from spec.delta_reader import OldImage, Reference, Region
+from spec.delta_reader import OldImage, Reference, Region, Table
 
 _CLASSES = {"data": 0, "code": 1, "nobits": 2}
+_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 def old_image(path: Path) -> OldImage:
     """Regions, references, instruction starts, lists and functions of the image in a file."""
     dump = subprocess.run(
-        [driver("dump_image"), path, "regions", "refs", "starts", "lists", "functions", "words"],
+        [driver("dump_image"), path, "regions", "refs", "starts", "lists", "functions", "words", "unwind"],
         capture_output=True,
         check=True,
         text=True,
     )
     image, starts = OldImage(), bytearray(path.stat().st_size)
     of_words: list[int] = []
+    tables, machine = dict[str, Table](), 0
     for line in dump.stdout.splitlines():
         what, *rest = line.split()
         if what == "region":
@@ -36,6 +38,10 @@ def old_image(path: Path) -> OldImage:
             image.references.append(Reference(offset, rest[1], aux, target, base))
         elif what == "start":
             starts[int(rest[0], 16)] = 1
+        elif what == "arch":
+            machine = _MACHINES.get(rest[0], 0)
+        elif what == "unwind":
+            tables[rest[0]] = Table(*(int(text, 16) for text in rest[1:]))
         elif what == "words":
             of_words.append(int(rest[0]))
         elif what == "function":
@@ -44,7 +50,8 @@ def old_image(path: Path) -> OldImage:
             base, *listed = (int(text, 16) for text in rest)
             image.lists.append((base, listed))
     known = bytes(starts) if 1 in starts else b""
-    return replace(image, starts=known, of_words=frozenset(of_words))
+    image = replace(image, starts=known, of_words=frozenset(of_words), machine=machine)
+    return replace(image, frames=tables["frames"], frame_header=tables["header"])
 
 
 def build_library(source: Path | str, output: Path, *options: str) -> Path:

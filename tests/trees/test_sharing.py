@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from spec import delta_reader, image_reader, model_reader, tree_reader
+from spec import delta_reader, image_reader, model_reader, stream_reader, tree_reader
 from spec.model_reader_layout import is_modelled
 from spec.model_reader_layout import read_header as read_modelled
 from spec.test_tree_reader import theirs
@@ -36,7 +36,7 @@ def image(old: bytes, delta: bytes) -> bytes:
     """As the second readers see it."""
     if is_modelled(delta):
         return model_reader.decode(old, delta, image_reader.parse(old, read_modelled(delta).parts))
-    return delta_reader.decode(old, delta, image_reader.parse(old, delta_reader.read_header(delta).parts))
+    return stream_reader.decode(old, delta, image_reader.parse(old, delta_reader.read_header(delta).parts))
 
 
 @pytest.mark.parametrize("effort", ["fast", "default", "best"])

@@ -333,6 +333,8 @@ static ds_status add_regions(ds_elf *elf, const headers *h,
 static ds_status read_frames(ds_elf *elf, ds_extent table) {
     if (!is_loaded(table) || !ds_elf_charge(elf, table.size))
         return DS_OK;
+    if (elf->image->frames.size == 0)
+        elf->image->frames = table;
     return ds_unwind_frames(elf->image, table, false, &elf->unwind);
 }
 
@@ -454,8 +456,10 @@ static ds_status read_unwind(ds_elf *elf, const headers *h, bool frames_known) {
     ds_address frames = 0;
     if (find_segment(elf, h, PT_GNU_EH_FRAME, &s)) {
         ds_extent table = extent_at(elf, s.offset, s.file_size);
-        if (is_loaded(table) && ds_elf_charge(elf, table.size))
+        if (is_loaded(table) && ds_elf_charge(elf, table.size)) {
+            elf->image->frame_header = table;
             DS_TRY(ds_unwind_frame_header(elf->image, table, &frames));
+        }
     }
     if (!frames_known && frames != 0) {
         ds_extent table = ds_elf_rest(elf, frames);

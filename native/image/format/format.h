@@ -13,14 +13,6 @@
 ds_status ds_elf_parse(ds_image *image, ds_offset offset, uint64_t size, unsigned space, bool *claimed);
 ds_status ds_macho_parse(ds_image *image, ds_offset offset, uint64_t size, unsigned space, bool *claimed);
 
-/* Bytes of the file that lie together: `address` is DS_FILE_BASE + offset where no region
- * covers them. Size 0: absent. */
-typedef struct ds_extent {
-    ds_offset offset;
-    ds_address address;
-    uint64_t size;
-} ds_extent;
-
 /* Longest ULEB128 number that can be a field (DS_REF_ULEB4 and its like). */
 #define DS_ULEB_FIELD_BYTES 4u
 
@@ -53,13 +45,5 @@ ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed);
 /* Sweeps the code regions of one space. Bit i of `functions` says that a function starts at file
  * offset `first` + i; it has a bit for each byte of these regions. */
 ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const uint8_t *functions, ds_offset first);
-
-/* A key and what it belongs to; sorted by both, so that the order never depends on the method. */
-typedef struct ds_pair {
-    uint64_t key, value;
-} ds_pair;
-
-/* In place, n log n whatever the keys are. */
-void ds_sort_pairs(ds_pair *pairs, uint64_t count);
 
 #endif

@@ -186,6 +186,7 @@ TECHNIQUES: dict[str, int] = {
     "teaching": lib.DS_WITHOUT_TEACHING,
     "lessons": lib.DS_WITHOUT_LESSONS,
     "neighbours": lib.DS_WITHOUT_NEIGHBOURS,
+    "unwind tables": lib.DS_WITHOUT_FRAMES,
 }
 
 

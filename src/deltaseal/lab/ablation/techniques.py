@@ -51,6 +51,7 @@ LEFT_OUT: tuple[Technique, ...] = (
     Technique("local prediction of branches", Without(("neighbours",))),
     Technique("learning from corrections", Without(("lessons",))),
     Technique("derivations", Without(("derivations",))),
+    Technique("unwind tables by record", Without(("unwind tables",))),
     Technique("embedded deflate", Without(("deflate",))),
     Technique("old bytes beside literals", Without(("old bytes",))),
     Technique("teaching on old code", Without(("teaching",)), efforts=("best",)),

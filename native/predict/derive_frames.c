@@ -1,0 +1,54 @@
+/* Unwind tables as derivations; see derive.h. They are made by the walk (delta/frames.c), not here. */
+#include "predict/derive.h"
+#include "predict/frame_table.h"
+
+uint64_t ds_derive_find_kind(const ds_derivations *derivations, unsigned kind) {
+    uint64_t number = 0;
+    while (number < derivations->list.count && derivations->list.items[number].page_bits != kind)
+        number++;
+    return number;
+}
+
+bool ds_derive_has_good_frames(const ds_derivations *derivations) {
+    unsigned frames = 0, headers = 0;
+    for (uint64_t i = 0; i < derivations->list.count; i++) {
+        frames += derivations->list.items[i].page_bits == DS_DERIVED_FRAMES;
+        headers += derivations->list.items[i].page_bits == DS_DERIVED_HEADER;
+    }
+    return frames <= 1 && headers <= frames;
+}
+
+/* Whether the header is what the records of the table give. */
+static ds_status prove_header(const ds_image *image, ds_arena *arena, bool *proved) {
+    const ds_extent *frames = &image->frames, *header = &image->frame_header;
+    ds_frame_table table = {image->file.data + frames->offset, frames->address, (uint32_t)frames->size, {0}, {0}};
+    uint8_t *bytes = ds_arena_alloc(arena, header->size);
+    if (bytes == NULL)
+        return DS_E_MEMORY;
+    DS_TRY(ds_frame_table_read(&table, arena));
+    ds_status status = ds_frame_header_make(&table, header->address, bytes, header->size, arena);
+    *proved = status == DS_OK && memcmp(bytes, image->file.data + header->offset, header->size) == 0;
+    ds_frame_table_free(&table, arena);
+    ds_arena_free(arena, bytes);
+    return status == DS_E_DELTA ? DS_OK : status;
+}
+
+ds_status ds_derive_find_frames(const ds_image *old_image, const ds_image *new_image, ds_arena *arena,
+                                ds_derivations *out) {
+    const ds_extent *frames = &new_image->frames, *header = &new_image->frame_header;
+    bool proved = true;
+    if (old_image->frames.size == 0 || old_image->frames.size > DS_FRAME_TABLE_MAX || frames->size == 0 ||
+        frames->size > DS_FRAME_TABLE_MAX || out->list.count + 2 > DS_DERIVATIONS_MAX)
+        return DS_OK;
+    if (header->size > 0)
+        DS_TRY(prove_header(new_image, arena, &proved));
+    if (!proved)
+        return DS_OK;
+    ds_derivation table = {.digests = frames->offset, .limit = frames->size, .page_bits = DS_DERIVED_FRAMES},
+                  sorted = {.digests = header->offset, .limit = header->size, .page_bits = DS_DERIVED_HEADER};
+    DS_TRY(ds_derive_insert(out, &table, arena));
+    /* Without the table there is no header. */
+    if (header->size > 0 && ds_derive_find_kind(out, DS_DERIVED_FRAMES) < out->list.count)
+        DS_TRY(ds_derive_insert(out, &sorted, arena));
+    return DS_OK;
+}

@@ -1,0 +1,314 @@
+/* Records of .eh_frame; see frame_table.h. */
+#include "predict/frame_table.h"
+
+enum { PC_RELATIVE = 0x1b, INDIRECT_PC_RELATIVE = 0x9b, OMITTED = 0xff }; /* pointer encodings, four bytes each */
+enum { LENGTH_BYTES = 4, ID_BYTES = 4, FDE_FIXED = 17 }; /* length, id, start, size, and no exception table */
+
+/* ---- reading bytes of one record ---- */
+
+typedef struct cursor {
+    const uint8_t *bytes;
+    uint32_t at, end;
+    bool bad;
+} cursor;
+
+static uint8_t take_byte(cursor *c) {
+    if (c->at >= c->end) {
+        c->bad = true;
+        return 0;
+    }
+    return c->bytes[c->at++];
+}
+
+/* A LEB128 number of one byte: what toolchains write here never takes more. */
+static uint8_t take_short(cursor *c) {
+    uint8_t value = take_byte(c);
+    c->bad |= value >= 0x80;
+    return value;
+}
+
+/* ---- records ---- */
+
+static bool read_pointer_letter(cursor *c, uint32_t at, ds_frame_record *record) {
+    uint8_t encoding = take_byte(c);
+    if (encoding != PC_RELATIVE && encoding != INDIRECT_PC_RELATIVE)
+        return false;
+    record->personality = c->at - at;
+    c->at += 4;
+    return c->at <= c->end;
+}
+
+static bool read_letter(cursor *c, char letter, uint32_t at, ds_frame_record *record, bool *is_relative) {
+    switch (letter) {
+    case 'R':
+        *is_relative = take_byte(c) == PC_RELATIVE;
+        return *is_relative;
+    case 'L':
+        record->has_lsda = take_byte(c) == PC_RELATIVE;
+        return record->has_lsda;
+    case 'P':
+        return read_pointer_letter(c, at, record);
+    default:
+        return letter == 'S' || letter == 'B' || letter == 'G';
+    }
+}
+
+/* A CIE of the usual form: augmentation with its length, functions relative to their place. */
+static bool read_cie(cursor *c, uint32_t at, ds_frame_record *record) {
+    uint8_t version = take_byte(c);
+    bool is_relative = false;
+    if ((version != 1 && version != 3) || take_byte(c) != 'z')
+        return false;
+    uint32_t letters = c->at;
+    while (take_byte(c) != 0)
+        ;
+    uint8_t unit = take_short(c);
+    (void)take_short(c);
+    (void)take_short(c); /* data alignment, return register */
+    uint32_t size = take_short(c);
+    if (c->bad || size > c->end - c->at || (unit != 1 && unit != 2 && unit != 4))
+        return false;
+    uint32_t end = c->at + size;
+    cursor data = {c->bytes, c->at, end, false};
+    record->unit_bits = unit >> 1;
+    for (; c->bytes[letters] != 0; letters++)
+        if (!read_letter(&data, (char)c->bytes[letters], at, record, &is_relative))
+            return false;
+    return is_relative && !data.bad && data.at == end;
+}
+
+/* Number of the CIE's record that begins at `at`; UINT32_MAX: none. */
+static uint32_t find_cie(const ds_frame_table *table, uint32_t at) {
+    uint64_t low = 0, high = table->cies.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (table->records.items[table->cies.items[middle]].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < table->cies.count && table->records.items[table->cies.items[low]].at == at ? table->cies.items[low]
+                                                                                            : UINT32_MAX;
+}
+
+static ds_address pointer_at(const ds_frame_table *table, uint32_t at) {
+    return ds_ref_solve(DS_REF_PREL32, table->bytes + at, table->address + at, 0, 0, 0);
+}
+
+static bool read_fde(const ds_frame_table *table, uint32_t at, uint32_t end, uint32_t id, ds_frame_record *record) {
+    record->cie = id <= at + LENGTH_BYTES ? find_cie(table, at + LENGTH_BYTES - id) : UINT32_MAX;
+    if (record->cie == UINT32_MAX || end - at < FDE_FIXED)
+        return false;
+    bool has_lsda = table->records.items[record->cie].has_lsda;
+    record->start = pointer_at(table, at + 8);
+    record->code_size = ds_load32(table->bytes + at + 12);
+    record->program = at + FDE_FIXED;
+    if (table->bytes[at + 16] != (has_lsda ? 4 : 0))
+        return false;
+    if (!has_lsda)
+        return true;
+    record->program += 4;
+    if (record->program > end)
+        return false;
+    if (ds_load32(table->bytes + at + FDE_FIXED) != 0)
+        record->lsda = pointer_at(table, at + FDE_FIXED);
+    return true;
+}
+
+static ds_frame_record read_record(const ds_frame_table *table, uint32_t at, uint32_t end) {
+    ds_frame_record other = {.at = at, .size = end - at, .kind = DS_FRAME_OTHER}, record = other;
+    if (end - at < LENGTH_BYTES)
+        return other;
+    uint32_t length = ds_load32(table->bytes + at);
+    if (length == 0)
+        return (ds_frame_record){.at = at, .size = LENGTH_BYTES, .kind = DS_FRAME_END};
+    if (length < ID_BYTES || length > end - at - LENGTH_BYTES)
+        return other;
+    other.size = record.size = LENGTH_BYTES + length;
+    end = at + record.size;
+    uint32_t id = ds_load32(table->bytes + at + LENGTH_BYTES);
+    cursor c = {table->bytes, at + LENGTH_BYTES + ID_BYTES, end, false};
+    record.kind = id == 0 ? DS_FRAME_CIE : DS_FRAME_FDE;
+    return (id == 0 ? read_cie(&c, at, &record) : read_fde(table, at, end, id, &record)) ? record : other;
+}
+
+ds_status ds_frame_take(ds_frame_table *table, uint32_t at, uint32_t end, ds_arena *arena) {
+    ds_frame_record record = read_record(table, at, end);
+    DS_TRY(DS_VEC_RESERVE(arena, &table->records, table->records.count + 1));
+    if (record.kind == DS_FRAME_CIE) {
+        DS_TRY(DS_VEC_RESERVE(arena, &table->cies, table->cies.count + 1));
+        table->cies.items[table->cies.count++] = (uint32_t)table->records.count;
+    }
+    table->records.items[table->records.count++] = record;
+    return DS_OK;
+}
+
+ds_status ds_frame_table_read(ds_frame_table *table, ds_arena *arena) {
+    for (uint32_t at = 0; at < table->size; at += table->records.items[table->records.count - 1].size)
+        DS_TRY(ds_frame_take(table, at, table->size, arena));
+    return DS_OK;
+}
+
+void ds_frame_table_free(ds_frame_table *table, ds_arena *arena) {
+    DS_VEC_FREE(arena, &table->records);
+    DS_VEC_FREE(arena, &table->cies);
+}
+
+unsigned ds_frame_alignment(const ds_frame_table *table) {
+    for (uint64_t i = 0; i < table->records.count; i++)
+        if (table->records.items[i].kind != DS_FRAME_END && table->records.items[i].size % 8 != 0)
+            return 4;
+    return 8;
+}
+
+/* ---- programs ---- */
+
+enum { NOP = 0x00, ADVANCE_1 = 0x02, ADVANCE_2 = 0x03, ADVANCE_4 = 0x04, ADVANCE = 1, OFFSET = 2, RESTORE = 3 };
+
+/* LEB128 numbers behind an instruction whose upper two bits are 0; NONE: not of a step. DWARF 5 table 7.29; GNU and
+ * AArch64 extensions. */
+enum { NONE = 0xff };
+static const uint8_t operand_counts[0x40] = {
+    [0x00] = NONE, [0x01] = NONE, [0x02] = NONE, [0x03] = NONE, [0x04] = NONE, [0x05] = 2,    [0x06] = 1,
+    [0x07] = 1,    [0x08] = 1,    [0x09] = 2,    [0x0a] = 0,    [0x0b] = 0,    [0x0c] = 2,    [0x0d] = 1,
+    [0x0e] = 1,    [0x0f] = NONE, [0x10] = NONE, [0x11] = 2,    [0x12] = 2,    [0x13] = 1,    [0x14] = 2,
+    [0x15] = 2,    [0x16] = NONE, [0x17] = NONE, [0x18] = NONE, [0x19] = NONE, [0x1a] = NONE, [0x1b] = NONE,
+    [0x1c] = NONE, [0x1d] = NONE, [0x1e] = NONE, [0x1f] = NONE, [0x20] = NONE, [0x21] = NONE, [0x22] = NONE,
+    [0x23] = NONE, [0x24] = NONE, [0x25] = NONE, [0x26] = NONE, [0x27] = NONE, [0x28] = NONE, [0x29] = NONE,
+    [0x2a] = NONE, [0x2b] = NONE, [0x2c] = 0,    [0x2d] = 0,    [0x2e] = 1,    [0x2f] = 2,    [0x30] = NONE,
+    [0x31] = NONE, [0x32] = NONE, [0x33] = NONE, [0x34] = NONE, [0x35] = NONE, [0x36] = NONE, [0x37] = NONE,
+    [0x38] = NONE, [0x39] = NONE, [0x3a] = NONE, [0x3b] = NONE, [0x3c] = NONE, [0x3d] = NONE, [0x3e] = NONE,
+    [0x3f] = NONE,
+};
+
+static uint8_t operands_of(uint8_t opcode) {
+    switch (opcode >> 6) {
+    case 0:
+        return operand_counts[opcode];
+    case ADVANCE:
+        return NONE;
+    default:
+        return opcode >> 6 == OFFSET ? 1 : 0;
+    }
+}
+
+bool ds_frame_step_wants(const uint8_t *bytes, unsigned known, bool *more) {
+    uint8_t wanted = operands_of(bytes[0]), ended = 0;
+    for (unsigned i = 1; i < known; i++)
+        ended += bytes[i] < 0x80;
+    *more = ended < wanted;
+    return wanted != NONE && (!*more || known < DS_FRAME_STEP_BYTES);
+}
+
+unsigned ds_frame_advance(uint64_t distance, unsigned unit_bits, uint8_t *bytes) {
+    uint64_t units = distance >> unit_bits;
+    if (units << unit_bits != distance || units > UINT32_MAX)
+        return 0;
+    unsigned size = units < 0x40 ? 0 : units < 0x100 ? 1 : units < 0x10000 ? 2 : 4;
+    bytes[0] = size == 0 ? (uint8_t)(ADVANCE << 6 | units) : size == 1 ? ADVANCE_1 : size == 2 ? ADVANCE_2 : ADVANCE_4;
+    for (unsigned i = 0; i < size; i++)
+        bytes[1 + i] = (uint8_t)(units >> 8 * i);
+    return 1 + size;
+}
+
+/* The number of an advance at c->at; 0 where none stands there. */
+static uint64_t read_advance(cursor *c, unsigned unit_bits) {
+    uint8_t opcode = c->bytes[c->at], again[5];
+    unsigned size = opcode == ADVANCE_1 ? 1 : opcode == ADVANCE_2 ? 2 : opcode == ADVANCE_4 ? 4 : 0;
+    uint64_t units = opcode >> 6 == ADVANCE ? opcode & 0x3f : 0;
+    if (c->end - c->at < 1 + size || (opcode >> 6 != ADVANCE && size == 0))
+        return 0;
+    for (unsigned i = 0; i < size; i++)
+        units |= (uint64_t)c->bytes[c->at + 1 + i] << 8 * i;
+    /* One to nowhere, or that a shorter form could say, is none that we would write. */
+    if (units == 0 || ds_frame_advance(units << unit_bits, unit_bits, again) != 1 + size)
+        return 0;
+    c->at += 1 + size;
+    return units << unit_bits;
+}
+
+static bool read_step(cursor *c, ds_frame_step *step) {
+    bool more = true;
+    step->size = 0;
+    while (more) {
+        if (c->at == c->end || step->size == DS_FRAME_STEP_BYTES)
+            return false;
+        step->bytes[step->size++] = c->bytes[c->at++];
+        if (!ds_frame_step_wants(step->bytes, step->size, &more))
+            return false;
+    }
+    return true;
+}
+
+uint64_t ds_frame_steps_size(const ds_frame_steps *steps, unsigned unit_bits) {
+    uint64_t size = 0;
+    uint32_t place = 0;
+    for (uint64_t i = 0; i < steps->list.count; i++) {
+        const ds_frame_step *step = &steps->list.items[i];
+        uint8_t bytes[5];
+        size += step->size + (step->place != place ? ds_frame_advance(step->place - place, unit_bits, bytes) : 0);
+        place = step->place;
+    }
+    return size;
+}
+
+ds_status ds_frame_steps_read(const uint8_t *program, uint32_t size, unsigned unit_bits, ds_arena *arena,
+                              ds_frame_steps *steps, bool *exact) {
+    cursor c = {program, 0, size, false};
+    uint64_t place = 0;
+    *exact = false;
+    steps->list.count = 0;
+    while (c.end > 0 && program[c.end - 1] == NOP)
+        c.end--;
+    /* An operand may be zero: what is cut off too much does not come out as a step. */
+    while (c.at < c.end) {
+        uint64_t distance = read_advance(&c, unit_bits);
+        if (distance > UINT32_MAX - place)
+            return DS_OK;
+        place += distance;
+        if (distance > 0 && c.at == c.end)
+            return DS_OK;
+        ds_frame_step step = {.place = (uint32_t)place};
+        cursor all = {program, c.at, size, false};
+        if (!read_step(&all, &step))
+            return DS_OK;
+        c.at = all.at;
+        if (c.end < c.at)
+            c.end = c.at;
+        if (steps->list.count == DS_FRAME_STEPS_MAX)
+            return DS_OK;
+        DS_TRY(DS_VEC_RESERVE(arena, &steps->list, steps->list.count + 1));
+        steps->list.items[steps->list.count++] = step;
+    }
+    *exact = true;
+    return DS_OK;
+}
+
+/* ---- the sorted table ---- */
+
+static const uint8_t header_form[4] = {1, PC_RELATIVE, 0x03, 0x3b}; /* version, encodings of what follows */
+
+ds_status ds_frame_header_make(const ds_frame_table *table, ds_address address, uint8_t *bytes, uint64_t size,
+                               ds_arena *arena) {
+    uint64_t count = 0;
+    ds_pair *rows = ds_arena_alloc(arena, (table->records.count + 1) * sizeof *rows);
+    if (rows == NULL)
+        return DS_E_MEMORY;
+    for (uint64_t i = 0; i < table->records.count; i++)
+        if (table->records.items[i].kind == DS_FRAME_FDE)
+            rows[count++] = (ds_pair){table->records.items[i].start, table->records.items[i].at};
+    bool fits = size == DS_FRAME_HEADER_SIZE + count * DS_FRAME_HEADER_ROW;
+    if (fits) {
+        ds_sort_pairs(rows, count);
+        memcpy(bytes, header_form, sizeof header_form);
+        ds_store32(bytes + 4, (uint32_t)(table->address - (address + 4)));
+        ds_store32(bytes + 8, (uint32_t)count);
+    }
+    for (uint64_t i = 0; fits && i < count; i++) {
+        uint8_t *row = bytes + DS_FRAME_HEADER_SIZE + i * DS_FRAME_HEADER_ROW;
+        ds_store32(row, (uint32_t)(rows[i].key - address));
+        ds_store32(row + 4, (uint32_t)(table->address + rows[i].value - address));
+    }
+    ds_arena_free(arena, rows);
+    return fits ? DS_OK : DS_E_DELTA;
+}
