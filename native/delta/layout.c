@@ -157,32 +157,44 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 
 #define HAS_PACKED (DS_DERIVATIONS_MAX + 1) /* added to their number where compressed streams are listed */
 
-static ds_status code_derivation(ds_coder *c, uint64_t new_size, ds_derivation *d) {
-    bool whole = ds_derivation_is_whole(d);
-    uint64_t from_end = new_size - d->digests, covered = d->covered;
-    uint64_t between = whole ? d->limit : d->digests - d->covered - d->limit, page_bits = d->page_bits;
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &covered));
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
+/* An unwind table is likely to be as far from the end, and as large, as the old one. */
+static ds_status code_unwind_table(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
+    const ds_extent *table = d->page_bits == DS_DERIVED_FRAMES ? &old_image->frames : &old_image->frame_header;
+    uint64_t from_end = new_size - d->digests;
+    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, table->size > 0 ? old_image->file.size - table->offset : 0,
+                           &from_end));
+    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, table->size, &d->limit));
+    d->digests = new_size - from_end;
+    return from_end > new_size ? DS_E_DELTA : DS_OK;
+}
+
+static ds_status code_derivation(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
+    uint64_t page_bits = d->page_bits;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &page_bits));
-    if (from_end > new_size || page_bits > DS_DERIVED_PAGE_BITS_MAX)
+    if (page_bits > DS_DERIVED_PAGE_BITS_MAX)
+        return DS_E_DELTA;
+    d->page_bits = (unsigned)page_bits;
+    if (ds_derivation_unwinds(d))
+        return code_unwind_table(c, old_image, new_size, d);
+    bool listed = d->page_bits == DS_DERIVED_LISTED;
+    uint64_t from_end = new_size - d->digests, between = listed ? d->limit : d->digests - d->covered - d->limit;
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &d->covered));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
+    if (from_end > new_size)
         return DS_E_DELTA;
     d->digests = new_size - from_end;
-    d->covered = covered;
-    d->page_bits = (unsigned)page_bits;
     d->limit = between;
-    if (page_bits == DS_DERIVED_LISTED)
+    if (listed)
         return DS_OK;
-    if (ds_derivation_is_whole(d))
-        return covered == 0 ? DS_OK : DS_E_DELTA;
-    if (covered > d->digests || between > d->digests - covered)
+    if (d->covered > d->digests || between > d->digests - d->covered)
         return DS_E_DELTA;
-    d->limit = d->digests - covered - between;
+    d->limit = d->digests - d->covered - between;
     return DS_OK;
 }
 
-ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, ds_derivations *derivations,
-                              bool *has_packed) {
+ds_status ds_code_derivations(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
+                              ds_derivations *derivations, bool *has_packed) {
     uint64_t count = derivations->list.count + (*has_packed ? HAS_PACKED : 0);
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION_COUNT, &count));
     *has_packed = count >= HAS_PACKED;
@@ -194,7 +206,7 @@ ds_status ds_code_derivations(ds_coder *c, uint64_t new_size, ds_arena *arena, d
         memset(derivations->list.items, 0, count * sizeof *derivations->list.items);
     }
     for (uint64_t i = 0; i < count; i++) {
-        DS_TRY(code_derivation(c, new_size, &derivations->list.items[i]));
+        DS_TRY(code_derivation(c, old_image, new_size, &derivations->list.items[i]));
         if (c->writing)
             continue;
         if (!ds_derivation_fits(derivations, &derivations->list.items[i], new_size))

@@ -42,8 +42,8 @@ ds_status ds_code_layout(ds_coder *coder, unsigned what, uint64_t *value);
 ds_status ds_code_regions(ds_coder *coder, const ds_image *old_image, const ds_image *new_image, uint64_t new_size,
                           ds_arena *arena, ds_regions *regions);
 /* `has_packed`: compressed streams are listed behind them. Checked: each fits behind those before it. */
-ds_status ds_code_derivations(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations,
-                              bool *has_packed);
+ds_status ds_code_derivations(ds_coder *coder, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
+                              ds_derivations *derivations, bool *has_packed);
 /* What the derivations that are lists need beside the blocks. */
 ds_status ds_code_lists(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
 /* `new_size`: with its tail. Checked: ascending, disjoint, inside old and new. */

@@ -270,7 +270,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .written = parts,
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
-    DS_TRY(ds_code_derivations(coder, new_size, arena, derivations, &has_packed));
+    DS_TRY(ds_code_derivations(coder, old_image, new_size, arena, derivations, &has_packed));
     if (has_packed)
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
     DS_TRY(ds_code_blocks(coder, old_image, ds_image_size(new_image), arena, blocks));
@@ -288,7 +288,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
 static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_size, ds_derivations *derivations,
                                ds_packed_both *packed) {
     bool has_packed = false;
-    DS_TRY(ds_code_derivations(w->coder, new_size, w->arena, derivations, &has_packed));
+    DS_TRY(ds_code_derivations(w->coder, old_image, new_size, w->arena, derivations, &has_packed));
     if (has_packed)
         DS_TRY(ds_code_packed(w->coder, old_image->file, new_size, w->arena, packed));
     if (!ds_packed_is_apart(&packed->new_side, derivations))

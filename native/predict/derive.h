@@ -46,9 +46,13 @@ typedef struct ds_derivations {
     DS_VEC(ds_exception) exceptions;
 } ds_derivations;
 
+static inline bool ds_derivation_unwinds(const ds_derivation *derivation) {
+    return derivation->page_bits == DS_DERIVED_FRAMES || derivation->page_bits == DS_DERIVED_HEADER;
+}
+
 /* What is made at once, of so many bytes as are sent: a list or an unwind table. */
 static inline bool ds_derivation_is_whole(const ds_derivation *derivation) {
-    return derivation->page_bits >= DS_DERIVED_LISTED && derivation->page_bits <= DS_DERIVED_HEADER;
+    return derivation->page_bits == DS_DERIVED_LISTED || ds_derivation_unwinds(derivation);
 }
 
 /* Derived bytes: one digest a page, two digits a byte, or the whole. */

@@ -18,31 +18,59 @@ bool ds_derive_has_good_frames(const ds_derivations *derivations) {
     return frames <= 1 && headers <= frames;
 }
 
+static ds_status read_table(const ds_image *image, ds_arena *arena, ds_frame_table *table) {
+    const ds_extent *frames = &image->frames;
+    *table = (ds_frame_table){
+        .bytes = image->file.data + frames->offset, .address = frames->address, .size = (uint32_t)frames->size};
+    return ds_frame_table_read(table, arena);
+}
+
 /* Whether the header is what the records of the table give. */
-static ds_status prove_header(const ds_image *image, ds_arena *arena, bool *proved) {
-    const ds_extent *frames = &image->frames, *header = &image->frame_header;
-    ds_frame_table table = {image->file.data + frames->offset, frames->address, (uint32_t)frames->size, {0}, {0}};
+static ds_status prove_header(const ds_image *image, const ds_frame_table *table, ds_arena *arena, bool *proved) {
+    const ds_extent *header = &image->frame_header;
     uint8_t *bytes = ds_arena_alloc(arena, header->size);
     if (bytes == NULL)
         return DS_E_MEMORY;
-    DS_TRY(ds_frame_table_read(&table, arena));
-    ds_status status = ds_frame_header_make(&table, header->address, bytes, header->size, arena);
+    ds_status status = ds_frame_header_make(table, header->address, bytes, header->size, arena);
     *proved = status == DS_OK && memcmp(bytes, image->file.data + header->offset, header->size) == 0;
-    ds_frame_table_free(&table, arena);
     ds_arena_free(arena, bytes);
     return status == DS_E_DELTA ? DS_OK : status;
+}
+
+/* Whether record for record the programs are the same: then blocks say it more cheaply. */
+static bool has_same_programs(const ds_frame_table *a, const ds_frame_table *b) {
+    bool same = a->records.count == b->records.count;
+    for (uint64_t i = 0; same && i < a->records.count; i++) {
+        const ds_frame_record *x = &a->records.items[i], *y = &b->records.items[i];
+        same = x->kind == y->kind && x->size == y->size && x->program - x->at == y->program - y->at &&
+               (x->kind != DS_FRAME_FDE ||
+                memcmp(a->bytes + x->program, b->bytes + y->program, x->size - (x->program - x->at)) == 0);
+    }
+    return same;
+}
+
+/* Whether the new tables are worth it, and come out. */
+static ds_status are_good(const ds_image *old_image, const ds_image *new_image, ds_arena *arena, bool *good) {
+    ds_frame_table old_table, table;
+    DS_TRY(read_table(old_image, arena, &old_table));
+    DS_TRY(read_table(new_image, arena, &table));
+    *good = !has_same_programs(&old_table, &table);
+    if (*good && new_image->frame_header.size > 0)
+        DS_TRY(prove_header(new_image, &table, arena, good));
+    ds_frame_table_free(&old_table, arena);
+    ds_frame_table_free(&table, arena);
+    return DS_OK;
 }
 
 ds_status ds_derive_find_frames(const ds_image *old_image, const ds_image *new_image, ds_arena *arena,
                                 ds_derivations *out) {
     const ds_extent *frames = &new_image->frames, *header = &new_image->frame_header;
-    bool proved = true;
+    bool good;
     if (old_image->frames.size == 0 || old_image->frames.size > DS_FRAME_TABLE_MAX || frames->size == 0 ||
         frames->size > DS_FRAME_TABLE_MAX || out->list.count + 2 > DS_DERIVATIONS_MAX)
         return DS_OK;
-    if (header->size > 0)
-        DS_TRY(prove_header(new_image, arena, &proved));
-    if (!proved)
+    DS_TRY(are_good(old_image, new_image, arena, &good));
+    if (!good)
         return DS_OK;
     ds_derivation table = {.digests = frames->offset, .limit = frames->size, .page_bits = DS_DERIVED_FRAMES},
                   sorted = {.digests = header->offset, .limit = header->size, .page_bits = DS_DERIVED_HEADER};

@@ -257,28 +257,31 @@ static ds_status read_derivation(const uint64_t words[4], uint64_t new_size, ds_
     for (unsigned i = 0; i < 4; i++)
         CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, words[i]) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
-    ds_status status = ds_code_derivations(&(ds_coder){.reader = reader}, new_size, arena, &derivations, &has_packed);
+    ds_status status =
+        ds_code_derivations(&(ds_coder){.reader = reader}, &(ds_image){0}, new_size, arena, &derivations, &has_packed);
     CHECK(!has_packed);
     if (status == DS_OK) {
         const ds_derivation *d = &derivations.list.items[0];
-        CHECK(d->covered + d->limit <= d->digests && d->digests + ds_derivation_size(d) <= new_size);
+        CHECK((ds_derivation_is_whole(d) || d->covered + d->limit <= d->digests) &&
+              d->digests + ds_derivation_size(d) <= new_size);
     }
     ds_stream_reader_close(reader);
     return status;
 }
 
 static void test_derivations_stay_inside(ds_arena *arena) {
-    uint64_t small[4] = {32, 0, 0, 12}, large[4] = {TWO32 * 32, 0, 0, 12}, page[4] = {32, 0, 0, 0};
+    uint64_t small[4] = {12, 32, 0, 0}, large[4] = {12, TWO32 * 32, 0, 0}, page[4] = {0, 32, 0, 0};
     CHECK(read_derivation(small, 4096 + 32, arena) == DS_OK);
     CHECK(read_derivation(small, 4096 + 33, arena) == DS_E_DELTA); /* one more page, no room for its digest */
     CHECK(read_derivation(large, TWO32 * 4096 + TWO32 * 32, arena) == DS_OK);
     CHECK(read_derivation(large, TWO32 * 4096 + TWO32 * 32 + 1, arena) == DS_E_DELTA);
-    for (page[3] = 0; page[3] < 70; page[3]++)
-        CHECK((read_derivation(page, 4096 + 32, arena) == DS_OK) == (page[3] >= 12 && page[3] <= 16));
+    for (page[0] = 0; page[0] < 70; page[0]++)
+        if (page[0] != 2) /* of which the numbers mean something else */
+            CHECK((read_derivation(page, 4096 + 32, arena) == DS_OK) == (page[0] >= 12 && page[0] <= 16));
     for (size_t a = 0; a < DS_COUNT(edges); a++)
         for (size_t b = 0; b < DS_COUNT(edges); b++)
             for (size_t c = 0; c < DS_COUNT(edges); c++) {
-                uint64_t words[4] = {edges[a], edges[b], edges[c], 14};
+                uint64_t words[4] = {14, edges[a], edges[b], edges[c]};
                 read_derivation(words, TWO63 / 16, arena); /* checked inside */
                 read_derivation(words, TWO32 + 1, arena);
             }

@@ -441,7 +441,9 @@ class Derivation:
         return b"".join(hashlib.sha256(new[at : min(at + self.page, self.last)]).digest() for at in pages)
 
 
-def read_derivations(stream: Layout, new_size: int) -> tuple[list[Derivation], bool]:
+def read_derivations(
+    stream: Layout, image: OldImage, old_size: int, new_size: int
+) -> tuple[list[Derivation], bool]:
     """The derivations, and whether compressed streams are listed behind them."""
     count = stream.number(What.DERIVATIONS)
     listed = count > 64
@@ -449,26 +451,32 @@ def read_derivations(stream: Layout, new_size: int) -> tuple[list[Derivation], b
     over(count > 64, "derivations")
     derivations: list[Derivation] = []
     for _ in range(count):
-        start = new_size - stream.number(What.DERIVATION)
-        first = stream.number(What.DERIVATION)
-        size = stream.number(What.DERIVATION)
-        bits = stream.number(What.DERIVATION)
-        if bits == 1:
-            damaged(start < 0 or size == 0, "list")
-            derivations.append(Derivation(start, 0, size, 0, list_of=first))
-        elif bits in (2, 3):
-            damaged(start < 0 or first != 0 or size == 0, "unwind table")
-            damaged(bits == 2 and size > 2**30, "unwind table")
-            derivations.append(Derivation(start, 0, size, 0, unwinds=bits))
-        else:
-            derivations.append(_covering(start, first, start - size, bits))
+        derivations.append(_read_derivation(stream, image, old_size, new_size))
         damaged(derivations[-1].end > new_size, "derivation outside the new image")
-        damaged(len(derivations) > 1 and start < derivations[-2].end, "derivations overlap")
+        damaged(len(derivations) > 1 and derivations[-1].start < derivations[-2].end, "derivations overlap")
     covered = sum(d.last - d.first for d in derivations if not d.is_whole)
     damaged(covered > 4 * new_size, "derivations cover too much")
     tables, headers = ([d for d in derivations if d.unwinds == kind] for kind in (2, 3))
     damaged(len(tables) > 1 or len(headers) > len(tables), "unwind tables")
     return derivations, listed
+
+
+def _read_derivation(stream: Layout, image: OldImage, old_size: int, new_size: int) -> Derivation:
+    kind = stream.number(What.DERIVATION)
+    damaged(kind > 16, "derivation of no known kind")
+    if kind in (2, 3):
+        table = image.frames if kind == 2 else image.frame_header
+        away = (old_size - table.offset if table.size else 0) + stream.signed(What.DERIVATION) & MASK
+        size = table.size + stream.signed(What.DERIVATION) & MASK
+        damaged(away > new_size or size == 0 or (kind == 2 and size > 2**30), "unwind table")
+        return Derivation(new_size - away, 0, size, 0, unwinds=kind)
+    start = new_size - stream.number(What.DERIVATION)
+    first = stream.number(What.DERIVATION)
+    size = stream.number(What.DERIVATION)
+    if kind == 1:
+        damaged(start < 0 or size == 0, "list")
+        return Derivation(start, 0, size, 0, list_of=first)
+    return _covering(start, first, start - size, kind)
 
 
 def _covering(start: int, first: int, last: int, bits: int) -> Derivation:

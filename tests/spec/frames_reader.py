@@ -36,6 +36,7 @@ OPERANDS = {
     **dict.fromkeys([0x05, 0x09, 0x0C, 0x11, 0x12, 0x14, 0x15, 0x2F], 2),
 }
 Step = tuple[int, bytes]
+ARCHITECTURES = {62: "x86_64", 183: "aarch64"}
 
 
 def u32(data: bytes | bytearray, at: int) -> int:
@@ -517,7 +518,7 @@ class Making:
         code = self._new_code(said)
         guess = Guess()
         if code is not None and self._spend(len(code)):
-            guess = Guess(CODE, steps=predicted_steps(self._image.machine, code))
+            guess = Guess(CODE, steps=self._predicted(code))
         guess.padding = 0 if self._ends_well(guess, said) else 3
         return self._fde(said, guess, right=self._flag(5, guess.known, 4))
 
@@ -604,9 +605,11 @@ class Making:
             return self._moved(old, said, steps, MOVED)
         if self._is_same(before[0], before[1], code):
             return self._moved(old, said, steps, SAME)
-        machine = self._image.machine
-        proved = steps is not None and predicted_steps(machine, before[1]) == steps
-        return Guess(PROVED if proved else CODE, steps=predicted_steps(machine, code))
+        proved = steps is not None and self._predicted(before[1]) == steps
+        return Guess(PROVED if proved else CODE, steps=self._predicted(code))
+
+    def _predicted(self, code: bytes) -> list[Step]:
+        return predicted_steps(ARCHITECTURES.get(self._image.machine, ""), code)
 
     def _is_same(self, offset: int, before: bytes, code: bytes) -> bool:
         if len(before) != len(code):

@@ -87,7 +87,7 @@ class Decided:
 def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> Decided:
     layout = Layout(model)
     regions = read_regions(layout, image.regions, new_size)
-    derivations, listed = read_derivations(layout, new_size)
+    derivations, listed = read_derivations(layout, image, len(old), new_size)
     tails = Tails()
     if listed:
         tails.read(layout, old, new_size)

@@ -75,7 +75,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     streams = Streams(delta, header)
     layout = LayoutStream(streams[LAYOUT])
     regions = read_regions(layout, known.regions, header.new_size)
-    derivations, listed = read_derivations(layout, header.new_size)
+    derivations, listed = read_derivations(layout, known, len(old), header.new_size)
     tails = Tails()
     if listed:
         tails.read(layout, old, header.new_size)
