@@ -37,16 +37,21 @@ static ds_status prove_header(const ds_image *image, const ds_frame_table *table
     return status == DS_E_DELTA ? DS_OK : status;
 }
 
-/* Whether record for record the programs are the same: then blocks say it more cheaply. */
-static bool has_same_programs(const ds_frame_table *a, const ds_frame_table *b) {
-    bool same = a->records.count == b->records.count;
-    for (uint64_t i = 0; same && i < a->records.count; i++) {
-        const ds_frame_record *x = &a->records.items[i], *y = &b->records.items[i];
-        same = x->kind == y->kind && x->size == y->size && x->program - x->at == y->program - y->at &&
-               (x->kind != DS_FRAME_FDE ||
-                memcmp(a->bytes + x->program, b->bytes + y->program, x->size - (x->program - x->at)) == 0);
-    }
-    return same;
+static bool is_same_record(const ds_frame_table *a, const ds_frame_record *x, const ds_frame_table *b,
+                           const ds_frame_record *y) {
+    if (x->kind != y->kind || x->size != y->size || x->program - x->at != y->program - y->at)
+        return false;
+    return x->kind != DS_FRAME_FDE ||
+           memcmp(a->bytes + x->program, b->bytes + y->program, x->size - (x->program - x->at)) == 0;
+}
+
+/* Programs that changed, record for record, or more; a few are said more cheaply by blocks. */
+#define CHANGED_MIN 2
+static bool has_changed(const ds_frame_table *a, const ds_frame_table *b) {
+    uint64_t changed = a->records.count == b->records.count ? 0 : CHANGED_MIN;
+    for (uint64_t i = 0; changed < CHANGED_MIN && i < a->records.count; i++)
+        changed += !is_same_record(a, &a->records.items[i], b, &b->records.items[i]);
+    return changed >= CHANGED_MIN;
 }
 
 /* Whether the new tables are worth it, and come out. */
@@ -54,7 +59,7 @@ static ds_status are_good(const ds_image *old_image, const ds_image *new_image, 
     ds_frame_table old_table, table;
     DS_TRY(read_table(old_image, arena, &old_table));
     DS_TRY(read_table(new_image, arena, &table));
-    *good = !has_same_programs(&old_table, &table);
+    *good = has_changed(&old_table, &table);
     if (*good && new_image->frame_header.size > 0)
         DS_TRY(prove_header(new_image, &table, arena, good));
     ds_frame_table_free(&old_table, arena);

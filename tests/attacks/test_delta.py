@@ -34,6 +34,7 @@ from support.image_delta import (
     plain,
     rle_frame,
     sha256,
+    signed,
     zstd,
 )
 
@@ -311,8 +312,8 @@ BAD_NUMBERS = [
 def derived(
     *derivations: tuple[int, int, int, int], blocks: tuple[Block, ...] = (), size: int = 5000
 ) -> Delta:
-    """An image of zeros, digests of its first page behind it; derivations as they stand in the delta."""
-    layout = b"\0\0" + number(len(derivations)) + numbers(*(n for d in derivations for n in d))
+    """An image of zeros, digests of its first page behind it; of each derivation three numbers, the kind."""
+    layout = b"\0\0" + number(len(derivations)) + b"".join(numbers(d[3], *d[:3]) for d in derivations)
     return plain(OLD, size, blocks, layout=layout, data=bytes(size - 32))
 
 
@@ -333,6 +334,41 @@ def test_H32_derived_bytes_outside_the_new_image() -> None:
         derived((32, 0, 872, 64)),
         derived((32, 0, 872, 12), (32, 0, 872, 12)),
         derived((32, 0, 872, 12), (48, 0, 872, 12)),
+    )
+
+
+def unwinding(
+    *tables: tuple[int, int, int], decisions: bytes = b"\0\3\x08unwinds!", blocks: tuple[Block, ...] = ()
+) -> Delta:
+    """100 bytes, unwind tables at their end: of each the kind, how far from the end, how many bytes."""
+    listed = b"".join(number(kind) + signed(away) + signed(size) for kind, away, size in tables)
+    layout = b"\0\0" + number(len(tables)) + listed
+    delta = plain(OLD, 100, blocks, layout=layout, data=bytes(92))
+    return delta.but(streams={**delta.streams, 0: delta.streams[0] + decisions})
+
+
+def test_H32_unwind_tables_that_are_none() -> None:
+    assert in_process(OLD, bytes(unwinding((2, 8, 8)))) == bytes(92) + b"unwinds!"
+    refused(
+        unwinding((2, 8, 9)),
+        unwinding((2, 8, 0)),
+        unwinding((2, 101, 8)),
+        unwinding((2, 8, 2**62)),
+        unwinding((2, -8, 8)),
+        unwinding((3, 8, 8)),
+        unwinding((2, 16, 8), (2, 8, 8)),
+        unwinding((2, 20, 8), (3, 8, 8)),
+        unwinding((2, 8, 8), blocks=(Block(92, 8, 0),)),
+        unwinding((2, 8, 8), decisions=b""),
+        unwinding((2, 8, 8), decisions=b"\1"),
+        unwinding((2, 8, 8), decisions=b"\0\4"),
+        unwinding((2, 8, 8), decisions=b"\0\1\0"),
+        unwinding((2, 8, 8), decisions=b"\0\2"),
+        unwinding((2, 8, 8), decisions=b"\0\3\0"),
+        unwinding((2, 8, 8), decisions=b"\0\3\x09unwinds!!"),
+        unwinding((2, 8, 8), decisions=b"\0\3\x07unwinds\0\3\x02!!"),
+        unwinding((2, 8, 8), decisions=b"\0\3\x08unwind"),
+        unwinding((2, 8, 8), decisions=b"\0\3\x08unwinds!!"),
     )
 
 

@@ -27,7 +27,7 @@ from support.image_delta import plain as plain_delta
 from support.small_macho import make_functions, program
 
 from deltaseal import _core, images
-from deltaseal.images.container import compress
+from deltaseal.images.compressing import compress
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
@@ -180,7 +180,9 @@ def make_seeds() -> None:
             (folder / f"good-{name}-zstd").write_bytes(delta)
         if name == "x86-64":
             (folder / f"good-{name}-apart").write_bytes(bytes(apart(old, new, raw)))
-            (folder / f"good-{name}-context").write_bytes(bytes(apart(old, new, raw, creation.context())))
+            (folder / f"good-{name}-context").write_bytes(
+                bytes(apart(old, new, raw, creation.code_parts()[0].context))
+            )
         if name in MODELLED:
             modelled = images.diff_bytes(old, new, effort="best", digests=False, parts=parts)
             (folder / f"good-{name}-modelled").write_bytes(modelled)

@@ -23,8 +23,9 @@ def derivations_of(delta: bytes, old: bytes) -> list[delta_reader.Derivation]:
     header = delta_reader.read_header(delta)
     stream = delta_reader.Streams(delta, header)[LAYOUT]
     layout = delta_reader.LayoutStream(stream)
-    delta_reader.read_regions(layout, image_reader.parse(old).regions, header.new_size)
-    return delta_reader.read_derivations(layout, header.new_size)[0]
+    image = image_reader.parse(old)
+    delta_reader.read_regions(layout, image.regions, header.new_size)
+    return delta_reader.read_derivations(layout, image, len(old), header.new_size)[0]
 
 
 def test_functions_in_another_order() -> None:
@@ -69,7 +70,7 @@ def listing(
     delta = plain(SMALL, copied + size, [Block(0, copied, 0)], layout=b"")
     old = image_reader.parse(SMALL)
     stream = signed(0) + number(len(old.regions))
-    stream += number(1) + numbers(size, list_of, size, 1)
+    stream += number(1) + numbers(1, size, list_of, size)
     stream += number(2) + signed(base) + number(len(exceptions))
     stream += b"".join(numbers(*exception) for exception in exceptions)
     return delta.but(flags=0, streams={**delta.streams, LAYOUT: stream})
