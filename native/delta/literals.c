@@ -1,7 +1,7 @@
 /* Bytes that no block covers. */
 #include "delta/code.h"
-#include "delta/frames.h"
 #include "delta/steps.h"
+#include "delta/unwind/unwind.h"
 
 /* ---- data by the model ---- */
 
@@ -99,9 +99,9 @@ static ds_status make_frames(ds_walk *w, ds_offset at) {
         return DS_OK;
     w->has_made_frames = true;
     if (w->coder->writing)
-        return ds_walk_frames(w, at, NULL, NULL);
+        return ds_walk_unwind(w, at, NULL, NULL);
     DS_TRY(ds_walk_flush(w));
-    return ds_walk_frames(w, at, ds_deriver_whole(w->output.deriver, table),
+    return ds_walk_unwind(w, at, ds_deriver_whole(w->output.deriver, table),
                           header < d->list.count ? ds_deriver_whole(w->output.deriver, header) : NULL);
 }
 

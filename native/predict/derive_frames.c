@@ -1,4 +1,4 @@
-/* Unwind tables as derivations; see derive.h. They are made by the walk (delta/frames.c), not here. */
+/* Unwind tables as derivations; see derive.h. They are made by the walk (delta/unwind/), not here. */
 #include "predict/derive.h"
 #include "predict/frame_table.h"
 

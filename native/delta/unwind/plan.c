@@ -1,5 +1,5 @@
-/* Which old record each new one follows; see frame_plan.h. */
-#include "delta/frame_plan.h"
+/* Which old record each new one follows; see plan.h. */
+#include "delta/unwind/plan.h"
 
 /* Starts of functions, and the numbers of their records; ascending by both. */
 typedef struct starts {
