@@ -13,6 +13,7 @@ Invariants of writing:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -37,8 +38,14 @@ def read_journal(disk: Disk, at: Dir) -> Reading:
 
 def add_up(reading: Reading) -> Ledger:
     """Return what the records that count add up to. Raises ``DamagedError`` where one does not add up."""
+    return _added_up(reading.records)
+
+
+@functools.lru_cache(maxsize=16)
+def _added_up(records: tuple[Record, ...]) -> Ledger:
+    """A run reads its journal more than once, and neither a record nor a ledger ever changes."""
     ledger = Ledger()
-    for record in reading.records:
+    for record in records:
         try:
             ledger = fold(ledger, record)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

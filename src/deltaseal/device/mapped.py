@@ -69,7 +69,6 @@ class Images:
     ) -> None:
         self._edge = edge
         self._store = store
-        self._inside = f"{store.path}/"
         self._names = {slot_name(number): id for number, id in (names or {}).items()}
         if shown is not None:
             self._names[slot_name(shown.slot)] = shown.id
@@ -130,7 +129,7 @@ class Images:
         return _Use(ImageUse(component, path, of, known_by, mine, now), kind)
 
     def _by_path(self, mapping: Mapped) -> _Place | None:
-        relative = mapping.path.removeprefix(self._inside)
+        relative = mapping.path.removeprefix(f"{self._store.path}/")
         holder, _, rest = relative.partition("/")
         if relative == mapping.path or not (holder == BASELINE or holder.startswith("slot-")):
             return None

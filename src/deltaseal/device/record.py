@@ -46,7 +46,7 @@ class Opened(StrEnum):
     DAMAGE = "damage"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """One line of the journal; ``prev`` is the digest of the body before, ``time`` seconds since 1970."""
 
@@ -60,7 +60,10 @@ class Record:
     attempt: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    def __hash__(self) -> int:
+        return hash((self.n, self.prev))
+
+    @functools.cached_property
     def body(self) -> bytes:
         """The record in its one written form. Raises ``LimitError`` over ``RECORD_BYTES``."""
         body = strict_json.dumps({name: getattr(self, name) for name in _KEYS})
@@ -68,7 +71,7 @@ class Record:
             raise LimitError(f"a journal record has at most {RECORD_BYTES} bytes, this one {len(body)}")
         return body
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the body, which the next record names."""
         return hashlib.sha256(self.body).hexdigest()
@@ -76,8 +79,7 @@ class Record:
     @property
     def line(self) -> bytes:
         """The record as it stands in a segment."""
-        body = self.body
-        return b"%s %s\n" % (hashlib.sha256(body).hexdigest().encode(), body)
+        return b"%s %s\n" % (self.digest.encode(), self.body)
 
     @property
     def opened(self) -> Opened | None:
@@ -101,6 +103,7 @@ class Record:
             raise ValueError("not the keys of a record")
         known = {**values, "state": State(values["state"]), "event": Event(values["event"])}
         record = cls(**known)
+        record.__dict__["digest"] = digest.decode()  # known: the body need not be written again for it
         if record.event is Event.CHECKPOINT:
             Opened(str(record.facts.get("opened")))
         return record

@@ -17,6 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -103,13 +104,19 @@ class Identity:
         return cls(str(values["id"]), str(values["model"]), str(values["channel"]))
 
 
+# Read anew by every verb, from the disk; what the same bytes mean need not be found out again.
+_identity_again: Final = functools.lru_cache(maxsize=4)(Identity.loads)
+_policy_again: Final = functools.lru_cache(maxsize=4)(read_policy)
+_trust_again: Final = functools.lru_cache(maxsize=4)(Trust.load)
+
+
 class Store:
     """An open store. Close it, or use it in a ``with``."""
 
     def __init__(self, disk: Disk, root: Dir, path: Path) -> None:
         self.disk = disk
         self.root = root
-        self.path = path  # without links, as the kernel names what processes map; not used for the disk
+        self._path = path
 
     @classmethod
     def open(cls, disk: Disk, path: Path) -> Store:
@@ -129,7 +136,12 @@ class Store:
                 hint="make one with `deltaseal device create`",
                 path=str(path),
             )
-        return cls(disk, root, path.resolve())
+        return cls(disk, root, path)
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """Its path without links, as the kernel names what processes map; not used for the disk."""
+        return self._path.resolve()
 
     def close(self) -> None:
         """Give the directory back."""
@@ -145,14 +157,14 @@ class Store:
 
     def identity(self) -> Identity:
         """Who the device is."""
-        return Identity.loads(self.read("device.json"))
+        return _identity_again(self.read("device.json"))
 
     def trust(self) -> Trust:
         """Whose documents count: by the metadata of a repository that was taken in last, or as pinned."""
         if not exists(self.disk, self.root, METADATA):
-            return Trust.load(self.read("trust.json"))
+            return _trust_again(self.read("trust.json"))
         with self.inside(self.disk.read_link(self.root, METADATA)) as at:
-            return Trust.load(read_file(self.disk, at, "trust.json", limit=SMALL_FILE_BYTES))
+            return _trust_again(read_file(self.disk, at, "trust.json", limit=SMALL_FILE_BYTES))
 
     def policy(self) -> Policy:
         """The owner's policy; the default one where there is no file.
@@ -173,7 +185,7 @@ class Store:
             text = self.read("policy.toml").decode()
         except UnicodeDecodeError as error:
             raise UsageError("policy.toml is not UTF-8") from error
-        return read_policy(text)
+        return _policy_again(text)
 
     def key(self) -> PrivateKey:
         """The device's own key, with which it signs what it says of itself.

@@ -9,6 +9,7 @@ Invariant: where a directory's digest is kept, so is that of everything in it, i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +39,7 @@ __all__ = [
     "saved_digest",
     "saved_line",
     "seen_digest",
+    "sha256_of",
     "void_saved",
     "void_seen",
 ]
@@ -96,7 +98,10 @@ class FileNode:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write, as a process sees it."""
-        if isinstance(self.data, bytes):  # shared with a state until now
+        if not self.data and offset == 0:  # shared with who wrote it
+            self.data = data
+            return
+        if isinstance(self.data, bytes):  # shared until now
             self.data = bytearray(self.data)
         self.data[offset : offset + len(data)] = data
 
@@ -174,6 +179,16 @@ def void_saved(node: FileNode | DirNode) -> None:
 # ---- digests -------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=1024)
+def _sha256_again(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def sha256_of(data: bytes | bytearray) -> bytes:
+    """SHA-256 of a file; looked up where the same bytes were asked for lately."""
+    return _sha256_again(data) if isinstance(data, bytes) else hashlib.sha256(data).digest()
+
+
 def names_digest(lines: Iterable[bytes]) -> bytes:
     """The digest of a directory, from one line for each of its names."""
     return hashlib.sha256(b"".join(sorted(lines))).digest()
@@ -193,7 +208,7 @@ def saved_line(
     """The line of a name that survives; ``file``: its mode and digest, where they are not the saved ones."""
     if isinstance(node, FileNode):
         if file is None:
-            node.saved_digest = node.saved_digest or hashlib.sha256(node.saved).digest()
+            node.saved_digest = node.saved_digest or sha256_of(node.saved)
             file = node.saved_mode, node.saved_digest
         return _line(name, b"f", *file)
     if isinstance(node, LinkNode):
@@ -219,7 +234,7 @@ def seen_digest(directory: DirNode) -> bytes:
 
 def _seen_line(name: str, node: Node) -> bytes:
     if isinstance(node, FileNode):
-        node.digest = node.digest or hashlib.sha256(node.data).digest()
+        node.digest = node.digest or sha256_of(node.data)
         return _line(name, b"f", node.mode, node.digest)
     if isinstance(node, LinkNode):
         return _link_line(name, node.target)
@@ -233,7 +248,7 @@ Effect = tuple[DirNode, str, Node | None]
 """What a name in a directory holds after a change; None: nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Write:
     """Bytes of a file that are not durable yet."""
 
@@ -258,7 +273,7 @@ class NewSize:
     size: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Naming:
     """Names that change in one step and are not durable yet: they survive together."""
 
@@ -283,7 +298,9 @@ class DiskState:
         self, leaves: Mapping[str, Leaf], digests: Mapping[str, bytes] | None = None, digest: bytes = b""
     ) -> None:
         self.leaves = leaves
-        self._digests = digests or {}  # of files, by path, as far as known
+        self._digests = (
+            digests or {}
+        )  # by path, of files and of directories (with all below), as far as known
         if digest:
             self.__dict__["digest"] = digest
 
@@ -293,8 +310,29 @@ class DiskState:
         if known is None:
             leaf = self.leaves[path]
             assert leaf[0] == "file"
-            known = hashlib.sha256(leaf[1]).digest()
+            known = sha256_of(leaf[1])
         return known
+
+    @cached_property
+    def rows(self) -> list[tuple[str, str, str, Leaf, bytes]]:
+        """Path, directory, name, leaf and digest of each, a directory before what lies in it.
+
+        A directory's digest is empty if it is not known; where it is, so is that of every directory in it.
+        """
+        found = []
+        for path in sorted(self.leaves):
+            above, _, name = path.rpartition("/")
+            leaf = self.leaves[path]
+            found.append(
+                (
+                    path,
+                    above,
+                    name,
+                    leaf,
+                    self.sha256(path) if leaf[0] == "file" else self._digests.get(path, b""),
+                )
+            )
+        return found
 
     @cached_property
     def digest(self) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NoReturn
@@ -33,6 +34,8 @@ from deltaseal.storage.volume import Volume
 
 __all__ = ["Operation", "PowerCut", "SimulatedDisk"]
 
+_stat = functools.lru_cache(maxsize=4096)(Stat)  # the same again and again; to look one up is quicker
+
 _UNLIMITED = 1 << 50  # bytes and inodes of a disk that was given no limit
 
 
@@ -45,7 +48,7 @@ class PowerCut(BaseException):
     """The power is gone.  No handler of errors may catch it; every later operation raises it again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, since there are very many
 class Operation:
     """One operation that is about to be done."""
 
@@ -156,6 +159,11 @@ class SimulatedDisk:
         """Every operation so far, each with the path it was done to."""
         return [f"{action} {label}" for action, label in self._operations]
 
+    @property
+    def steps(self) -> Sequence[tuple[str, str]]:
+        """Every operation so far: what was done, and the path it was done to."""
+        return self._operations
+
     # Faults ---------------------------------------------------------------
 
     def fail_at(self, operation: int, number: int) -> None:
@@ -265,17 +273,18 @@ class SimulatedDisk:
     def names(self, at: Dir) -> list[str]:
         """Return all names in ``at``, in the order of their bytes."""
         directory, _ = self._at("names", at)
-        return sorted(directory.entries, key=os.fsencode)
+        names = directory.entries
+        return sorted(names) if all(map(str.isascii, names)) else sorted(names, key=os.fsencode)
 
     def stat(self, at: Dir, name: str) -> Stat:
         """Say what lies under ``name``."""
         directory, label = self._at("stat", at, name)
         node = self._present(directory, name, label)
         if isinstance(node, FileNode):
-            return Stat("file", node.mode, len(node.data), node.inode, 1)
+            return _stat("file", node.mode, len(node.data), node.inode, 1)
         if isinstance(node, LinkNode):
-            return Stat("link", 0o777, len(os.fsencode(node.target)), node.inode, 1)
-        return Stat("dir", node.mode, 0, node.inode, 1)
+            return _stat("link", 0o777, len(os.fsencode(node.target)), node.inode, 1)
+        return _stat("dir", node.mode, 0, node.inode, 1)
 
     def open_read(self, at: Dir, name: str) -> File:
         """Open a regular file for reading."""
@@ -410,19 +419,22 @@ class SimulatedDisk:
         index = len(self._operations)
         self._operations.append((action, label))
         number = self.before(Operation(index, action, label, change)) if self.before else None
-        if number or (number := self._failures.get(index)):
+        if self._failures and not number:
+            number = self._failures.get(index)
+        if number:
             on_failure()
             _fail(number, action, label)
 
     def _at(
         self, action: str, at: Dir, name: str | None = None, *, changes: bool = False
     ) -> tuple[DirNode, str]:
-        node = self._node(at)
-        label = at.label if isinstance(at, _SimulatedDir) else ""
+        if not isinstance(at, _SimulatedDir) or at.disk is not self:
+            raise TypeError("this handle was opened by another disk")
+        label = at.label
         if name is not None:
             label = f"{label}/{check_name(name)}" if label != "/" else f"/{check_name(name)}"
         self._step(action, label, changes=changes)
-        return node, label
+        return at.node, label
 
     def _node(self, at: Dir) -> DirNode:
         if not isinstance(at, _SimulatedDir) or at.disk is not self:

@@ -19,11 +19,11 @@ digest of a choice costs far less than the state (:meth:`Volume.digest_after_cut
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from deltaseal.storage.nodes import (
     WHOLE,
@@ -47,6 +47,7 @@ from deltaseal.storage.nodes import (
     saved_digest,
     saved_line,
     seen_digest,
+    sha256_of,
     void_saved,
     void_seen,
 )
@@ -63,6 +64,7 @@ class Volume:
         self._inodes = 0
         self.root = DirNode(self.new_inode(), 0o755)
         self._pending: dict[int, Pending] = {}  # by id
+        self._found: DiskState | None = None  # what after_cut gave last
         self._lost = False  # a sync failed: what is seen is more than all that may survive
         self._moved: set[DirNode] = set()  # directories that have two names where a cut comes now
         # Bytes and digest of files after a cut, by node and writes; emptied before one of these may end.
@@ -73,30 +75,62 @@ class Volume:
         """Return a volume on which all of ``state`` is durable."""
         volume = cls()
         directories = {"": volume.root}
-        # Nothing keeps a digest yet, so that nothing has to be voided.
-        for path in sorted(state.leaves):
-            above, _, name = path.rpartition("/")
+        # Digests are of what is going to be in a directory, so that none has to be voided.
+        for path, above, name, leaf, digest in state.rows:
             if above not in directories:  # a state that was put together by hand
                 made = volume.plant(above, ("dir", 0o755))
                 assert isinstance(made, DirNode), "it was just made"
                 directories[above] = made
-            directory, node = directories[above], volume._node_of(state.leaves[path])
+            directory, node = directories[above], volume._node_of(leaf)
             directory.entries[name] = directory.saved[name] = node
             if not isinstance(node, LinkNode):
                 node.above.append(directory)
             if isinstance(node, DirNode):
                 node.saved_names = 1
                 directories[path] = node
-            elif isinstance(node, FileNode):
-                node.digest = node.saved_digest = state.sha256(path)
+            if not isinstance(node, LinkNode):
+                node.digest = node.saved_digest = digest
+        if set(directories) - {""} <= state.leaves.keys():  # none was left out
+            volume._found = state
+            if all(directory.digest for path, directory in directories.items() if path):
+                volume.root.digest = volume.root.saved_digest = state.digest
         return volume
 
     def copy(self) -> Volume:
         """Return another volume that is like this one, with all that is pending."""
-        made = copy.deepcopy(self)
-        made._pending = {id(each): each for each in made._pending.values()}
-        made._contents.clear()
+        made = Volume()
+        made._inodes, made._lost = self._inodes, self._lost
+        twins: dict[Any, Any] = {node: _twin(node) for node in self._nodes_of_any_kind()}
+        changes = {change: _twin_change(change, twins) for change in self._pending.values()}
+        made.root = twins[self.root]
+        made._pending = {id(change): change for change in changes.values()}
+        made._moved = {twins[node] for node in self._moved}
+        for node, twin in twins.items():
+            if isinstance(node, LinkNode):
+                continue
+            twin.above = [twins[each] for each in node.above if each in twins]
+            twin.pending = [changes[each] for each in node.pending]
+            if isinstance(node, DirNode):
+                twin.entries = {name: twins[each] for name, each in node.entries.items()}
+                twin.saved = {name: twins[each] for name, each in node.saved.items()}
         return made
+
+    def _nodes_of_any_kind(self) -> set[Node]:
+        """Every node that a process sees, that is durable, or that a pending change is about."""
+        found: set[Node] = set()
+        todo: list[Node] = [self.root]
+        for change in self._pending.values():
+            if isinstance(change, Naming):
+                for directory, _, value in change.effects:
+                    todo += [directory] if value is None else [directory, value]
+            else:
+                todo.append(change.node)
+        while todo:
+            node = todo.pop()
+            if node not in found:
+                found.add(node)
+                todo += [*node.entries.values(), *node.saved.values()] if isinstance(node, DirNode) else []
+        return found
 
     def new_inode(self) -> int:
         """Return an inode number that was never used here."""
@@ -185,7 +219,7 @@ class Volume:
                 self._save(directory, name, value)
             self._drop(change, directory)
         directory.pending.clear()
-        if gone:
+        if gone and self._pending:
             self._forget_unreachable()
 
     def _drop(self, change: Naming, directory: DirNode) -> None:
@@ -304,9 +338,18 @@ class Volume:
         """Return what is found after a power cut now; this volume stays as it is."""
         kept = self.survivors(keep)
         digest = self._quick_digest(kept)
+        if digest and self._found and self._found.digest == digest:
+            return self._found
         if kept and self._is_everything(kept):
-            return self._seen(digest)
+            self._found = self._seen(digest)
+        else:
+            self._found = self._left(kept, digest)
+        return self._found
+
+    def _left(self, kept: Survivors, digest: bytes) -> DiskState:
+        """What is durable, and what else survives."""
         names, writes, modes = self._sorted_out(kept)
+        touched = self._touched(kept)
         leaves: dict[str, Leaf] = {}
         digests: dict[str, bytes] = {}
         met = {self.root.inode}
@@ -326,14 +369,19 @@ class Volume:
                 elif node.inode not in met:  # if half a move between directories survived, it keeps one name
                     met.add(node.inode)
                     leaves[path] = ("dir", node.mode)
+                    if digest and node.inode not in touched:
+                        digests[path] = node.saved_digest
                     todo.append((path + "/", node))
         return DiskState(leaves, digests, digest)
 
     def _seen(self, digest: bytes) -> DiskState:
         """Where everything survives: what a process sees."""
-        leaves = {path: leaf_of(node) for path, node in self.nodes()}
-        # The digest has asked for that of every file.
-        digests = {path: node.digest for path, node in self.nodes() if isinstance(node, FileNode)}
+        leaves: dict[str, Leaf] = {}
+        digests: dict[str, bytes] = {}
+        for path, node in self.nodes():
+            leaves[path] = leaf_of(node)
+            if not isinstance(node, LinkNode):
+                digests[path] = node.digest  # the digest of all has asked for it
         return DiskState(leaves, digests, digest)
 
     def digest_after_cut(self, keep: Keep) -> bytes:
@@ -416,7 +464,7 @@ class Volume:
     def _content(self, node: FileNode, kept: _Kept) -> tuple[bytes, bytes]:
         """A file's bytes with these of its pending writes, and their SHA-256."""
         if not kept:
-            node.saved_digest = node.saved_digest or hashlib.sha256(node.saved).digest()
+            node.saved_digest = node.saved_digest or sha256_of(node.saved)
             return node.saved, node.saved_digest
         pending = self.pending
         key = (id(node), *((id(pending[place]), tear) for place, tear in kept))
@@ -424,8 +472,26 @@ class Volume:
             found = ((pending[place], tear) for place, tear in kept)
             writes = [(each, tear) for each, tear in found if isinstance(each, Write | NewSize)]
             data = _with_writes(node.saved, writes)
-            self._contents[key] = (data, hashlib.sha256(data).digest())
+            self._contents[key] = (data, sha256_of(data))
         return self._contents[key]
+
+
+def _twin(node: Node) -> Node:
+    """A copy that is connected with nothing yet."""
+    if isinstance(node, LinkNode):
+        return replace(node)
+    if isinstance(node, DirNode):
+        return replace(node, entries={}, saved={}, above=[], pending=[])
+    data = node.data if isinstance(node.data, bytes) else bytearray(node.data)
+    return replace(node, data=data, above=[], pending=[])
+
+
+def _twin_change(change: Pending, twins: dict[Any, Any]) -> Pending:
+    if not isinstance(change, Naming):
+        return replace(change, node=twins[change.node])
+    return Naming(
+        [(twins[at], name, None if value is None else twins[value]) for at, name, value in change.effects]
+    )
 
 
 def _moves(names: dict[DirNode, dict[str, Node]]) -> bool:
@@ -450,6 +516,10 @@ def _resized(data: bytearray, size: int) -> bytearray:
 
 def _with_writes(saved: bytes, writes: list[tuple[Write | NewSize, Tear | None]]) -> bytes:
     """Return ``saved`` after the writes; a gap before one reads as zeros."""
+    if not saved and len(writes) == 1:
+        only, torn = writes[0]
+        if isinstance(only, Write) and only.offset == 0 and torn is WHOLE:
+            return only.data
     data = bytearray(saved)
     for each, tear in writes:
         if isinstance(each, NewSize):

@@ -6,6 +6,7 @@ shown, or where a base says that names are insensitive.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -29,6 +30,7 @@ MAX_DEPTH = 128  # names in a path; the directories above an entry are open whil
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
 
 
+@functools.lru_cache(maxsize=4096)  # one scan after another meets the same paths
 def path_fault(path: bytes) -> str:
     """Say what is wrong with a path inside a tree; empty if nothing is."""
     if len(path) > MAX_PATH:

@@ -65,25 +65,27 @@ class _Visit:
         self._disk = disk
         self._excluded = excluded
         self._progress = progress
+        self._misnamed: set[bytes] = set()
         self._hashed = 0  # bytes
         self._same_file: dict[tuple[int, int], list[bytes]] = {}
 
     def enter(self, found: Found) -> bool:
         """Whether to go into a directory: not if it is excluded, or refused for its name."""
         path = os.fsencode(found.path)
-        return path not in self._excluded and not path_fault(path)
+        return path not in self._excluded and path not in self._misnamed
 
     def meet(self, found: Found) -> None:
         """Take down one entry, or why it is refused."""
         path = os.fsencode(found.path)
         if path in self._excluded:
             return
-        why = path_fault(path) or _kind_fault(found.stat)
+        misnamed = path_fault(path)
+        why = misnamed or _kind_fault(found.stat)
         if why:
             self.refusals.append(Refusal(path, why))
-        if why and found.stat.kind != "dir":
-            return
-        if not path_fault(path):
+        if misnamed:
+            self._misnamed.add(path)
+        elif not why or found.stat.kind == "dir":
             self._take(path, found)
 
     def hard_links(self) -> Iterator[Refusal]:

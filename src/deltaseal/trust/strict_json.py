@@ -41,13 +41,7 @@ def loads(data: bytes) -> dict[str, Any]:
             limit=MAX_BYTES,
         )
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_no_number,
-            parse_constant=_no_number,
-        )
+        value = _READER.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _refusal("bytes that are not UTF-8", byte=error.start) from error
     except RecursionError as error:
@@ -66,9 +60,7 @@ def dumps(value: dict[str, Any]) -> bytes:
     Raises ``DocumentTypeError`` for what :func:`loads` would refuse.
     """
     _check(value)
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8")
+    return _WRITER.encode(value).encode("utf-8")
 
 
 def _refusal(found: str, **facts: Any) -> DocumentTypeError:
@@ -127,3 +119,9 @@ def _check_text(text: str) -> None:
             character=f"U+{ord(found.group()):04X}",
             text=ascii(text[:64]),
         )
+
+
+_READER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_no_number, parse_constant=_no_number
+)
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -60,6 +60,8 @@ class Choices:
                 yield _choice([place for place in places if place not in dropped])
         for size in places if self.prefixes else (0,):
             yield _choice(range(size))
+        if not self.chance:
+            return
         chance = random.Random(seed)
         for _ in range(self.chance):
             yield _choice([place for place in places if chance.random() < 0.5])

@@ -59,11 +59,13 @@ def fail_everywhere(bench: Bench, act: Act, fault: Fault, *, reads: int = 1) -> 
     # After a fault the disk has been edited for the worse by nobody: but a trial may have seen it fail.
     judged = replace(act, ends=act.ends | {"E_HELD"}, lost_records=True, told=False)
     with part.timed():
-        exploration = Exploration(bench, judged, part, _DEPTH)
+        exploration, start = Exploration(bench, judged, part, _DEPTH), act.start(bench)
         for operation in _operations(bench, act, part, fault):
             if operation.change is None and operation.index % reads:
                 continue
-            _fail(bench, judged, part, fault, operation, exploration)
+            disk = SimulatedDisk.of(start)
+            disk.before = _failing(fault, operation)
+            _fail(bench, judged, part, fault, operation, exploration, disk)
     return part
 
 
@@ -85,9 +87,15 @@ def _operations(bench: Bench, act: Act, part: Part, fault: Fault) -> Iterator[Op
             yield operation
 
 
-def _fail(bench: Bench, act: Act, part: Part, fault: Fault, at: Operation, exploration: Exploration) -> None:
-    disk = SimulatedDisk.of(act.start(bench))
-    disk.before = _failing(fault, at)
+def _fail(
+    bench: Bench,
+    act: Act,
+    part: Part,
+    fault: Fault,
+    at: Operation,
+    exploration: Exploration,
+    disk: SimulatedDisk,
+) -> None:
     ended = attempt(lambda: act.run(bench, bench.device(disk, act.world(bench.world))))
     disk.before = None
     part.cuts += 1

@@ -225,7 +225,7 @@ class Exploration:
         disk = self._disk(found.state)
         ended = attempt(self._device(disk, self._later).recover)
         if found.level < len(self._levels):
-            went = _way_of(disk.operations, ended)
+            went = _way_of(disk.steps, ended)
             if went not in self._ways:
                 self._ways.add(went)
                 again = self._disk(found.state)
@@ -374,15 +374,16 @@ class Exploration:
         self._part.find(what, sentence, **facts)
 
 
-def _way_of(operations: Sequence[str], ended: Ended) -> tuple[str, ...]:
+def _way_of(steps: Sequence[tuple[str, str]], ended: Ended) -> tuple[str, ...]:
     """What a recovery did to the store; all that it did deep inside a tree is one step, reading is none."""
     went = [ended.reason]
-    for operation in operations:
-        action, _, path = operation.partition(" ")
+    for action, path in steps:
+        if action in _READING:
+            continue
         parts = path.split("/")
         deep = len(parts) > 3 and parts[2] != "journal"
-        step = f"in {parts[2]}" if deep else operation
-        if action not in _READING and step != went[-1]:
+        step = f"in {parts[2]}" if deep else f"{action} {path}"
+        if step != went[-1]:
             went.append(step)
     return tuple(went)
 

@@ -45,6 +45,7 @@ class Eye:
         for label in labels:
             self._known.setdefault(tuple(sorted(stock.expected(label).items())), label)
         self._components = sorted(stock.base.components)
+        self._labels: dict[tuple[bytes, str], str] = {}  # by a disk's digest, and where to look on it
 
     def label(self, state: DiskState) -> str:
         """Which known set of trees the pointer shows: its label, or what is wrong with it."""
@@ -61,8 +62,11 @@ class Eye:
         return label if label.startswith("unknown") else ""
 
     def _in(self, state: DiskState, holder: str) -> str:
-        found = {name: self._digest(state, holder, name) for name in self._components}
-        return self._known.get(tuple(sorted(found.items())), f"unknown trees in {holder}")
+        key = (state.digest, holder)
+        if key not in self._labels:
+            found = {name: self._digest(state, holder, name) for name in self._components}
+            self._labels[key] = self._known.get(tuple(sorted(found.items())), f"unknown trees in {holder}")
+        return self._labels[key]
 
     def pointer(self, state: DiskState) -> str:
         """Where the pointer leads."""
@@ -130,9 +134,7 @@ class Eye:
         return _listing_digest(below)
 
     def _below(self, state: DiskState, prefix: str) -> Iterator[tuple[bytes, str, Any]]:
-        for path in sorted(state.leaves):
-            if not path.startswith(prefix):
-                continue
+        for path in sorted(path for path in state.leaves if path.startswith(prefix)):
             name = os.fsencode(path[len(prefix) :])
             if any(name == each or name.startswith(each + b"/") for each in self._excluded):
                 continue
@@ -160,12 +162,17 @@ def _listing_digest(below: tuple[tuple[bytes, str, Any], ...]) -> str:
 def notes_of(leaves: Mapping[str, Leaf], *, root: str = ROOT) -> list[Note]:
     """Every whole record of a device's journal, in the order of the segments."""
     prefix = f"{root}/journal/0"
-    found = []
+    found: list[Note] = []
     for path in sorted(path for path in leaves if path.startswith(prefix)):
         leaf = leaves[path]
         if leaf[0] == "file":
-            found += [note for line in leaf[1].split(b"\n") if (note := _note(line))]
+            found += _notes_in(leaf[1])
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _notes_in(segment: bytes) -> tuple[Note, ...]:
+    return tuple(note for line in segment.split(b"\n") if (note := _note(line)))
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -49,13 +49,17 @@ def _moments(bench: Bench, act: Act, part: Part, every: int) -> Iterator[tuple[i
 def _swap(bench: Bench, act: Act, part: Part, target: str, moment: int, way: str) -> None:
     disk = SimulatedDisk.of(act.start(bench))
     done: list[str] = []
+    changed = True  # since a victim was looked for
 
     def before(operation: Operation) -> None:
-        if operation.index >= moment and not done:
+        nonlocal changed
+        if operation.index >= moment and changed and not done:
+            changed = False
             path = _victim(disk.snapshot(), target, moment)
             if path:
                 _change(disk, path, way)
                 done.append(path)
+        changed = changed or operation.change is not None
 
     disk.before = before
     device = bench.device(disk, act.world(bench.world))

@@ -6,7 +6,6 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from deltaseal.edge import Edge, HookResult, Mapping, Process
 
@@ -44,7 +43,7 @@ class World:
 
     def _processes(self) -> tuple[Process, ...]:
         # They map a file of the baseline, whatever the pointer says: nobody has started them again.
-        old = (Mapping(1, 1, str(Path("/d/baseline/app/lib/engine.so"))),)
+        old = (Mapping(1, 1, "/d/baseline/app/lib/engine.so"),)
         return tuple(Process(100 + at, frozenset({name}), old) for at, name in enumerate(self.running))
 
 
