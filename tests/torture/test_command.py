@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,9 @@ from support.command import must
 from deltaseal.lab.torture import run as harness
 from deltaseal.lab.torture.images import COMPONENTS, write_trees
 from deltaseal.lab.torture.result import Part
-from deltaseal.lab.torture.stock import Stock
+from deltaseal.lab.torture.stock import Stock, harness_keys
+from deltaseal.manifest import Base, release_role
+from deltaseal.trust import sign
 
 NAIVE = Path(__file__).parents[2] / "examples" / "naive-applier"
 
@@ -54,6 +57,20 @@ def test_a_bundle_with_a_bad_signature_is_refused(published: list[str]) -> None:
     data[60] ^= 1
     Path("a.bundle").write_bytes(data)
     assert call("torture", *published).code in (10, 15)
+
+
+def test_a_bundle_of_another_base_is_wrong_usage(published: list[str], stock: Stock) -> None:
+    base = replace(stock.base, build="25A1")
+    signed = sign(Base.TYPE, base.dumps(), harness_keys(release_role(base.os)))
+    Path("macos.base").write_bytes(signed.to_bytes())
+    done = call("torture", *published)
+    assert (done.code, "the base is macos build 25A1" in done.err) == (2, True)
+
+
+def test_trees_that_are_not_the_base_are_wrong_usage(published: list[str]) -> None:
+    (Path("trees") / COMPONENTS[0] / "more").write_text("more")
+    done = call("torture", *published)
+    assert (done.code, f"is not the component {COMPONENTS[0]} of the base" in done.err) == (2, True)
 
 
 def test_half_of_a_bundle_of_ones_own_is_wrong_usage(published: list[str]) -> None:
@@ -133,6 +150,10 @@ def test_the_plugin_has_fixtures_and_refuses_halves(published: list[str], tmp_pa
     assert done.returncode == 0, done.stdout
     half = pytest_in(tmp_path, *for_pytest(published)[:2])
     assert half.returncode != 0 and "--deltaseal-base" in half.stdout + half.stderr
+    (tmp_path / "trees" / COMPONENTS[0] / "more").write_text("more")
+    wrong = pytest_in(tmp_path, *for_pytest(published))
+    assert wrong.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "is not the component" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 def test_without_options_the_plugin_adds_nothing(tmp_path: Path) -> None:

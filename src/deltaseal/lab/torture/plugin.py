@@ -106,10 +106,14 @@ class _Torture(pytest.Collector):
     """Stands beside the files of a session, with one item for each part of the run."""
 
     def collect(self) -> Iterator[pytest.Item]:
+        from deltaseal.errors import DeltasealError
         from deltaseal.lab.torture.run import jobs_of, stock_for
 
         context = contextlib.ExitStack()
-        stock = context.enter_context(stock_for(given_by(self.config)))
+        try:
+            stock = context.enter_context(stock_for(given_by(self.config)))
+        except (DeltasealError, OSError) as error:
+            raise pytest.UsageError(f"the bundle cannot be put to the test: {error}") from error
         self.config.add_cleanup(context.close)
         for job in jobs_of(stock, full=bool(self.config.getoption("--deltaseal-full"))):
             yield _Item.from_parent(self, name=f"{job.kind}: {job.name}", job=job, stock=stock)

@@ -37,6 +37,7 @@ from deltaseal.manifest import (
 )
 from deltaseal.storage import BytesSource, FileSource, RealDisk, walk
 from deltaseal.storage.nodes import Leaf
+from deltaseal.trees import scan
 from deltaseal.trust import ALGORITHMS, PrivateKey, Role, Trust, UnverifiedDocument, sign
 
 __all__ = ["BASELINE", "DAY_ZERO", "NEXT_BASE", "Stock", "builtin_stock", "read_tree", "respoilt", "stock_of"]
@@ -134,7 +135,8 @@ def builtin_stock(scratch: Path) -> Stock:
 def stock_of(bundle: Path, base: Path, trees: Path, trust: Path, *, model: str = "") -> Stock:
     """Read somebody's bundle, the base it is for and that base's trees; the signatures are verified.
 
-    Raises what verifying raises; ``UsageError`` for a model that the bundle does not list.
+    Raises what verifying raises; ``UsageError`` for a model that the bundle does not list, for a bundle of
+    another base, and for trees that are not those of the base: there every update would be refused.
     """
     given = Trust.load(trust.read_bytes())
     opened = open_bundle(FileSource(bundle))
@@ -147,6 +149,7 @@ def stock_of(bundle: Path, base: Path, trees: Path, trust: Path, *, model: str =
         raise UsageError(f"the bundle is not for {model}", hint=f"it is for {', '.join(manifest.models)}")
     if not manifest.models:
         raise UsageError("the bundle is for no model", hint="one that is for nobody cannot be installed")
+    _check_base(manifest, body, trees)
     return Stock(
         base=body,
         base_document=document,
@@ -157,6 +160,27 @@ def stock_of(bundle: Path, base: Path, trees: Path, trust: Path, *, model: str =
         bundles={manifest.letter: opened.editable()},
         builtin=False,
     )
+
+
+def _check_base(manifest: BundleManifest, base: Base, trees: Path) -> None:
+    """Raise ``UsageError`` unless the bundle is for the base, and the trees are the base's."""
+    if (manifest.os, manifest.base_build) != (base.os, base.build):
+        raise UsageError(
+            f"the bundle is for {manifest.os} build {manifest.base_build}, "
+            f"the base is {base.os} build {base.build}",
+            hint="name the base that the bundle was built for",
+        )
+    disk = RealDisk()
+    for name, digest in base.components.items():
+        with disk.open_root(trees / name) as top:
+            found = scan(disk, top, names=base.names, exclude=base.exclude).digest.hex()
+        if found != digest:
+            raise UsageError(
+                f"{str(trees / name)!r} is not the component {name} of the base",
+                hint="name the folder with the base's components, as they are before the update",
+                expected=digest,
+                found=found,
+            )
 
 
 def respoilt(
