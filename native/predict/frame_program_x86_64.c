@@ -76,40 +76,47 @@ static void read_stack(ds_frame_event *event, const uint8_t *at, unsigned rex) {
 
 /* Which operand of an opcode is overwritten: the one of the reg field, that of the rm field where it is a register, or
  * that of the opcode. */
-typedef struct written {
-    uint8_t first, last, which;
-} written;
-enum { REG, RM, OPCODE };
+enum { NEITHER, REG, RM, OPCODE };
 
-static const written one_byte_written[] = {
-    {0x01, 0x01, RM},     {0x03, 0x03, REG}, {0x09, 0x09, RM}, {0x0b, 0x0b, REG}, {0x21, 0x21, RM},  {0x23, 0x23, REG},
-    {0x29, 0x29, RM},     {0x2b, 0x2b, REG}, {0x31, 0x31, RM}, {0x33, 0x33, REG}, {0x63, 0x63, REG}, {0x69, 0x69, REG},
-    {0x6b, 0x6b, REG},    {0x81, 0x81, RM},  {0x83, 0x83, RM}, {0x89, 0x89, RM},  {0x8b, 0x8b, REG}, {0x8d, 0x8d, REG},
-    {0xb8, 0xbf, OPCODE}, {0xc1, 0xc1, RM},  {0xc7, 0xc7, RM}, {0xd1, 0xd1, RM},  {0xd3, 0xd3, RM},
-};
-static const written two_byte_written[] = {
-    {0x40, 0x4f, REG}, {0x7e, 0x7e, RM}, {0x90, 0x9f, RM}, {0xaf, 0xaf, REG}, {0xb6, 0xb8, REG}, {0xbc, 0xbf, REG},
-};
+static const uint8_t one_byte_written[256] = {[0x01] = RM,
+                                              [0x03] = REG,
+                                              [0x09] = RM,
+                                              [0x0b] = REG,
+                                              [0x21] = RM,
+                                              [0x23] = REG,
+                                              [0x29] = RM,
+                                              [0x2b] = REG,
+                                              [0x31] = RM,
+                                              [0x33] = REG,
+                                              [0x63] = REG,
+                                              [0x69] = REG,
+                                              [0x6b] = REG,
+                                              [0x81] = RM,
+                                              [0x83] = RM,
+                                              [0x89] = RM,
+                                              [0x8b] = REG,
+                                              [0x8d] = REG,
+                                              [0xb8 ... 0xbf] = OPCODE,
+                                              [0xc1] = RM,
+                                              [0xc7] = RM,
+                                              [0xd1] = RM,
+                                              [0xd3] = RM};
+static const uint8_t two_byte_written[256] = {[0x40 ... 0x4f] = REG, [0x7e] = RM,           [0x90 ... 0x9f] = RM,
+                                              [0xaf] = REG,          [0xb6 ... 0xb8] = REG, [0xbc ... 0xbf] = REG};
 
 static uint32_t written_slots(const uint8_t *at, unsigned rex) {
     bool is_two = at[0] == 0x0f;
-    const written *list = is_two ? two_byte_written : one_byte_written;
-    unsigned count = is_two ? DS_COUNT(two_byte_written) : DS_COUNT(one_byte_written);
     const uint8_t *opcode = at + is_two;
-    for (unsigned i = 0; i < count; i++) {
-        if (*opcode < list[i].first || *opcode > list[i].last)
-            continue;
-        unsigned modrm = opcode[1], number = *opcode & 7u;
-        if (list[i].which == REG)
-            number = modrm >> 3 & 7;
-        else if (list[i].which == RM)
-            number = modrm & 7;
-        if (list[i].which == RM && modrm < 0xc0)
-            return 0;
-        uint8_t slot = slots[number + (rex & (list[i].which == REG ? REX_R : REX_B) ? 8 : 0)];
-        return slot == DS_FRAME_NO_SLOT ? 0 : UINT32_C(1) << slot;
-    }
-    return 0;
+    unsigned which = (is_two ? two_byte_written : one_byte_written)[*opcode];
+    unsigned modrm = opcode[1], number = *opcode & 7u;
+    if (which == NEITHER || (which == RM && modrm < 0xc0))
+        return 0;
+    if (which == REG)
+        number = modrm >> 3 & 7;
+    else if (which == RM)
+        number = modrm & 7;
+    uint8_t slot = slots[number + (rex & (which == REG ? REX_R : REX_B) ? 8 : 0)];
+    return slot == DS_FRAME_NO_SLOT ? 0 : UINT32_C(1) << slot;
 }
 
 static ds_frame_flow flow_of(const uint8_t *at) {
@@ -129,10 +136,12 @@ static ds_frame_flow flow_of(const uint8_t *at) {
 
 /* What is no instruction is a byte that does nothing. */
 static ds_frame_event read(ds_span code, uint32_t place) {
-    uint8_t tail[DS_X86_64_READ] = {0};
+    uint8_t tail[DS_X86_64_READ];
     const uint8_t *bytes = code.data + place;
-    if (code.size - place < sizeof tail)
+    if (code.size - place < sizeof tail) {
+        memset(tail, 0, sizeof tail);
         bytes = memcpy(tail, bytes, (size_t)(code.size - place));
+    }
     ds_frame_event event = {.end = place + 1, .target = DS_FRAME_OUTSIDE};
     ds_x86_64_parts parts = ds_x86_64_take_apart(bytes);
     if (parts.length == 0 || parts.length > code.size - place)
