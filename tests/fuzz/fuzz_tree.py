@@ -2,7 +2,8 @@
 
     python tests/fuzz/fuzz_tree.py [CORPUS_DIRECTORY] [libFuzzer options]
 
-needs atheris. The seeds in ``seeds/tree`` are made by ``--make-seeds`` and run in every test run.
+needs atheris. The seeds in ``seeds/tree`` are made by ``--make-seeds``; what fuzzing found is in
+``seeds/tree-found``, kept by ``./dev fuzz --keep``. All run in every test run.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def main() -> None:
     import atheris
 
     atheris.instrument_all()
-    atheris.Setup(sys.argv, fuzz_one)
+    itself = f"{sys.executable} {sys.argv[0]}"  # how libFuzzer starts it again, by a shell, to merge
+    atheris.Setup([itself, *sys.argv[1:]], fuzz_one)
     atheris.Fuzz()
 
 

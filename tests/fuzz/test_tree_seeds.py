@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fuzz.fuzz_tree import SEEDS, fuzz_one, make_seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+FOUND = sorted(SEEDS.with_name(f"{SEEDS.name}-found").iterdir())
 GOOD = (SEEDS / "delta-good").read_bytes()
 PLAN = 84
 
@@ -18,6 +21,11 @@ def test_the_seeds_are_what_the_command_makes() -> None:
 @pytest.mark.parametrize("name", sorted(make_seeds()))
 def test_only_good_seeds_are_taken(name: str) -> None:
     assert fuzz_one((SEEDS / name).read_bytes()) is name.endswith("-good")
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.name)
+def test_what_fuzzing_found_is_taken_or_refused(path: Path) -> None:
+    fuzz_one(path.read_bytes())
 
 
 @settings(deadline=None)
