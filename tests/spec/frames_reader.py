@@ -605,8 +605,12 @@ class Making:
             return self._moved(old, said, steps, MOVED)
         if self._is_same(before[0], before[1], code):
             return self._moved(old, said, steps, SAME)
-        proved = steps is not None and self._predicted(before[1]) == steps
-        return Guess(PROVED if proved else CODE, steps=self._predicted(code))
+        was, now = self._predicted(before[1]), self._predicted(code)
+        if steps is not None and was == steps:
+            return Guess(PROVED, steps=now)
+        if steps is not None and [step for _, step in was] == [step for _, step in now]:
+            return self._moved(old, said, steps, CODE)
+        return Guess(CODE, steps=now)
 
     def _predicted(self, code: bytes) -> list[Step]:
         return predicted_steps(ARCHITECTURES.get(self._image.machine, ""), code)

@@ -60,12 +60,13 @@ static bool is_same_code(const ds_image *old_image, ds_span old_bytes, ds_span n
     return memcmp(old_bytes.data + at, new_bytes.data + at, old_bytes.size - at) == 0;
 }
 
-static bool same_steps(const ds_frame_steps *a, const ds_frame_steps *b) {
+/* With `at_places` at the same ones, else wherever. */
+static bool same_steps(const ds_frame_steps *a, const ds_frame_steps *b, bool at_places) {
     if (a->list.count != b->list.count)
         return false;
     for (uint64_t i = 0; i < a->list.count; i++) {
         const ds_frame_step *x = &a->list.items[i], *y = &b->list.items[i];
-        if (x->place != y->place || x->size != y->size || memcmp(x->bytes, y->bytes, x->size) != 0)
+        if ((at_places && x->place != y->place) || x->size != y->size || memcmp(x->bytes, y->bytes, x->size) != 0)
             return false;
     }
     return true;
@@ -154,10 +155,13 @@ static ds_status guess_steps(ds_unwinding *f, const ds_frame_record *old_record,
         return guess_moved(f, old_record, said, exact, g);
     }
     g->trust = TRUST_CODE;
-    DS_TRY(ds_frame_guess_make(f->guesser, arch, before, &f->guessed));
-    if (exact && same_steps(&f->guessed, &f->old_steps))
+    DS_TRY(ds_frame_guess_make(f->guesser, arch, before, &f->guessed_before));
+    DS_TRY(ds_frame_guess_make(f->guesser, arch, code, &f->guessed));
+    if (exact && same_steps(&f->guessed_before, &f->old_steps, true))
         g->trust = TRUST_PROVED;
-    return ds_frame_guess_make(f->guesser, arch, code, &f->guessed);
+    else if (exact && same_steps(&f->guessed_before, &f->guessed, false))
+        return move_steps(f, old_record, said); /* the frame is handled as it was, though not as we think */
+    return DS_OK;
 }
 
 ds_status ds_unwinding_guess(ds_unwinding *f, const ds_frame_record *old_record, const ds_fde *said, ds_guess *g) {

@@ -55,7 +55,7 @@ typedef struct ds_unwinding {
     uint64_t next;    /* number of the old record that is expected */
     uint32_t *cie_of; /* by the number of an old CIE: that of the new record, and one */
     ds_frame_guess *guesser;
-    ds_frame_steps guessed, old_steps, wanted;
+    ds_frame_steps guessed, guessed_before, old_steps, wanted; /* before: from the old code */
     ds_offset code_end;
     uint64_t work;
     unsigned alignment;

@@ -155,6 +155,7 @@ static void close_tables(ds_unwinding *f) {
     ds_frame_table_free(&f->table, arena);
     ds_frame_plan_free(&f->plan, arena);
     DS_VEC_FREE(arena, &f->guessed.list);
+    DS_VEC_FREE(arena, &f->guessed_before.list);
     DS_VEC_FREE(arena, &f->old_steps.list);
     DS_VEC_FREE(arena, &f->wanted.list);
 }
