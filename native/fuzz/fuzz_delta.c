@@ -10,8 +10,7 @@
 
 #include "base/base.h"
 
-#define OUTPUT_LIMIT ((uint64_t)1 << 15)   /* above every image here; more would only cost time */
-#define MODELLED_LIMIT ((uint64_t)1 << 13) /* what the model makes of noise takes microseconds for each byte */
+#define OUTPUT_LIMIT ((uint64_t)1 << 15) /* above every image here; more would only cost time */
 #define MEMORY_LIMIT ((uint64_t)1 << 27)
 #define FLAGS_AT 5
 #define TOTAL_AT 9 /* of the number in the header that is set right */
@@ -139,13 +138,13 @@ static void explain(ds_span old, ds_span delta, const ds_limits *limits, ds_stat
 }
 
 static ds_status apply(ds_span delta, const ds_delta_info *info, bool explained) {
-    const ds_limits limits = {info->modelled ? MODELLED_LIMIT : OUTPUT_LIMIT, MEMORY_LIMIT};
+    static const ds_limits limits = {OUTPUT_LIMIT, MEMORY_LIMIT};
     for (size_t i = 0; i < DS_COUNT(olds); i++) {
         if (olds[i].size != info->old_size)
             continue;
         received r = {0};
         ds_status status = ds_apply(olds[i].data, olds[i].size, delta.data, delta.size, &limits, receive, &r);
-        if (status == DS_E_ARGUMENT || status == DS_E_CANCELLED || r.bytes > limits.output_bytes)
+        if (status == DS_E_ARGUMENT || status == DS_E_CANCELLED || r.bytes > OUTPUT_LIMIT)
             abort();
         if (status == DS_OK && r.bytes != info->new_size)
             abort();
