@@ -89,7 +89,10 @@ static ds_status can_follow(ds_unwinding *f, const ds_frame_record *record, uint
 
 /* Writing: the way of the record at hand; what no other way makes is sent raw. */
 static ds_status choose_way(ds_unwinding *f, uint8_t *way, uint64_t *number) {
-    const ds_frame_record *record = &f->plan.table.records.items[f->plan.at];
+    const ds_frame_record *records = f->plan.table.records.items;
+    if (records == NULL) /* a table of no bytes is not planned */
+        return DS_E_ARGUMENT;
+    const ds_frame_record *record = &records[f->plan.at];
     bool can = true;
     ds_frame_planned planned = f->plan.records.items[f->plan.at];
     *number = planned.number;
