@@ -54,8 +54,8 @@ typedef struct ds_walk {
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t last_fix;
-    uint64_t new_size;
-    ds_made_code made_code; /* what unwind tables are predicted from */
+    uint64_t new_size;      /* without the tail; bounds the work on unwind tables */
+    ds_made_code made_code; /* what these are predicted from */
     bool has_made_frames;
     uint32_t words[2];       /* AArch64: latest literal words, latest first */
     uint32_t last_of[256];   /* latest of each operation */

@@ -9,12 +9,6 @@ enum { WAY_HINT, WAY_RECENT, WAY_RANK, WAY_DISTANCE };
 
 /* ---- ranks ---- */
 
-/* A target, and how often it is referred to. */
-typedef struct counted {
-    ds_address target;
-    uint64_t count;
-} counted;
-
 #define DIGIT_BITS 8
 #define DIGITS (1u << DIGIT_BITS)
 #define FEW 32 /* so few are sorted faster by insertion */
@@ -72,22 +66,6 @@ static unsigned top_shift(const ds_address *items, uint64_t count) {
     return any == 0 ? 0 : (ds_bits_in(any) - 1) / DIGIT_BITS * DIGIT_BITS;
 }
 
-/* Most referred to first. Bottom-up merging: stable, and as quick for any input. */
-static void sort_by_count(counted **items, counted **spare, uint64_t count) {
-    for (uint64_t run = 1; run < count; run *= 2) {
-        counted *from = *items, *to = *spare;
-        for (uint64_t start = 0; start < count; start += 2 * run) {
-            uint64_t middle = start + run < count ? start + run : count;
-            uint64_t end = start + 2 * run < count ? start + 2 * run : count;
-            uint64_t a = start, b = middle;
-            for (uint64_t at = start; at < end; at++)
-                to[at] = b == end || (a < middle && from[a].count >= from[b].count) ? from[a++] : from[b++];
-        }
-        *items = to;
-        *spare = from;
-    }
-}
-
 static bool is_ranked(ds_ref_kind kind) {
     return kind == DS_REF_REL32 || kind == DS_REF_B26 || kind == DS_REF_ADRP;
 }
@@ -110,13 +88,15 @@ static uint64_t collect(const ds_image *image, ds_target_class class_, ds_addres
     return count;
 }
 
-/* One entry for each target of a sorted list; their number. Without `out` they are only counted. */
-static uint64_t count_equal(const ds_address *items, uint64_t count, counted *out) {
+/* One pair for each target of a sorted list: how often it stands there, counted down, and itself. Their number; without
+ * `out` they are only counted. */
+static uint64_t count_equal(const ds_address *items, uint64_t count, ds_pair *out) {
     uint64_t kept = 0;
     for (uint64_t i = 0; i < count; i++) {
-        kept += i == 0 || items[i] != items[i - 1];
+        bool again = i > 0 && items[i] == items[i - 1];
+        kept += !again;
         if (out != NULL)
-            out[kept - 1] = (counted){items[i], i > 0 && items[i] == items[i - 1] ? out[kept - 1].count + 1 : 1};
+            out[kept - 1] = (ds_pair){again ? out[kept - 1].key - 1 : UINT64_MAX, items[i]};
     }
     return kept;
 }
@@ -129,21 +109,17 @@ static ds_status rank(ds_target_list *list, const ds_image *image, ds_target_cla
     collect(image, class_, all);
     sort_addresses(all, count, top_shift(all, count));
     uint64_t kept = count_equal(all, count, NULL);
-    counted *items = ds_arena_alloc(arena, (kept + 1) * sizeof *items);
-    if (items == NULL)
+    ds_pair *ranked = ds_arena_alloc(arena, (kept + 1) * sizeof *ranked);
+    if (ranked == NULL)
         return DS_E_MEMORY;
-    count_equal(all, count, items);
+    count_equal(all, count, ranked);
     ds_arena_free(arena, all);
-    counted *spare = ds_arena_alloc(arena, (kept + 1) * sizeof *spare);
-    if (spare == NULL)
-        return DS_E_MEMORY;
-    sort_by_count(&items, &spare, kept);
+    ds_sort_pairs(ranked, kept);
     DS_TRY(DS_VEC_RESERVE(arena, &list->list, kept + 1));
     for (uint64_t i = 0; i < kept; i++)
-        list->list.items[i] = items[i].target;
+        list->list.items[i] = ranked[i].value;
     list->list.count = kept;
-    ds_arena_free(arena, items);
-    ds_arena_free(arena, spare);
+    ds_arena_free(arena, ranked);
     return DS_OK;
 }
 

@@ -206,10 +206,18 @@ static ds_status map_frames(const ds_walk *w, ds_blocks *all) {
     return DS_OK;
 }
 
+static bool has_frames(const ds_walk *w) {
+    return ds_derive_find_kind(w->derivations, DS_DERIVED_FRAMES) < w->derivations->list.count;
+}
+
 static ds_status build_map(const ds_walk *w, ds_map *map) {
     ds_blocks all = {0};
-    DS_TRY(map_frames(w, &all));
-    DS_TRY(ds_map_build(map, w->old_image, (ds_layout *)w->layout, all.list.items, all.list.count, w->arena));
+    const ds_blocks *blocks = w->blocks;
+    if (has_frames(w)) {
+        DS_TRY(map_frames(w, &all));
+        blocks = &all;
+    }
+    DS_TRY(ds_map_build(map, w->old_image, (ds_layout *)w->layout, blocks->list.items, blocks->list.count, w->arena));
     DS_VEC_FREE(w->arena, &all.list);
     return DS_OK;
 }
@@ -220,7 +228,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
     if (w->old_image->refs.count > 0 || w->old_image->regions.count > 0 || w->coder->model != NULL)
         DS_TRY(build_map(w, &map));
-    if (ds_derive_find_kind(w->derivations, DS_DERIVED_FRAMES) < w->derivations->list.count)
+    if (has_frames(w))
         DS_TRY(ds_made_code_open(&w->made_code, w->layout, w->coder->writing ? w->new_image->file : (ds_span){0},
                                  w->arena));
     DS_TRY(ds_predictor_open(&w->predictor, w->old_image, &map, blocks, count, w->arena));

@@ -5,6 +5,8 @@
  * spelled in hexadecimal digits (debug links, which name a build id): the covered bytes end before the derived
  * ones begin, so both are made in one pass along the new image.
  *
+ * Unwind tables, and what finds their records: made by the walk, each at once (delta/unwind/).
+ *
  * Lists of addresses (function starts): what an old list names moves with the blocks that copy it, so the new
  * list is known before the walk, but for exceptions.
  */
@@ -20,15 +22,15 @@
 #define DS_DERIVED_PAGE_BITS_MAX 16
 #define DS_DERIVED_SPELLED 0 /* instead of a logarithm: digits */
 #define DS_DERIVED_LISTED 1  /* instead of a logarithm: a list of addresses */
-#define DS_DERIVED_FRAMES 2  /* instead of a logarithm: unwind tables, which the model codes by themselves */
-#define DS_DERIVED_HEADER 3  /* and what finds their records */
+#define DS_DERIVED_FRAMES 2  /* instead of a logarithm: an unwind table, told record by record (delta/unwind/) */
+#define DS_DERIVED_HEADER 3  /* and what finds its records */
 #define DS_SPELLED_MAX 64
 
 typedef struct ds_derivation {
     ds_offset digests;   /* of the first derived byte, in the new image */
     ds_offset covered;   /* of the first page; of a list: the number of the old one */
     uint64_t limit;      /* bytes in all pages; the last one may be short; of a list or unwind table: its size */
-    unsigned page_bits;  /* or DS_DERIVED_SPELLED: `digests` are digits; or DS_DERIVED_LISTED */
+    unsigned page_bits;  /* or one of DS_DERIVED_...; where it is SPELLED, `digests` are digits */
     uint64_t shift;      /* of a list: new base - old base */
     uint64_t exceptions; /* of a list: how many of them, behind those of the lists before */
 } ds_derivation;
@@ -81,8 +83,8 @@ void ds_derive_choose_lists(ds_derivations *derivations, const ds_image *old_ima
                             const ds_block *blocks, uint64_t count);
 ds_status ds_derive_find_exceptions(ds_derivations *derivations, const ds_image *old_image, const ds_image *new_image,
                                     const ds_block *blocks, uint64_t count, ds_arena *arena);
-/* Adds the unwind tables of the new image, if what finds their records comes back from them. Only where the old image
- * has such tables, and for the model. */
+/* Adds the unwind table of the new image and what finds its records, if that comes back from it: where the old image has
+ * such a table, and at least two programs changed. */
 ds_status ds_derive_find_frames(const ds_image *old_image, const ds_image *new_image, ds_arena *arena,
                                 ds_derivations *out);
 /* Keeps them ascending; what touches another derivation is left out. */

@@ -1,8 +1,10 @@
 /* Records of .eh_frame; see frame_table.h. */
 #include "predict/frame_table.h"
 
+#include "image/call_frame.h"
+
 enum { PC_RELATIVE = 0x1b, INDIRECT_PC_RELATIVE = 0x9b, OMITTED = 0xff }; /* pointer encodings, four bytes each */
-enum { LENGTH_BYTES = 4, ID_BYTES = 4, FDE_FIXED = 17 }; /* length, id, start, size, and no exception table */
+enum { LENGTH_BYTES = 4, ID_BYTES = 4 };
 
 /* ---- reading bytes of one record ---- */
 
@@ -97,21 +99,17 @@ static ds_address pointer_at(const ds_frame_table *table, uint32_t at) {
 
 static bool read_fde(const ds_frame_table *table, uint32_t at, uint32_t end, uint32_t id, ds_frame_record *record) {
     record->cie = id <= at + LENGTH_BYTES ? find_cie(table, at + LENGTH_BYTES - id) : UINT32_MAX;
-    if (record->cie == UINT32_MAX || end - at < FDE_FIXED)
+    if (record->cie == UINT32_MAX)
         return false;
     bool has_lsda = table->records.items[record->cie].has_lsda;
+    uint32_t fixed = ds_frame_fixed_size(has_lsda);
+    if (end - at < fixed || table->bytes[at + 16] != (has_lsda ? 4 : 0))
+        return false;
     record->start = pointer_at(table, at + 8);
     record->code_size = ds_load32(table->bytes + at + 12);
-    record->program = at + FDE_FIXED;
-    if (table->bytes[at + 16] != (has_lsda ? 4 : 0))
-        return false;
-    if (!has_lsda)
-        return true;
-    record->program += 4;
-    if (record->program > end)
-        return false;
-    if (ds_load32(table->bytes + at + FDE_FIXED) != 0)
-        record->lsda = pointer_at(table, at + FDE_FIXED);
+    record->program = at + fixed;
+    if (has_lsda && ds_load32(table->bytes + at + DS_FRAME_LSDA_AT) != 0)
+        record->lsda = pointer_at(table, at + DS_FRAME_LSDA_AT);
     return true;
 }
 
@@ -165,28 +163,17 @@ unsigned ds_frame_alignment(const ds_frame_table *table) {
 
 enum { NOP = 0x00, ADVANCE_1 = 0x02, ADVANCE_2 = 0x03, ADVANCE_4 = 0x04, ADVANCE = 1, OFFSET = 2, RESTORE = 3 };
 
-/* LEB128 numbers behind an instruction whose upper two bits are 0; NONE: not of a step. DWARF 5 table 7.29; GNU and
- * AArch64 extensions. */
-enum { NONE = 0xff };
-static const uint8_t operand_counts[0x40] = {
-    [0x00] = NONE, [0x01] = NONE, [0x02] = NONE, [0x03] = NONE, [0x04] = NONE, [0x05] = 2,    [0x06] = 1,
-    [0x07] = 1,    [0x08] = 1,    [0x09] = 2,    [0x0a] = 0,    [0x0b] = 0,    [0x0c] = 2,    [0x0d] = 1,
-    [0x0e] = 1,    [0x0f] = NONE, [0x10] = NONE, [0x11] = 2,    [0x12] = 2,    [0x13] = 1,    [0x14] = 2,
-    [0x15] = 2,    [0x16] = NONE, [0x17] = NONE, [0x18] = NONE, [0x19] = NONE, [0x1a] = NONE, [0x1b] = NONE,
-    [0x1c] = NONE, [0x1d] = NONE, [0x1e] = NONE, [0x1f] = NONE, [0x20] = NONE, [0x21] = NONE, [0x22] = NONE,
-    [0x23] = NONE, [0x24] = NONE, [0x25] = NONE, [0x26] = NONE, [0x27] = NONE, [0x28] = NONE, [0x29] = NONE,
-    [0x2a] = NONE, [0x2b] = NONE, [0x2c] = 0,    [0x2d] = 0,    [0x2e] = 1,    [0x2f] = 2,    [0x30] = NONE,
-    [0x31] = NONE, [0x32] = NONE, [0x33] = NONE, [0x34] = NONE, [0x35] = NONE, [0x36] = NONE, [0x37] = NONE,
-    [0x38] = NONE, [0x39] = NONE, [0x3a] = NONE, [0x3b] = NONE, [0x3c] = NONE, [0x3d] = NONE, [0x3e] = NONE,
-    [0x3f] = NONE,
-};
+enum { NO_STEP = 0xff };
 
+/* LEB128 numbers behind the first byte of a step; NO_STEP: it is none, or none that a list of steps can hold. */
 static uint8_t operands_of(uint8_t opcode) {
     switch (opcode >> 6) {
     case 0:
-        return operand_counts[opcode];
+        if (opcode == NOP || opcode >= DS_CALL_FRAME_OPCODES || ds_call_frame_operands[opcode] >= DS_OPERANDS_BLOCK)
+            return NO_STEP;
+        return ds_call_frame_operands[opcode];
     case ADVANCE:
-        return NONE;
+        return NO_STEP;
     default:
         return opcode >> 6 == OFFSET ? 1 : 0;
     }
@@ -197,7 +184,7 @@ bool ds_frame_step_wants(const uint8_t *bytes, unsigned known, bool *more) {
     for (unsigned i = 1; i < known; i++)
         ended += bytes[i] < 0x80;
     *more = ended < wanted;
-    return wanted != NONE && (!*more || known < DS_FRAME_STEP_BYTES);
+    return wanted != NO_STEP && (!*more || known < DS_FRAME_STEP_BYTES);
 }
 
 unsigned ds_frame_advance(uint64_t distance, unsigned unit_bits, uint8_t *bytes) {
@@ -213,7 +200,7 @@ unsigned ds_frame_advance(uint64_t distance, unsigned unit_bits, uint8_t *bytes)
 
 /* The number of an advance at c->at; 0 where none stands there. */
 static uint64_t read_advance(cursor *c, unsigned unit_bits) {
-    uint8_t opcode = c->bytes[c->at], again[5];
+    uint8_t opcode = c->bytes[c->at], again[DS_FRAME_ADVANCE_BYTES];
     unsigned size = opcode == ADVANCE_1 ? 1 : opcode == ADVANCE_2 ? 2 : opcode == ADVANCE_4 ? 4 : 0;
     uint64_t units = opcode >> 6 == ADVANCE ? opcode & 0x3f : 0;
     if (c->end - c->at < 1 + size || (opcode >> 6 != ADVANCE && size == 0))
@@ -245,7 +232,7 @@ uint64_t ds_frame_steps_size(const ds_frame_steps *steps, unsigned unit_bits) {
     uint32_t place = 0;
     for (uint64_t i = 0; i < steps->list.count; i++) {
         const ds_frame_step *step = &steps->list.items[i];
-        uint8_t bytes[5];
+        uint8_t bytes[DS_FRAME_ADVANCE_BYTES];
         size += step->size + (step->place != place ? ds_frame_advance(step->place - place, unit_bits, bytes) : 0);
         place = step->place;
     }

@@ -37,6 +37,13 @@ typedef struct ds_frame_table {
     DS_VEC(uint32_t) cies; /* numbers of their records */
 } ds_frame_table;
 
+/* Bytes of an FDE before its program: length, id, start, size, a length, and the exception table where its CIE says so. */
+#define DS_FRAME_LSDA_AT 17
+#define DS_FRAME_FIXED_MAX (DS_FRAME_LSDA_AT + 4)
+static inline uint32_t ds_frame_fixed_size(bool has_lsda) {
+    return has_lsda ? DS_FRAME_FIXED_MAX : DS_FRAME_LSDA_AT;
+}
+
 #define DS_FRAME_TABLE_MAX ((uint64_t)1 << 30)
 
 /* Takes the record at `at`, the end of those before, out of the bytes up to `end`: appended to the records. Nothing
@@ -55,7 +62,8 @@ ds_status ds_frame_steps_read(const uint8_t *program, uint32_t size, unsigned un
 uint64_t ds_frame_steps_size(const ds_frame_steps *steps, unsigned unit_bits);
 /* Bytes of the operands behind the first byte of a step, as far as it is known; 0: it is whole. False: no step. */
 bool ds_frame_step_wants(const uint8_t *bytes, unsigned known, bool *more);
-/* The bytes of an advance by so many bytes of code; at most 5. 0: not a multiple of the unit. */
+/* The bytes of an advance by so many bytes of code; their number. 0: not a multiple of the unit. */
+#define DS_FRAME_ADVANCE_BYTES 5
 unsigned ds_frame_advance(uint64_t distance, unsigned unit_bits, uint8_t *bytes);
 
 /* The sorted table: `size` bytes at `address` for a table of frames that is whole. DS_E_DELTA where it would take

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "image/image.h"
+#include "tests/files.h"
 
 #define CEILING ((uint64_t)8 << 30)
 
@@ -72,23 +73,6 @@ static const char *const kind_names[DS_REF_KINDS] = {
 
 static const char *kind_name(ds_ref_kind kind) {
     return kind < DS_REF_KINDS && kind_names[kind] != NULL ? kind_names[kind] : "UNNAMED";
-}
-
-static uint8_t *read_file(const char *path, uint64_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return NULL;
-    fseek(file, 0, SEEK_END);
-    long end = ftell(file);
-    rewind(file);
-    uint8_t *data = end < 0 ? NULL : malloc((size_t)end + 1);
-    if (data != NULL && fread(data, 1, (size_t)end, file) != (size_t)end) {
-        free(data);
-        data = NULL;
-    }
-    fclose(file);
-    *size = (uint64_t)end;
-    return data;
 }
 
 static bool wanted(int argc, char **argv, const char *what) {

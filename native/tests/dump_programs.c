@@ -9,21 +9,7 @@
 #include <stdlib.h>
 
 #include "predict/frame_program.h"
-
-static uint8_t *read_file(const char *path, uint64_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
-        return NULL;
-    long end = ftell(file);
-    if (end < 0 || fseek(file, 0, SEEK_SET) != 0)
-        return NULL;
-    uint8_t *data = malloc((size_t)end + 1);
-    if (data == NULL || fread(data, 1, (size_t)end, file) != (size_t)end)
-        return NULL;
-    fclose(file);
-    *size = (uint64_t)end;
-    return data;
-}
+#include "tests/files.h"
 
 static void print(const ds_frame_steps *steps) {
     for (uint64_t i = 0; i < steps->list.count; i++) {

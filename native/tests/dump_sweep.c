@@ -14,23 +14,9 @@
 #include <time.h>
 
 #include "image/isa/isa.h"
+#include "tests/files.h"
 
 #define REGIONS 64
-
-static uint8_t *read_file(const char *path, uint64_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
-        return NULL;
-    long end = ftell(file);
-    if (end < 0 || fseek(file, 0, SEEK_SET) != 0)
-        return NULL;
-    uint8_t *data = malloc((size_t)end + 1);
-    if (data == NULL || fread(data, 1, (size_t)end, file) != (size_t)end)
-        return NULL;
-    fclose(file);
-    *size = (uint64_t)end;
-    return data;
-}
 
 static const char *const kind_names[DS_REF_KINDS] = {
     [DS_REF_REL8] = "REL8", [DS_REF_REL32] = "REL32", [DS_REF_BASE32] = "BASE32",
@@ -118,9 +104,9 @@ int main(int argc, char **argv) {
         r.entries[r.entry_count++] = r.code.offset + at;
     if (r.region_count == 0) {
         ds_address after = r.code.address + r.code.size;
-        r.regions[0] = (ds_region){0, 0, r.code.address, DS_REGION_NOBITS};
-        r.regions[1] = (ds_region){r.code.offset, r.code.address, r.code.size, DS_REGION_CODE};
-        r.regions[2] = (ds_region){0, after, UINT64_MAX - after, DS_REGION_NOBITS};
+        r.regions[0] = (ds_region){0, 0, r.code.address, DS_REGION_NOBITS, 0};
+        r.regions[1] = (ds_region){r.code.offset, r.code.address, r.code.size, DS_REGION_CODE, 0};
+        r.regions[2] = (ds_region){0, after, UINT64_MAX - after, DS_REGION_NOBITS, 0};
         r.region_count = 3;
     }
     double best = 1e9;

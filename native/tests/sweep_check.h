@@ -20,9 +20,9 @@ static inline swept sweep_bytes(ds_sweep sweep, ds_span file, ds_code code, cons
     s.image.starts = ds_arena_alloc(s.arena, file.size / 8 + 1);
     ds_address after = code.address + code.size;
     const ds_region everything[] = {
-        {0, 0, code.address, DS_REGION_NOBITS},
-        {code.offset, code.address, code.size, DS_REGION_CODE},
-        {0, after, UINT64_MAX - after, DS_REGION_NOBITS},
+        {0, 0, code.address, DS_REGION_NOBITS, 0},
+        {code.offset, code.address, code.size, DS_REGION_CODE, 0},
+        {0, after, UINT64_MAX - after, DS_REGION_NOBITS, 0},
     };
     if (regions == NULL) {
         regions = everything;

@@ -82,7 +82,7 @@ static void test_words(void) {
         const worked *w = &references[i];
         program p = nops();
         ds_store32(p.bytes + AT, w->word);
-        static const ds_region wide = {0, 0, UINT64_C(1) << 40, DS_REGION_NOBITS};
+        static const ds_region wide = {0, 0, UINT64_C(1) << 40, DS_REGION_NOBITS, 0};
         const ds_address far = UINT64_C(1) << 39; /* so that every distance stays inside */
         swept s = sweep_bytes(ds_aarch64_sweep, (ds_span){p.bytes, sizeof p.bytes}, (ds_code){0, far, sizeof p.bytes},
                               &wide, 1, NULL, 0);
@@ -112,7 +112,7 @@ static void test_bounds(void) {
     /* Targets outside the image do not count. */
     static const uint32_t far[] = {0x16000000, 0x97ffffff, 0xf0800000};
     program p = words(far, 3);
-    const ds_region region = {0, ADDRESS, sizeof p.bytes, DS_REGION_CODE};
+    const ds_region region = {0, ADDRESS, sizeof p.bytes, DS_REGION_CODE, 0};
     swept s = sweep_bytes(ds_aarch64_sweep, (ds_span){p.bytes, sizeof p.bytes}, (ds_code){0, ADDRESS, sizeof p.bytes},
                           &region, 1, NULL, 0);
     CHECK(s.image.refs.count == 1 && ref_at(&s, 4) != NULL);

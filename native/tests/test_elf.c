@@ -472,7 +472,7 @@ static void test_exception_tables_are_read_once(ds_arena *arena) {
     builder b;
     unwind_image(&b);
     ds_image image = {.file = {b.bytes, FILE_SIZE}, .arena = arena};
-    CHECK(ds_image_add_region(&image, (ds_region){EXCEPT_AT, 0x5000, 0x40, DS_REGION_DATA}) == DS_OK);
+    CHECK(ds_image_add_region(&image, (ds_region){EXCEPT_AT, 0x5000, 0x40, DS_REGION_DATA, 0}) == DS_OK);
     ds_unwind_function items[] = {
         {0x9000, 0x20, 0x5000}, {0x8000, 0x20, 0x5000}, {0x7000, 0x20, 0}, {0x7100, 0x20, 0x500c}};
     ds_unwind_functions functions = {.items = items, .count = DS_COUNT(items)};

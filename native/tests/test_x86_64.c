@@ -253,7 +253,7 @@ static void test_limits(void) {
 
     /* Only targets inside the image count; short branches stay in the stretch. */
     static const uint8_t far[] = {0xe8, 0x00, 0x00, 0x00, 0x10, 0xe8, 0x00, 0x00, 0x00, 0x00, 0xeb, 0x7f, 0xeb, 0xfe};
-    const ds_region region = {0, ADDRESS, sizeof far, DS_REGION_CODE};
+    const ds_region region = {0, ADDRESS, sizeof far, DS_REGION_CODE, 0};
     s = sweep_bytes(ds_x86_64_sweep, (ds_span){far, sizeof far}, (ds_code){0, ADDRESS, sizeof far}, &region, 1, NULL,
                     0);
     CHECK(s.image.refs.count == 2 && ref_at(&s, 6) != NULL && ref_at(&s, 13) != NULL);
@@ -287,8 +287,8 @@ static program make_program(uint32_t table, uint32_t base) {
 
 static swept sweep_program(const program *p, const ds_offset *entries, uint64_t entry_count) {
     static const ds_region regions[] = {
-        {0, ADDRESS, CODE_SIZE, DS_REGION_CODE},
-        {CODE_SIZE, ADDRESS + TABLE, FILE_SIZE - CODE_SIZE, DS_REGION_DATA},
+        {0, ADDRESS, CODE_SIZE, DS_REGION_CODE, 0},
+        {CODE_SIZE, ADDRESS + TABLE, FILE_SIZE - CODE_SIZE, DS_REGION_DATA, 0},
     };
     return sweep_bytes(ds_x86_64_sweep, (ds_span){p->bytes, FILE_SIZE}, (ds_code){0, ADDRESS, CODE_SIZE}, regions, 2,
                        entries, entry_count);

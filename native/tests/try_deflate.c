@@ -9,23 +9,9 @@
 #include <stdlib.h>
 
 #include "deflate/deflate.h"
+#include "tests/files.h"
 
 #define CEILING ((uint64_t)1 << 30)
-
-static uint8_t *read_file(const char *path, uint64_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
-        return NULL;
-    long end = ftell(file);
-    if (end < 0 || fseek(file, 0, SEEK_SET) != 0)
-        return NULL;
-    uint8_t *data = malloc((size_t)end + 1);
-    if (data == NULL || fread(data, 1, (size_t)end, file) != (size_t)end)
-        return NULL;
-    fclose(file);
-    *size = (uint64_t)end;
-    return data;
-}
 
 static ds_status try_stream(ds_span stream, unsigned window, ds_arena *arena) {
     ds_inflated inflated = {0};

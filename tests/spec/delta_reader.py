@@ -1,6 +1,7 @@
-"""A second decoder of image deltas, written from docs/spec/delta-format.md alone: no code of deltaseal,
-everything in memory, slow and plain, in the order of the page. What the page of images gives (the regions
-and references of the old image) is an input.
+"""What second decoders of image deltas read and predict, written from docs/spec/delta-format.md alone: no
+code of deltaseal, everything in memory, slow and plain, in the order of the page. What the page of images
+gives (the regions and references of the old image) is an input. stream_reader.py walks along deltas of
+streams, model_reader.py along modelled ones.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +42,7 @@ class Instruction:
     overwritten: tuple[int, ...] = ()
 
 
-class Walk:
+class Walk(ABC):
     """One walk over the chain of instructions; what both instruction sets share."""
 
     slots: tuple[int, ...]
@@ -160,11 +161,11 @@ class Walk:
             exit_.flow == "indirect" or (exit_.flow == "jump" and exit_.target is None)
         )
 
-    def end_block(self, place: int, call: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def end_block(self, place: int, call: bool) -> None: ...
 
-    def do(self, instruction: Instruction) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def do(self, instruction: Instruction) -> None: ...
 
     def run(self) -> None:
         if 0 in self.targets:

@@ -4,17 +4,16 @@
 /* The fixed part, up to the program; *size bytes of it. */
 static ds_status append_fixed(ds_unwinding *f, const ds_fde *said, uint32_t *size) {
     const ds_frame_record *cie = &f->table.records.items[said->cie];
-    uint8_t bytes[21];
-    uint32_t place = f->at;
+    uint8_t bytes[DS_FRAME_FIXED_MAX] = {0};
     ds_address address = f->table.address + f->at;
-    ds_store32(bytes + 4, place + 4 - cie->at);
+    ds_store32(bytes + 4, f->at + 4 - cie->at);
     ds_store32(bytes + 8, (uint32_t)(said->start - (address + 8)));
     ds_store32(bytes + 12, said->size);
     bytes[16] = cie->has_lsda ? 4 : 0;
-    ds_store32(bytes + 17, said->lsda == 0 ? 0 : (uint32_t)(said->lsda - (address + 17)));
+    if (said->lsda != 0)
+        ds_store32(bytes + DS_FRAME_LSDA_AT, (uint32_t)(said->lsda - (address + DS_FRAME_LSDA_AT)));
     *size = 0;
-    memset(bytes, 0, 4);
-    return ds_unwinding_append(f, size, bytes, fixed_size(f, said->cie));
+    return ds_unwinding_append(f, size, bytes, ds_frame_fixed_size(cie->has_lsda));
 }
 
 static ds_status code_cie(ds_unwinding *f, uint32_t *cie) {
@@ -50,10 +49,6 @@ static ds_status code_size(ds_unwinding *f, unsigned what, uint32_t expected, ui
     return wide > UINT32_MAX ? DS_E_DELTA : DS_OK;
 }
 
-static void enter_right(ds_unwinding *f, bool right) {
-    f->rights = f->rights << 1 | !right;
-}
-
 /* The exception table that is likely, once the CIE and the function are known. */
 static ds_address expected_lsda(const ds_unwinding *f, const ds_frame_record *old_record, uint32_t cie) {
     if (!has_lsda(f, cie) || old_record->lsda == 0)
@@ -67,40 +62,52 @@ static uint32_t expected_size(const ds_unwinding *f, const ds_frame_record *old_
                : (uint32_t)ds_predict_size(&f->w->predictor, old_record->start, old_record->code_size, start);
 }
 
-/* Field by field: at least one of them, or the program, is not as expected. *changed: a field that the guess is of. */
-static ds_status code_fields(ds_unwinding *f, const ds_frame_record *old_record, const ds_fde *expected,
-                             unsigned copied, const ds_fde *wanted, ds_fde *said, bool *all_right, bool *changed) {
-    bool write = is_writing(f);
-    *said = *wanted;
-    bool right = write && wanted->cie == expected->cie;
-    DS_TRY(ds_unwinding_right(f, CIE_RIGHT, 0, copied, &right));
-    *all_right = right;
-    said->cie = right ? expected->cie : wanted->cie;
+/* What became of the fields of an FDE that is not wholly as expected. */
+typedef struct fields {
+    bool all_right; /* of those asked for so far */
+    bool changed;   /* one that the guess is of is not right */
+} fields;
+
+/* Whether a field is as expected; writing: `same` says so. */
+static ds_status code_field_right(ds_unwinding *f, unsigned what, unsigned copied, bool same, fields *all,
+                                  bool *right) {
+    *right = same;
+    DS_TRY(ds_unwinding_right(f, what, 0, copied, right));
+    all->all_right &= *right;
+    return DS_OK;
+}
+
+static ds_status code_said_lsda(ds_unwinding *f, const ds_frame_record *old_record, unsigned copied, ds_address wanted,
+                                ds_fde *said, fields *all) {
+    bool right;
+    ds_address expected = expected_lsda(f, old_record, said->cie);
+    DS_TRY(code_field_right(f, LSDA_RIGHT, copied, wanted == expected, all, &right));
+    said->lsda = right ? expected : wanted;
+    return right ? DS_OK : code_lsda(f, NUMBER_LSDA, expected, &said->lsda);
+}
+
+/* Field by field. *said holds what is expected, and becomes what is said; `wanted` counts when writing alone. */
+static ds_status code_fields(ds_unwinding *f, const ds_frame_record *old_record, unsigned copied, const ds_fde *wanted,
+                             ds_fde *said, fields *all) {
+    bool right;
+    ds_fde expected = *said;
+    *all = (fields){.all_right = true};
+    DS_TRY(code_field_right(f, CIE_RIGHT, copied, wanted->cie == expected.cie, all, &right));
+    said->cie = right ? expected.cie : wanted->cie;
     if (!right)
         DS_TRY(code_cie(f, &said->cie));
-    right = write && wanted->start == expected->start;
-    DS_TRY(ds_unwinding_right(f, START_RIGHT, 0, copied, &right));
-    *all_right &= right;
-    said->start = right ? expected->start : wanted->start;
+    DS_TRY(code_field_right(f, START_RIGHT, copied, wanted->start == expected.start, all, &right));
+    said->start = right ? expected.start : wanted->start;
     if (!right)
-        DS_TRY(code_difference(f, NUMBER_START, expected->start, &said->start));
-    uint32_t size = expected_size(f, old_record, said->start);
-    right = write && wanted->size == size;
-    DS_TRY(ds_unwinding_right(f, SIZE_RIGHT, 0, copied, &right));
-    *all_right &= right;
-    said->size = right ? size : wanted->size;
+        DS_TRY(code_difference(f, NUMBER_START, expected.start, &said->start));
+    expected.size = expected_size(f, old_record, said->start);
+    DS_TRY(code_field_right(f, SIZE_RIGHT, copied, wanted->size == expected.size, all, &right));
+    said->size = right ? expected.size : wanted->size;
     if (!right)
-        DS_TRY(code_size(f, NUMBER_SIZE, size, &said->size));
-    *changed = !*all_right;
+        DS_TRY(code_size(f, NUMBER_SIZE, expected.size, &said->size));
+    all->changed = !all->all_right;
     said->lsda = 0;
-    if (!has_lsda(f, said->cie))
-        return DS_OK;
-    ds_address lsda = expected_lsda(f, old_record, said->cie);
-    right = write && wanted->lsda == lsda;
-    DS_TRY(ds_unwinding_right(f, LSDA_RIGHT, 0, copied, &right));
-    *all_right &= right;
-    said->lsda = right ? lsda : wanted->lsda;
-    return right ? DS_OK : code_lsda(f, NUMBER_LSDA, lsda, &said->lsda);
+    return has_lsda(f, said->cie) ? code_said_lsda(f, old_record, copied, wanted->lsda, said, all) : DS_OK;
 }
 
 static ds_status learn(ds_unwinding *f, ds_address old_target, ds_address expected, ds_address actual) {
@@ -155,7 +162,8 @@ static ds_status make_fde(ds_unwinding *f, const ds_fde *said, const ds_guess *g
 ds_status ds_unwinding_followed(ds_unwinding *f, const ds_frame_record *old_record, uint32_t *size) {
     ds_fde expected, wanted = {0}, said;
     ds_guess g;
-    bool same = false, all_right, changed;
+    fields all;
+    bool same = false;
     unsigned copied = ds_unwinding_copied(f, old_record);
     DS_TRY(expect(f, old_record, &expected));
     DS_TRY(ds_unwinding_guess(f, old_record, &expected, &g));
@@ -164,13 +172,13 @@ ds_status ds_unwinding_followed(ds_unwinding *f, const ds_frame_record *old_reco
         DS_TRY(is_as_guessed(f, &expected, &g, &same));
     }
     DS_TRY(ds_unwinding_all_right(f, &g, copied, &same));
-    enter_right(f, same);
+    f->rights = f->rights << 1 | !same;
     said = expected;
     if (!same) {
-        DS_TRY(code_fields(f, old_record, &expected, copied, &wanted, &said, &all_right, &changed));
-        if (changed)
+        DS_TRY(code_fields(f, old_record, copied, &wanted, &said, &all));
+        if (all.changed)
             DS_TRY(ds_unwinding_guess(f, old_record, &said, &g));
-        if (!all_right) {
+        if (!all.all_right) {
             if (is_writing(f))
                 DS_TRY(is_as_guessed(f, &said, &g, &same));
             DS_TRY(ds_unwinding_right(f, PROGRAM_RIGHT, known_of(&g), copied, &same));

@@ -101,7 +101,7 @@ static bool spend(ds_unwinding *f, uint64_t work) {
 /* Whether the guess would end at a multiple of eight as it is. */
 static bool ends_well(const ds_unwinding *f, const ds_fde *said) {
     const ds_frame_record *cie = &f->table.records.items[said->cie];
-    uint32_t size = fixed_size(f, said->cie) + (uint32_t)ds_frame_steps_size(&f->guessed, cie->unit_bits);
+    uint32_t size = ds_frame_fixed_size(cie->has_lsda) + (uint32_t)ds_frame_steps_size(&f->guessed, cie->unit_bits);
     return (f->at + round_up(size, f->alignment)) % LAST_ALIGNMENT == 0;
 }
 
@@ -189,7 +189,7 @@ ds_status ds_unwinding_append_guess(ds_unwinding *f, const ds_guess *g, unsigned
     uint32_t place = 0;
     for (uint64_t i = 0; i < f->guessed.list.count; i++) {
         const ds_frame_step *step = &f->guessed.list.items[i];
-        uint8_t advance[5];
+        uint8_t advance[DS_FRAME_ADVANCE_BYTES];
         unsigned advance_size = step->place != place ? ds_frame_advance(step->place - place, unit_bits, advance) : 0;
         if (step->place != place && advance_size == 0)
             return DS_E_DELTA;

@@ -77,7 +77,7 @@ static ds_status put_step(ds_unwinding *f, program *p, const uint8_t *bytes, uns
 
 static ds_status put_advance(ds_unwinding *f, program *p, uint32_t place) {
     static const uint8_t mark[1] = {TOKEN_ADVANCE};
-    uint8_t bytes[5];
+    uint8_t bytes[DS_FRAME_ADVANCE_BYTES];
     unsigned size = ds_frame_advance(place - p->place, p->unit_bits, bytes);
     p->place = place;
     remember_step(f, mark, 1);

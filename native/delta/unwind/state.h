@@ -10,7 +10,7 @@
 #include "delta/steps.h"
 #include "delta/unwind/plan.h"
 
-/* What the five flags of a record ask. */
+/* What the flags of a record ask. */
 enum { ALL_RIGHT, CIE_RIGHT, START_RIGHT, SIZE_RIGHT, LSDA_RIGHT, PROGRAM_RIGHT };
 /* What numbers say. */
 enum {
@@ -85,11 +85,6 @@ static inline uint32_t round_up(uint32_t size, unsigned alignment) {
 
 static inline bool has_lsda(const ds_unwinding *f, uint32_t cie) {
     return f->table.records.items[cie].has_lsda;
-}
-
-/* Bytes of an FDE before its program. */
-static inline uint32_t fixed_size(const ds_unwinding *f, uint32_t cie) {
-    return has_lsda(f, cie) ? 21 : 17;
 }
 
 /* ---- decisions.c: by the model; or a byte each, and numbers, in the stream of the layout ---- */

@@ -13,6 +13,8 @@
  */
 #include "image/format/unwind.h"
 
+#include "image/call_frame.h"
+
 /* DW_EH_PE_*: low four bits say how a pointer is written, the next three relative to what. */
 enum {
     PE_ULEB128 = 0x01,
@@ -200,19 +202,6 @@ static const cie *find_cie(const cies *known, ds_offset offset) {
     return low < known->count && known->items[low].offset == offset ? &known->items[low] : NULL;
 }
 
-/* What follows an instruction of a frame program: how many LEB128 numbers, and whether the last one is the
- * length of bytes behind it; or a step of so many bytes. DWARF 5 table 7.29, GNU and AArch64 extensions. */
-enum { BLOCK = 4, STEP = 8, UNKNOWN = 0xff };
-static const uint8_t frame_operands[0x30] = {
-    [0x01] = UNKNOWN,   [0x02] = STEP + 1,  [0x03] = STEP + 2, [0x04] = STEP + 4, [0x05] = 2,       [0x06] = 1,
-    [0x07] = 1,         [0x08] = 1,         [0x09] = 2,        [0x0c] = 2,        [0x0d] = 1,       [0x0e] = 1,
-    [0x0f] = 1 + BLOCK, [0x10] = 2 + BLOCK, [0x11] = 2,        [0x12] = 2,        [0x13] = 1,       [0x14] = 2,
-    [0x15] = 2,         [0x16] = 2 + BLOCK, [0x17] = UNKNOWN,  [0x18] = UNKNOWN,  [0x19] = UNKNOWN, [0x1a] = UNKNOWN,
-    [0x1b] = UNKNOWN,   [0x1c] = UNKNOWN,   [0x1d] = UNKNOWN,  [0x1e] = UNKNOWN,  [0x1f] = UNKNOWN, [0x20] = UNKNOWN,
-    [0x21] = UNKNOWN,   [0x22] = UNKNOWN,   [0x23] = UNKNOWN,  [0x24] = UNKNOWN,  [0x25] = UNKNOWN, [0x26] = UNKNOWN,
-    [0x27] = UNKNOWN,   [0x28] = UNKNOWN,   [0x29] = UNKNOWN,  [0x2a] = UNKNOWN,  [0x2b] = UNKNOWN, [0x2e] = 1,
-    [0x2f] = 2,
-};
 enum { STEP_IN_OPCODE = 1, REGISTER_IN_OPCODE = 2 }; /* its upper two bits; 3: restores a register */
 
 /* Passes over the operands of an instruction. *step_bytes of them are a step, and begin at *at. */
@@ -225,17 +214,17 @@ static void skip_operands(reader *r, uint8_t opcode, ds_offset *at, unsigned *st
     } else if (opcode >> 6 == REGISTER_IN_OPCODE) {
         (void)read_uleb(r);
     } else if (opcode >> 6 == 0) {
-        uint8_t operands = opcode < sizeof frame_operands ? frame_operands[opcode] : UNKNOWN;
+        uint8_t operands = opcode < DS_CALL_FRAME_OPCODES ? ds_call_frame_operands[opcode] : DS_OPERANDS_UNKNOWN;
         uint64_t number = 0;
-        if (operands == UNKNOWN) {
+        if (operands == DS_OPERANDS_UNKNOWN) {
             r->bad = true;
-        } else if (operands >= STEP) {
-            *step_bytes = operands - STEP;
+        } else if (operands >= DS_OPERANDS_STEP) {
+            *step_bytes = operands - DS_OPERANDS_STEP;
             skip(r, *step_bytes);
         } else {
-            for (unsigned i = 0; i < operands % BLOCK; i++)
+            for (unsigned i = 0; i < operands % DS_OPERANDS_BLOCK; i++)
                 number = read_uleb(r);
-            if (operands >= BLOCK)
+            if (operands >= DS_OPERANDS_BLOCK)
                 skip(r, number);
         }
     }

@@ -117,7 +117,6 @@ class Volume:
 
     def _nodes_of_any_kind(self) -> set[Node]:
         """Every node that a process sees, that is durable, or that a pending change is about."""
-        found: set[Node] = set()
         todo: list[Node] = [self.root]
         for change in self._pending.values():
             if isinstance(change, Naming):
@@ -125,12 +124,7 @@ class Volume:
                     todo += [directory] if value is None else [directory, value]
             else:
                 todo.append(change.node)
-        while todo:
-            node = todo.pop()
-            if node not in found:
-                found.add(node)
-                todo += [*node.entries.values(), *node.saved.values()] if isinstance(node, DirNode) else []
-        return found
+        return _reachable(todo)
 
     def new_inode(self) -> int:
         """Return an inode number that was never used here."""
@@ -269,14 +263,7 @@ class Volume:
 
     def kept_nodes(self) -> set[Node]:
         """Every node that a process sees, and every one that a power cut now would bring back."""
-        found: set[Node] = set()
-        todo: list[Node] = [self.root]
-        while todo:
-            node = todo.pop()
-            if node not in found:
-                found.add(node)
-                todo += [*node.entries.values(), *node.saved.values()] if isinstance(node, DirNode) else []
-        return found
+        return _reachable([self.root])
 
     def plant(self, path: str, leaf: Leaf) -> Node:
         """Put a durable leaf where it belongs, with the directories above it; return its node."""
@@ -474,6 +461,17 @@ class Volume:
             data = _with_writes(node.saved, writes)
             self._contents[key] = (data, sha256_of(data))
         return self._contents[key]
+
+
+def _reachable(todo: list[Node]) -> set[Node]:
+    """These nodes, and all below them, seen or durable; the list is used up."""
+    found: set[Node] = set()
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += [*node.entries.values(), *node.saved.values()] if isinstance(node, DirNode) else []
+    return found
 
 
 def _twin(node: Node) -> Node:
