@@ -9,6 +9,7 @@
 typedef struct matcher {
     ds_side old_side, new_side;
     ds_index index;
+    ds_mapped mapped;
     ds_price_coding coding;
     ds_range ranges[RANGES_MAX];
     ds_blocks found[RANGES_MAX];
@@ -43,20 +44,38 @@ static ds_status label_old(matcher *m) {
     return DS_OK;
 }
 
-static ds_status label_new(matcher *m) {
-    return m->round == 0 ? ds_side_label_content(&m->new_side, m->arena)
-                         : ds_side_label_mapped(&m->new_side, m->old_side.image, m->blocks, m->arena);
+static ds_status label_content(void *context, uint64_t side) {
+    matcher *m = context;
+    return side == 0 ? label_old(m) : ds_side_label_content(&m->new_side, m->arena);
 }
 
-static ds_status label_nothing(matcher *m, uint64_t side) {
+static ds_status label_nothing(void *context, uint64_t side) {
+    matcher *m = context;
     ds_side_label_nothing(side == 0 ? &m->old_side : &m->new_side);
     return DS_OK;
 }
 
-static ds_status label_side(void *context, uint64_t side) {
-    if (((matcher *)context)->without & DS_WITHOUT_LABELS)
-        return label_nothing(context, side);
-    return side == 0 ? label_old(context) : label_new(context);
+/* The old side, or a part of the new one. */
+static ds_status label_part(void *context, uint64_t i) {
+    matcher *m = context;
+    if (i == 0)
+        return label_old(m);
+    ds_mapped_label(&m->mapped, (unsigned)i - 1);
+    return DS_OK;
+}
+
+static ds_status label_mapped(matcher *m) {
+    DS_TRY(ds_mapped_open(&m->mapped, &m->new_side, m->old_side.image, m->blocks, m->arena));
+    DS_TRY(ds_pool_run(m->threads, 1 + DS_MAPPED_PARTS, label_part, m));
+    ds_mapped_label_slots(&m->mapped);
+    ds_mapped_close(&m->mapped, m->arena);
+    return DS_OK;
+}
+
+static ds_status label_sides(matcher *m) {
+    if (m->without & DS_WITHOUT_LABELS)
+        return ds_pool_run(m->threads, 2, label_nothing, m);
+    return m->round == 0 ? ds_pool_run(m->threads, 2, label_content, m) : label_mapped(m);
 }
 
 static ds_status match_range(void *context, uint64_t i) {
@@ -111,7 +130,7 @@ static ds_status run_round(matcher *m) {
         m->old_side = m->prepared->sides[m->round > 0];
         m->index = m->prepared->indexes[m->round > 0];
     }
-    DS_TRY(ds_pool_run(m->threads, 2, label_side, m));
+    DS_TRY(label_sides(m));
     if (!is_old_labelled(m) && m->prepared == NULL)
         DS_TRY(ds_index_build(&m->index, &m->old_side, m->threads, m->arena));
     DS_TRY(ds_pool_run(m->threads, m->range_count, match_range, m));

@@ -63,8 +63,22 @@ void ds_side_label_nothing(ds_side *side);
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena);
 /* Later rounds: the old side's label is the old target itself ... */
 void ds_side_label_targets(ds_side *side);
-/* ... and the new side's the old target that `blocks` or aligned references say. */
-ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena);
+/* ... and the new side's the old target that `blocks` or aligned references say: of the references part by part, which
+ * several threads can do; then of the slots. */
+typedef struct ds_mapped {
+    ds_side *side;
+    const ds_image *old_image;
+    const ds_blocks *blocks;
+    struct ds_votes *votes; /* of references of copied code, on targets that no block covers */
+} ds_mapped;
+
+#define DS_MAPPED_PARTS 8
+
+ds_status ds_mapped_open(ds_mapped *mapped, ds_side *side, const ds_image *old_image, const ds_blocks *blocks,
+                         ds_arena *arena);
+void ds_mapped_label(const ds_mapped *mapped, unsigned part);
+void ds_mapped_label_slots(const ds_mapped *mapped);
+void ds_mapped_close(ds_mapped *mapped, ds_arena *arena);
 
 /* The first anchor from `at` on; at least `end` where there is none before it. */
 static inline uint64_t ds_next_anchor(const ds_side *side, uint64_t at, uint64_t end) {

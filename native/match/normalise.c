@@ -6,6 +6,7 @@
 #include "match/match.h"
 
 #define CONTENT_BYTES 16
+#define FIELD_MAX 8 /* bytes of the longest reference field */
 #define PAGE_MASK ((ds_address)4095)
 
 static uint64_t mix(uint64_t x) {
@@ -148,12 +149,13 @@ typedef struct vote {
     uint64_t weight;
 } vote;
 
-typedef struct votes {
+struct ds_votes {
     vote *items;
     uint64_t used;
     unsigned bits;
     ds_arena *arena;
-} votes;
+};
+typedef struct ds_votes votes;
 
 #define VOTE_BITS_MIN 10
 
@@ -246,32 +248,66 @@ static bool old_target_of(ds_address new_target, const ds_image *old_image, cons
     return v->new_target == new_target && v->weight > 0;
 }
 
-ds_status ds_side_label_mapped(ds_side *side, const ds_image *old_image, const ds_blocks *blocks, ds_arena *arena) {
-    const ds_image *image = side->image;
-    votes all = {.arena = arena};
-    DS_TRY(resize_votes(&all, VOTE_BITS_MIN));
-    DS_TRY(cast_aligned(&all, old_image, image, blocks));
+static bool has_old_target(const ds_mapped *mapped, ds_address target, ds_address *old_target) {
+    return old_target_of(target, mapped->old_image, mapped->side->image, mapped->blocks, mapped->votes, old_target);
+}
+
+ds_status ds_mapped_open(ds_mapped *mapped, ds_side *side, const ds_image *old_image, const ds_blocks *blocks,
+                         ds_arena *arena) {
+    votes *all = ds_arena_alloc(arena, sizeof *all);
+    if (all == NULL)
+        return DS_E_MEMORY;
+    all->arena = arena;
+    *mapped = (ds_mapped){.side = side, .old_image = old_image, .blocks = blocks, .votes = all};
+    DS_TRY(resize_votes(all, VOTE_BITS_MIN));
+    DS_TRY(cast_aligned(all, old_image, side->image, blocks));
     copy_image(side);
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
-        ds_address old_target, old_base;
-        if (ds_ref_is_step(ds_ref_kind_of(ref))) {
-            if (old_target_of(ref->target, old_image, image, blocks, &all, &old_target) &&
-                old_target_of(ds_ref_base(image, ref), old_image, image, blocks, &all, &old_base))
-                ds_ref_put(ds_ref_kind_of(ref), side->bytes + ref->offset, 0, ds_ref_aux(ref), old_base, old_target);
-            continue;
-        }
-        uint64_t label = is_bare_page(ref) ? 1
-                         : old_target_of(ref->target, old_image, image, blocks, &all, &old_target)
-                             ? mix(old_target)
-                             : mix(ref->target + UINT64_C(0x7fb5d329728ea185));
-        put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), label);
+    return DS_OK;
+}
+
+void ds_mapped_close(ds_mapped *mapped, ds_arena *arena) {
+    ds_arena_free(arena, mapped->votes->items);
+    ds_arena_free(arena, mapped->votes);
+}
+
+/* The first reference of a part. Two parts never share a field, though fields may overlap. */
+static uint64_t part_start(const ds_image *image, unsigned part) {
+    uint64_t count = image->refs.count, at = count * part / DS_MAPPED_PARTS;
+    while (at > 0 && at < count && image->refs.items[at].offset - image->refs.items[at - 1].offset < FIELD_MAX)
+        at++;
+    return at;
+}
+
+static void label_mapped(const ds_mapped *mapped, const ds_ref *ref) {
+    const ds_image *image = mapped->side->image;
+    ds_ref_kind kind = ds_ref_kind_of(ref);
+    uint8_t *field = mapped->side->bytes + ref->offset;
+    ds_address old_target, old_base;
+    if (ds_ref_is_step(kind)) {
+        if (has_old_target(mapped, ref->target, &old_target) &&
+            has_old_target(mapped, ds_ref_base(image, ref), &old_base))
+            ds_ref_put(kind, field, 0, ds_ref_aux(ref), old_base, old_target);
+        return;
     }
+    uint64_t label = is_bare_page(ref) ? 1
+                     : has_old_target(mapped, ref->target, &old_target)
+                         ? mix(old_target)
+                         : mix(ref->target + UINT64_C(0x7fb5d329728ea185));
+    put_label(field, kind, label);
+}
+
+void ds_mapped_label(const ds_mapped *mapped, unsigned part) {
+    const ds_image *image = mapped->side->image;
+    uint64_t end = part_start(image, part + 1);
+    for (uint64_t i = part_start(image, part); i < end; i++)
+        label_mapped(mapped, &image->refs.items[i]);
+}
+
+void ds_mapped_label_slots(const ds_mapped *mapped) {
+    const ds_image *image = mapped->side->image;
     for (uint64_t i = 0; i < image->slots.count; i++) {
         ds_address old_target;
-        if (old_target_of(image->slots.items[i].target, old_image, image, blocks, &all, &old_target))
-            ds_store64(side->bytes + image->slots.items[i].offset, mix(old_target));
+        if (has_old_target(mapped, image->slots.items[i].target, &old_target))
+            ds_store64(mapped->side->bytes + image->slots.items[i].offset, mix(old_target));
     }
-    ds_arena_free(arena, all.items);
-    return DS_OK;
 }
