@@ -2,8 +2,6 @@
  * chosen when the program runs. Both are tested against the same vectors. */
 #include "base/sha256.h"
 
-#include <stdatomic.h>
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -134,19 +132,6 @@ static bool fast_available(void) {
 #define compress_fast compress_plain
 #endif
 
-/* Asked once: a virtual machine takes microseconds to answer, and there is a digest for each page of an image. Threads
- * that ask at the same time get the same answer. */
-static bool is_fast(void) {
-    enum { UNKNOWN, PLAIN, FAST };
-    static atomic_uchar known = UNKNOWN;
-    unsigned char answer = atomic_load_explicit(&known, memory_order_relaxed);
-    if (answer == UNKNOWN) {
-        answer = fast_available() ? FAST : PLAIN;
-        atomic_store_explicit(&known, answer, memory_order_relaxed);
-    }
-    return answer == FAST;
-}
-
 static void compress(ds_sha256_state *state, const uint8_t *data, uint64_t blocks) {
     if (state->fast)
         compress_fast(state->h, data, blocks);
@@ -159,7 +144,7 @@ void ds_sha256_open(ds_sha256_state *state) {
                                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(state->h, initial, sizeof initial);
     state->length = 0;
-    state->fast = is_fast();
+    state->fast = fast_available();
 }
 
 void ds_sha256_add(ds_sha256_state *state, const uint8_t *data, uint64_t size) {

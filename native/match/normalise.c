@@ -149,13 +149,12 @@ typedef struct vote {
     uint64_t weight;
 } vote;
 
-struct ds_votes {
+typedef struct ds_votes {
     vote *items;
     uint64_t used;
     unsigned bits;
     ds_arena *arena;
-};
-typedef struct ds_votes votes;
+} votes;
 
 #define VOTE_BITS_MIN 10
 
@@ -270,7 +269,7 @@ void ds_mapped_close(ds_mapped *mapped, ds_arena *arena) {
     ds_arena_free(arena, mapped->votes);
 }
 
-/* The first reference of a part. Two parts never share a field, though fields may overlap. */
+/* The first reference of a part. Two parts never write the same byte, though fields may overlap. */
 static uint64_t part_start(const ds_image *image, unsigned part) {
     uint64_t count = image->refs.count, at = count * part / DS_MAPPED_PARTS;
     while (at > 0 && at < count && image->refs.items[at].offset - image->refs.items[at - 1].offset < FIELD_MAX)
@@ -278,7 +277,7 @@ static uint64_t part_start(const ds_image *image, unsigned part) {
     return at;
 }
 
-static void label_mapped(const ds_mapped *mapped, const ds_ref *ref) {
+static void label_reference(const ds_mapped *mapped, const ds_ref *ref) {
     const ds_image *image = mapped->side->image;
     ds_ref_kind kind = ds_ref_kind_of(ref);
     uint8_t *field = mapped->side->bytes + ref->offset;
@@ -300,7 +299,7 @@ void ds_mapped_label(const ds_mapped *mapped, unsigned part) {
     const ds_image *image = mapped->side->image;
     uint64_t end = part_start(image, part + 1);
     for (uint64_t i = part_start(image, part); i < end; i++)
-        label_mapped(mapped, &image->refs.items[i]);
+        label_reference(mapped, &image->refs.items[i]);
 }
 
 void ds_mapped_label_slots(const ds_mapped *mapped) {
