@@ -21,6 +21,9 @@ void ds_recode_x86_64(ds_walk *walk, const ds_block *block, ds_offset old_offset
 void ds_recode_aarch64(ds_walk *walk, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                        const uint8_t *new_bytes, uint64_t size);
 
+/* Registers are not renamed, as far as is known. */
+void ds_aarch64_forget(ds_walk *walk);
+
 /* The old instructions that begin in the `size` bytes at `offset`, at most one for each byte; how many. */
 unsigned ds_sites_x86_64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites);
 unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites);

@@ -173,12 +173,59 @@ void ds_aarch64_teach(ds_walk *w, ds_offset at, ds_offset end) {
 
 /* ---- copied words that differ ---- */
 
+/* An immediate that counts from a register: so many bits from `low` on, in units of 1 << scale bytes. */
+typedef struct operand {
+    uint8_t base, low, bits, scale;
+} operand;
+
+/* C4.1: load/store register (unsigned immediate, unscaled), load/store pair, add/subtract (immediate, not shifted). */
+static operand operand_of(uint32_t word) {
+    uint8_t base = word >> 5 & 31, size = (uint8_t)(word >> 30);
+    bool vector = word >> 26 & 1, quad = vector && word >> 23 & 1;
+    if ((word & 0x3b000000) == 0x39000000)
+        return (operand){base, 10, 12, quad ? 4 : size};
+    if ((word & 0x3a000000) == 0x28000000)
+        return (operand){base, 15, 7, (uint8_t)(2 + (vector ? size : size >> 1))};
+    if ((word & 0x3fc00000) == 0x11000000)
+        return (operand){base, 10, 12, 0};
+    if ((word & 0x3b200000) == 0x38000000)
+        return (operand){base, 12, 9, 0};
+    return (operand){.base = DS_NO_REGISTER};
+}
+
+static uint32_t operand_mask(operand o) {
+    return ((1u << o.bits) - 1) << o.low;
+}
+
+/* The bytes by which the operand moved, where nothing else differs. */
+static void learn_shift(ds_walk *w, uint32_t old, uint32_t word) {
+    operand o = operand_of(old);
+    if (o.bits == 0 || ((old ^ word) & ~operand_mask(o)) != 0)
+        return;
+    int32_t units = (int32_t)((word - old) << (32 - o.low - o.bits)) >> (32 - o.bits);
+    ds_shifts_learn(&w->shifts, o.base, units * (1 << o.scale));
+}
+
+/* The word as it is if registers were renamed as before, and its operand moved as others did. */
+static uint32_t guess_word(const ds_walk *w, uint32_t old) {
+    operand o = operand_of(old);
+    uint32_t registers = w->substituted[old & 31] | (uint32_t)w->substituted[old >> 5 & 31] << 5;
+    uint32_t moved = old + ((uint32_t)(ds_shifts_expect(&w->shifts, o.base) >> o.scale) << o.low);
+    return (old & ~operand_mask(o) & ~0x3ffu) | (moved & operand_mask(o)) | registers;
+}
+
+void ds_aarch64_forget(ds_walk *w) {
+    for (unsigned i = 0; i < DS_REGISTERS; i++)
+        w->substituted[i] = (uint8_t)i;
+}
+
 unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size, ds_site *sites) {
     for (unsigned i = 0; i < size / DS_WORD; i++) {
         uint32_t word = ds_load32(ds_image_bytes(image, offset + i * DS_WORD));
         uint32_t form = ds_mix(1, word >> 22 << 5 | (word & 31)), operand = ds_mix(2, word >> 12);
         sites[i] = (ds_site){.at = (uint8_t)(i * DS_WORD),
                              .size = DS_WORD,
+                             .base = operand_of(word).base,
                              .keys = {[DS_RISK_BY_FORM] = form >> 16, [DS_RISK_BY_OPERAND] = operand >> 16}};
     }
     return size / DS_WORD;
@@ -195,15 +242,18 @@ static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uin
     ds_sites_aarch64(w->old_image, n->block->old_offset + in_block, DS_WORD, &site);
     unsigned length = ds_bits_in(n->block->length), from = ds_bits_in(in_block),
              to = ds_bits_in(n->block->length - in_block);
+    ds_shift_state shift = ds_shifts_state(&w->shifts, site.base);
     uint32_t form = without_address(old), ends = (from < 4 ? from : 4) << 4 | (to < 4 ? to : 4);
     ds_contexts contexts = {.row = DS_DECIDE_WORD_DIFFERS,
+                            .select = shift == DS_SHIFT_MOVES,
                             .hash = {old >> 24, ds_mix(old >> 24, n->flags & 0xff), ds_mix(1, form),
                                      ds_mix(length << 8 | ends, n->flags & 3),
                                      ds_mix(ds_mix(form, n->before), n->flags & 1), ds_mix(form >> 24, n->before >> 24),
                                      ds_mix(w->substituted[old & 31] << 8 | w->substituted[old >> 5 & 31],
                                             (old & 31) << 5 | (old >> 5 & 31)),
                                      ds_mix(ds_risk_level(&w->risk, DS_RISK_BY_FORM, &site, 1),
-                                            ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, &site, 1))}};
+                                            ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, &site, 1)),
+                                     ds_mix(ds_mix(3, shift), site.base), ds_mix(ds_mix(4, shift), n->flags & 15)}};
     return must || ds_code_flag(w->coder, &contexts, differs);
 }
 
@@ -211,18 +261,25 @@ static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uin
 
 /* Fields as differences from the old ones: what moved, moves alike whatever it was. */
 static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint32_t word) {
-    uint32_t so_far = 0, changed = 0;
+    uint32_t so_far = 0, changed = 0, guessed = guess_word(w, old);
+    operand o = operand_of(old);
+    unsigned shift = ds_shifts_state(&w->shifts, o.base);
     for (unsigned f = 0; f < FIELDS; f++) {
-        uint32_t was = field_of(old, f), op = so_far >> 24, kind = op << 8 | f;
-        uint32_t guess = f == 1 || f == 2 ? (w->substituted[was] - was) & 0xff : w->last_change[f];
+        uint32_t was = field_of(old, f), op = so_far >> 24, kind = op << 8 | f, mask = (1u << fields[f].bits) - 1;
+        uint32_t agrees = (guessed & known_bits(f)) == so_far;
+        uint32_t guess = f == 1 || f == 2 ? (w->substituted[was] - was) & 0xff
+                         : o.bits != 0    ? (field_of(guessed, f) - was) & mask
+                                          : w->last_change[f];
         ds_contexts contexts = {.row = DS_DECIDE_WORD_FIELD,
                                 .select = f,
                                 .hash = {ds_mix(f << 16 | was, changed), ds_mix(ds_mix(so_far, f), old),
                                          ds_mix(ds_mix(f, old), 7), ds_mix(kind << 8 | guess, GUESSED),
                                          ds_mix(ds_mix(so_far, f), n->before), ds_mix(so_far, f),
                                          ds_mix(ds_mix(kind, was), changed), ds_mix(ds_mix(kind, n->before & 31), was),
-                                         ds_mix(ds_mix(kind, guess), changed), ds_mix(f, changed)}};
-        uint32_t mask = (1u << fields[f].bits) - 1, difference = (field_of(word, f) - was) & mask;
+                                         ds_mix(ds_mix(kind, guess), changed), ds_mix(f, changed),
+                                         ds_mix(ds_mix(1, f << 16 | guess << 1 | agrees), shift),
+                                         ds_mix(ds_mix(2, kind << 8 | guess), agrees << 8 | (n->flags & 15))}};
+        uint32_t difference = (field_of(word, f) - was) & mask;
         uint32_t value = (was + ds_code_symbol(w->coder, &contexts, fields[f].bits, difference)) & mask;
         so_far |= value << fields[f].low;
         changed = changed << 1 | (value != was);
@@ -231,6 +288,7 @@ static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint
         else if (value != was)
             w->last_change[f] = (uint8_t)(value - was);
     }
+    learn_shift(w, old, so_far);
     return so_far;
 }
 
@@ -246,6 +304,8 @@ void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, 
         any |= differs;
         if (differs)
             ds_store32(bytes + i, code_changed(w, &n, old, word));
+        else
+            learn_shift(w, old, old);
         ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + i);
         n.before = ds_load32(bytes + i);
     }

@@ -243,6 +243,7 @@ unsigned ds_sites_x86_64(const ds_image *image, ds_offset offset, unsigned size,
         unsigned length = s.parts.length != 0 ? s.parts.length : 1;
         sites[count++] = (ds_site){.at = (uint8_t)at,
                                    .size = (uint8_t)length,
+                                   .base = DS_NO_REGISTER,
                                    .keys = {[DS_RISK_BY_FORM] = ds_mix(4, s.form) >> 16,
                                             [DS_RISK_BY_OPERAND] = ds_mix(s.form, rough_operand(&s)) >> 16}};
         at += length;

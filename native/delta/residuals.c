@@ -96,6 +96,7 @@ static bool code_unit_flag(ds_walk *w, const ds_block *block, const unit *u, boo
     uint32_t ends = (from == 0 ? 2 : 0) | (from + u->size == block->length ? 1 : 0);
     uint32_t length = ds_bits_in(block->length), units = w->unit_history, place = ds_mix(length, ends);
     uint32_t by_form = ds_risk_level(&w->risk, DS_RISK_BY_FORM, u->sites, u->site_count);
+    uint32_t shifts = ds_shifts_level(&w->shifts, u->sites, u->site_count);
     uint32_t by_operand = ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, u->sites, u->site_count);
     ds_contexts contexts = {.row = DS_DECIDE_UNIT_DIFFERS,
                             .select = ds_image_is_start(w->old_image, u->old_offset) ||
@@ -104,7 +105,7 @@ static bool code_unit_flag(ds_walk *w, const ds_block *block, const unit *u, boo
                                      ds_mix(2, ds_bits_in(u->size) << 2 | ends),
                                      ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff),
                                      ds_mix(5, by_form), ds_mix(6, by_operand), ds_mix(ds_mix(7, by_form), by_operand),
-                                     ds_mix(ds_mix(8, by_operand), units & 7)}};
+                                     ds_mix(ds_mix(8, by_operand), units & 7), ds_mix(ds_mix(9, shifts), units & 3)}};
     differs = ds_code_flag(w->coder, &contexts, differs);
     w->unit_history = units << 1 | differs;
     return differs;
@@ -124,6 +125,8 @@ static void model_unit(ds_walk *w, const ds_block *block, unit *u, uint8_t *byte
     memcpy(predicted, bytes, u->size);
     u->site_count =
         (words ? ds_sites_aarch64 : ds_sites_x86_64)(w->old_image, u->old_offset, (unsigned)u->size, u->sites);
+    if (ds_shifts_enter(&w->shifts, w->old_image, u->old_offset))
+        ds_aarch64_forget(w);
     if (code_unit_flag(w, block, u, new_bytes != NULL && memcmp(bytes, new_bytes, u->size) != 0))
         (words ? ds_recode_aarch64 : ds_recode_x86_64)(w, block, u->old_offset, bytes, new_bytes, u->size);
     learn_sites(w, u, predicted, bytes);

@@ -18,6 +18,7 @@ typedef struct ds_risk {
 /* An old instruction that begins in a unit of copied bytes. */
 typedef struct ds_site {
     uint8_t at, size;
+    uint8_t base; /* register that its operand counts from, or DS_NO_REGISTER: delta/shifts.h */
     uint16_t keys[DS_RISKS];
 } ds_site;
 

@@ -7,6 +7,7 @@
 #include "delta/context.h"
 #include "delta/made_code.h"
 #include "delta/risk.h"
+#include "delta/shifts.h"
 #include "delta/targets.h"
 #include "predict/derive.h"
 #include "predict/packed.h"
@@ -51,8 +52,10 @@ typedef struct ds_walk {
     uint8_t *taught;       /* pages of old code that the model was shown, a bit each */
     uint64_t teach_budget; /* old bytes that it may still be shown */
     ds_risk risk;
+    ds_shifts shifts;
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
+    uint32_t kept_history;  /* latest wrong ones, a bit each: did their fields stay */
     uint32_t last_fix;
     uint64_t new_size;      /* without the tail; bounds the work on unwind tables */
     ds_made_code made_code; /* what these are predicted from */

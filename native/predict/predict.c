@@ -2,9 +2,10 @@
 #include "predict/predict.h"
 
 #define LESSON_BITS_MIN 8
-#define PAGE_STEP 12     /* a longer way between two PAGE24 fields leads into another page */
-#define NEAR 4           /* blocks on either side in which both ends of a distance are looked for */
-#define NEAR_REACH 256   /* how far apart they may be, beside twice as far as they were */
+#define PAGE_STEP 12   /* a longer way between two PAGE24 fields leads into another page */
+#define NEAR 4         /* blocks on either side in which both ends of a distance are looked for */
+#define NEAR_REACH 256 /* how far apart they may be, beside twice as far as they were */
+#define CORRECTION_REACH 1024
 #define LESSON_PROBES 32 /* a lesson that finds no place within this many is not kept */
 
 ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, ds_map *map, const ds_block *blocks,
@@ -119,6 +120,18 @@ static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind
 ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target) {
     ds_rule rule;
     return predict_far(predictor, old_target, &rule);
+}
+
+bool ds_predict_as_corrected(const ds_predictor *predictor, ds_address old_target, ds_address *target) {
+    for (uint64_t back = 1; back <= DS_CORRECTIONS && back <= predictor->corrected; back++) {
+        const ds_lesson *lesson = &predictor->corrections[(predictor->corrected - back) % DS_CORRECTIONS];
+        ds_address away = old_target - lesson->old_target;
+        if (away + CORRECTION_REACH >= 2 * CORRECTION_REACH)
+            continue;
+        *target = lesson->new_target + away;
+        return true;
+    }
+    return false;
 }
 
 ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block) {
@@ -259,6 +272,7 @@ ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *predi
         return DS_OK;
     if (predictor->without & DS_WITHOUT_LESSONS)
         return DS_OK;
+    predictor->corrections[predictor->corrected++ % DS_CORRECTIONS] = (ds_lesson){prediction->old_target, actual};
     if (predictor->lesson_count >= (UINT64_C(1) << predictor->lesson_bits) / 2)
         DS_TRY(grow_lessons(predictor));
     ds_lesson *lesson = lesson_place(predictor->lessons, predictor->lesson_bits, prediction->old_target);

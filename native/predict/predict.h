@@ -38,6 +38,8 @@ typedef struct ds_base {
     bool in_code;     /* else it is that of a table, which everything is counted from, and right */
 } ds_base;
 
+#define DS_CORRECTIONS 64
+
 typedef struct ds_predictor {
     const ds_image *old_image;
     ds_map *map;
@@ -46,10 +48,12 @@ typedef struct ds_predictor {
     ds_lesson *lessons;
     unsigned lesson_bits;
     uint64_t lesson_count;
-    ds_address page_place, page_base; /* of the last PAGE24 reference */
-    ds_address last_old, last_new;    /* target of the last reference, and what became of it */
-    ds_base distance_base;            /* of the last distance */
-    uint32_t without;                 /* for measurement: DS_WITHOUT_LESSONS, DS_WITHOUT_NEIGHBOURS */
+    ds_lesson corrections[DS_CORRECTIONS]; /* the latest lessons; number n is at n % DS_CORRECTIONS */
+    uint64_t corrected;                    /* how many there were */
+    ds_address page_place, page_base;      /* of the last PAGE24 reference */
+    ds_address last_old, last_new;         /* target of the last reference, and what became of it */
+    ds_base distance_base;                 /* of the last distance */
+    uint32_t without;                      /* for measurement: DS_WITHOUT_LESSONS, DS_WITHOUT_NEIGHBOURS */
     ds_arena *arena;
 } ds_predictor;
 
@@ -75,6 +79,9 @@ ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint6
 ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target);
 /* Where an old target is to be found, seen from the gap before `block`: rules 1 to 3. */
 ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block);
+/* Where an old target is to be found if it moved as the latest did that stood near it and was corrected. False where none
+ * of the last DS_CORRECTIONS stood near. */
+bool ds_predict_as_corrected(const ds_predictor *predictor, ds_address old_target, ds_address *target);
 /* How many bytes what started at an old address takes now that it starts at `new_start`: as for a size. */
 uint64_t ds_predict_size(const ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start);
 /* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */

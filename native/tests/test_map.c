@@ -216,6 +216,32 @@ static void test_many_lessons(world *w) {
     CHECK(known > 19900);
 }
 
+static void correct(world *w, ds_address old_target, ds_address actual) {
+    ds_prediction p = {.kind = DS_REF_ABS64, .old_target = old_target};
+    CHECK(ds_predictor_learn(&w->predictor, &p, actual, true) == DS_OK);
+}
+
+/* The latest correction less than 1,024 bytes away, or as many before; none beyond the last 64. */
+static void test_corrections_nearby(void) {
+    world w;
+    ds_address target = 0;
+    open_world(&w);
+    CHECK(!ds_predict_as_corrected(&w.predictor, 0x9000, &target));
+    correct(&w, 0x9000, 0x50000);
+    correct(&w, 0x9100, 0x60000);
+    CHECK(ds_predict_as_corrected(&w.predictor, 0x9008, &target) && target == 0x60000 - 0xf8);
+    CHECK(ds_predict_as_corrected(&w.predictor, 0x9100 + 1023, &target) && target == 0x60000 + 1023);
+    CHECK(!ds_predict_as_corrected(&w.predictor, 0x9100 + 1024, &target));
+    CHECK(ds_predict_as_corrected(&w.predictor, 0x9000 - 1024, &target) && target == 0x50000 - 1024);
+    CHECK(!ds_predict_as_corrected(&w.predictor, 0x9000 - 1025, &target));
+    for (unsigned i = 0; i < DS_CORRECTIONS - 1; i++)
+        correct(&w, 0x100000 + 0x1000 * i, 0x70000);
+    CHECK(ds_predict_as_corrected(&w.predictor, 0x9008, &target));
+    correct(&w, 0xf00000, 0x70000);
+    CHECK(!ds_predict_as_corrected(&w.predictor, 0x9008, &target));
+    close_world(&w);
+}
+
 static void test_nothing_copied(void) {
     world w = {.arena = ds_arena_open(1 << 20)};
     w.old_image = (ds_image){.file = {NULL, 0x9000}, .arena = w.arena, .regions = {old_regions, 2, 2}};
@@ -254,6 +280,7 @@ int main(void) {
     test_many_lessons(&w);
     close_world(&w);
     test_distances();
+    test_corrections_nearby();
     test_nothing_copied();
     test_a_map_over_its_ceiling();
     return checks_done();

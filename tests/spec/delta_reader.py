@@ -923,6 +923,7 @@ class Prediction:
         self.old, self.old_size, self.blocks = old, old_size, blocks
         self._news = [block.new for block in blocks]
         self.lessons = Lessons()
+        self.latest: list[tuple[int, int]] = []  # lessons, the latest last
         self.page_place = self.page_base = 0
         self.last_old = self.last_new = 0
         self.shared = Shared()
@@ -1048,7 +1049,23 @@ class Prediction:
     def learn(self, t: int, actual: int, corrected: bool) -> None:
         self.map.remember(t, actual)
         if corrected and t != 0:
+            self.latest.append((t, actual))
             self.lessons.add(t, actual)
+
+    def correction(
+        self, reference: Reference, field: bytes, place: int, p: int, base: int
+    ) -> tuple[int, int]:
+        """Kept and aside, of a reference with this old field that is not at p."""
+        kept = solve(reference, field, place, p, base)
+        t, aside = reference.target, p
+        if self.rule > 1:
+            for u, v in reversed(self.latest[-64:]):
+                if (t - u + 1024 & MASK) < 2048:
+                    aside = v + t - u & MASK
+                    break
+        trial = bytearray(field)
+        put_reference(trial, 0, reference, place, aside, base)
+        return kept, aside if solve(reference, bytes(trial), place, aside, base) == aside else kept
 
 
 # Reference kinds: length, mask, and from (target, place, aux, base) to the number in the field
@@ -1174,6 +1191,96 @@ def put(data: bytearray, at: int, kind: Kind, number: int) -> None:
 def put_reference(data: bytearray, at: int, reference: Reference, place: int, target: int, base: int) -> None:
     kind = KINDS[reference.kind]
     put(data, at, kind, kind.number(target, place, reference.aux, base))
+
+
+def _signed(number: int, size: int) -> int:
+    return number - (1 << size) if number >> size - 1 else number
+
+
+def _of_sevens(field: int) -> int:
+    return sum((field >> 8 * i & 127) << 7 * i for i in range(4))
+
+
+# From (number, place, aux, base, predicted target) to the target: the last column of the table of kinds
+Solve = Callable[[int, int, int, int, int], int]
+
+
+def _solve_next(scale: int) -> Solve:
+    def solve_next(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+        word = place - 6
+        one_page = ((word & MASK) ^ predicted) >> aux % 64 == 0
+        return word + scale * n if n != 0 or one_page else predicted
+
+    return solve_next
+
+
+def _from_base(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+    return base + n
+
+
+def _from_last(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+    return base - 1 + n
+
+
+def _from_step(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+    return base - 1 + (n << aux % 32)
+
+
+def _in_units(units: int, less: int = 0) -> Solve:
+    return lambda n, place, aux, base, predicted: base - less + units * n
+
+
+def _in_words(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+    return place + 4 * n
+
+
+def _in_space(n: int, place: int, aux: int, base: int, predicted: int) -> int:
+    return (place & 255 << 56) + n
+
+
+SOLVES: dict[str, Solve] = {
+    "REL8": lambda n, place, aux, base, predicted: place + 1 + aux + n,
+    "REL32": lambda n, place, aux, base, predicted: place + 4 + aux + n,
+    "PREL32": lambda n, place, aux, base, predicted: place + n,
+    "BACK32": lambda n, place, aux, base, predicted: place - n,
+    "PREL64": lambda n, place, aux, base, predicted: place + n,
+    **dict.fromkeys(("ABS64", "ABS32", "RELR64"), _in_space),
+    **dict.fromkeys(("FILE64", "FILE32"), lambda n, place, aux, base, predicted: B + n),
+    **dict.fromkeys(("BASE32", "BASE64", "BASE24", "PAGE24", "NAME23"), _from_base),
+    **dict.fromkeys(("CHAIN36", "CHAIN43", "CHAIN32", "ULEB1", "ULEB2", "ULEB3", "ULEB4"), _from_base),
+    **dict.fromkeys(("SIZE32", "SIZE64"), _from_last),
+    **dict.fromkeys((f"ULEB_SIZE{n}" for n in (1, 2, 3, 4)), _from_last),
+    **dict.fromkeys(("INDEX32_4", "INDEX24_4"), _in_units(4)),
+    **{"INDEX32": _in_units(24), "INDEX32_8": _in_units(8), "INDEX32_16": _in_units(16)},
+    **{"COUNT32_4": _in_units(4, 1), "COUNT32_16": _in_units(16, 1)},
+    **dict.fromkeys(("B26", "IMM19", "IMM14"), _in_words),
+    "ADR": lambda n, place, aux, base, predicted: place + n,
+    "ADRP": lambda n, place, aux, base, predicted: (place & ~PAGE) + (n << 12) | predicted & PAGE,
+    "LO12": lambda n, place, aux, base, predicted: predicted & ~PAGE | n << aux & PAGE,
+    "NEXT12": _solve_next(4),
+    "NEXT11": _solve_next(8),
+    **dict.fromkeys(("STEP6", "STEP8", "STEP16", "STEP32"), _from_step),
+    **dict.fromkeys((f"STEP_ULEB{n}" for n in (1, 2, 3, 4)), _from_step),
+}
+# Signed numbers, and their bits
+SIGNED = {"REL8": 8, "REL32": 32, "PREL32": 32, "BASE32": 32, "B26": 26, "IMM19": 19, "IMM14": 14}
+SIGNED |= {"ADR": 21, "ADRP": 21}
+
+
+def number_in(kind: str, field: bytes) -> int:
+    bits = int.from_bytes(field, "little") & KINDS[kind].mask
+    if kind in ("ADR", "ADRP"):
+        bits = bits >> 29 | (bits >> 5 & 0x7FFFF) << 2
+    elif "ULEB" in kind:
+        bits = _of_sevens(bits)
+    else:
+        bits >>= (KINDS[kind].mask & -KINDS[kind].mask).bit_length() - 1
+    return _signed(bits, SIGNED[kind]) if kind in SIGNED else bits
+
+
+def solve(reference: Reference, field: bytes, place: int, predicted: int, base: int) -> int:
+    number = number_in(reference.kind, field[: KINDS[reference.kind].length])
+    return SOLVES[reference.kind](number, place, reference.aux, base, predicted) & MASK
 
 
 # Copied bytes

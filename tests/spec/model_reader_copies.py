@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from spec.delta_reader import (
+    KINDS,
     MASK,
     Block,
     Reference,
@@ -17,6 +19,7 @@ from spec.model_reader_gaps import NUMBERS, PIECES, New, Shared, Targets, bare, 
 from spec.model_reader_x86_64 import DATA, DISPLACEMENT, IMMEDIATE, parts_of, role_of
 
 UNIT = 64
+Sites = list[tuple[int, int, tuple[int, int]]]
 AS_TARGETS = {"REL32", "B26", "ADRP", "ABS64", "CHAIN36"}
 
 
@@ -29,7 +32,7 @@ class References:
         self._shared, self._targets, self._blocks = shared, targets, blocks
         self._news = [block.new for block in blocks]
         self.wrong = 0  # history
-        self._last_fix = 0
+        self._last_fix = self._kept = 0  # the second is a history
 
     def read(self, new: New, reference: Reference, block: Block, number: int) -> None:
         prediction = self._shared.prediction
@@ -40,12 +43,16 @@ class References:
         kind, actual = NUMBERS[reference.kind], expected
         is_wrong = self._flag(4 * kind + rule, rule, reference, block)
         if is_wrong:
-            if reference.kind in AS_TARGETS:
+            field = bytes(new.data[at - new.start : at - new.start + KINDS[reference.kind].length])
+            kept, aside = prediction.correction(reference, field, place, expected, base)
+            if kept != expected and self._is_kept(kind, rule, block):
+                actual = kept
+            elif reference.kind in AS_TARGETS:
                 which = 0 if self._targets.is_code(reference.target) else 1
-                around = self.around(expected)
-                actual = self._targets.read(expected, 16 * kind + rule, which, around, None)
+                around, hint = self.around(expected), aside if aside != expected else None
+                actual = self._targets.read(expected, 16 * kind + rule, which, around, hint)
             else:
-                actual = expected + self._fix(kind, rule, expected) & MASK
+                actual = aside + self._fix(kind, rule, expected, aside) & MASK
         put_reference(new.data, at - new.start, reference, place, actual, base)
         prediction.settle(reference, place, expected, actual, base, corrected=bool(is_wrong))
 
@@ -54,14 +61,21 @@ class References:
         t = (reference.target * 0x9E3779B97F4A7C15 & MASK) >> 32
         contexts = [k, m(k, low(w, 8)), m(k, t), m(k, size)]
         contexts += [m(k, 256 * bits(inside) + bits(block.length - inside)), m(low(w, 3), t)]
-        contexts += [m(rule, m(size, low(w, 4)))]
+        contexts += [m(rule, m(size, low(w, 4))), m(k, low(reference.target >> 10, 32))]
         flag = self._shared.model.flag("reference wrong", contexts, rule)
         self.wrong = enter(w, flag)
         return flag
 
-    def _fix(self, k: int, rule: int, expected: int) -> int:
+    def _is_kept(self, k: int, rule: int, block: Block) -> int:
+        v = self._kept
+        contexts = [k, m(k, low(v, 2)), m(1, low(v, 8)), m(4 * k + rule, low(v, 1)), m(2, bits(block.length))]
+        flag = self._shared.model.flag("reference kept", contexts)
+        self._kept = enter(v, flag)
+        return flag
+
+    def _fix(self, k: int, rule: int, expected: int, aside: int) -> int:
         contexts = [k, m(k, rule), m(k, low(self.wrong, 2)), m(rule, self._last_fix), self.around(expected)]
-        fix = self._shared.model.signed("reference fix", contexts, expected % 16)
+        fix = self._shared.model.signed("reference fix", contexts, aside % 16)
         self._last_fix = fix & M32
         return fix
 
@@ -144,7 +158,7 @@ class Risk:
         self._shared = shared
         self._tables: tuple[dict[int, Chance], ...] = ({}, {})
 
-    def words(self, o: int, z: int) -> list[tuple[int, int, tuple[int, int]]]:
+    def words(self, o: int, z: int) -> Sites:
         """Of each word: where it begins in the unit, its size, its keys."""
         sites = []
         for i in range(0, z, 4):
@@ -153,7 +167,7 @@ class Risk:
             sites.append((i, 4, keys))
         return sites
 
-    def instructions(self, o: int, z: int) -> list[tuple[int, int, tuple[int, int]]]:
+    def instructions(self, o: int, z: int) -> Sites:
         sites, i = [], 0
         while i < z:
             if not self._shared.is_start(o + i):
@@ -169,16 +183,85 @@ class Risk:
     def _chance(self, table: int, key: int) -> Chance:
         return self._tables[table].setdefault(key, Chance(4000, 0, 20))
 
-    def level(self, table: int, sites: list[tuple[int, int, tuple[int, int]]]) -> int:
+    def level(self, table: int, sites: Sites) -> int:
         x = sum(self._chance(table, keys[table]).q for _, _, keys in sites) >> 4
         b = bits(x)
         return x if b < 2 else 2 * b + (x >> (b - 2)) % 2
 
-    def learn(self, sites: list[tuple[int, int, tuple[int, int]]], before: bytes, after: bytes) -> None:
+    def learn(self, sites: Sites, before: bytes, after: bytes) -> None:
         for at, length, keys in sites:
             differs = before[at : at + length] != after[at : at + length]
             for table in (0, 1):
                 self._chance(table, keys[table]).learn(int(differs))
+
+
+@dataclass(frozen=True)
+class Operand:
+    base: int
+    shift: int
+    size: int
+    scale: int
+
+    @property
+    def mask(self) -> int:
+        return (1 << self.size) - 1 << self.shift
+
+    def of(self, w: int) -> int:
+        return (w & self.mask) >> self.shift
+
+
+def operand_of(w: int) -> Operand | None:
+    base, size, vector = w >> 5 & 31, w >> 30, w >> 26 & 1
+    if w & 0x3B000000 == 0x39000000:
+        return Operand(base, 10, 12, 4 if vector and w >> 23 & 1 else size)
+    if w & 0x3A000000 == 0x28000000:
+        return Operand(base, 15, 7, 2 + (size if vector else size // 2))
+    if w & 0x3FC00000 == 0x11000000:
+        return Operand(base, 10, 12, 0)
+    if w & 0x3B200000 == 0x38000000:
+        return Operand(base, 12, 9, 0)
+    return None
+
+
+class Shifts:
+    """By how many bytes operands moved, for each register of a function."""
+
+    def __init__(self, functions: list[int]) -> None:
+        self._functions = functions
+        self._first = self._last = 0
+        self._by: dict[int, int] = {}
+        self.last = 0
+
+    def enter(self, o: int) -> bool:
+        if self._first <= o < self._last:
+            return False
+        number = bisect_right(self._functions, o)
+        self._first = self._functions[number - 1] if number else 0
+        self._last = self._functions[number] if number < len(self._functions) else MASK
+        self._by = {}
+        return True
+
+    def state(self, operand: Operand | None) -> int:
+        if operand is None:
+            return 0
+        by = self._by.get(operand.base)
+        return 1 if by is None else 3 if by else 2
+
+    def expected(self, operand: Operand) -> int:
+        return self._by.get(operand.base, 0) or self.last
+
+    def level(self, words: list[int]) -> int:
+        states = [self.state(operand_of(w)) for w in words]
+        return 2 * min(3, states.count(3)) + int(2 in states)
+
+    def learn(self, w: int, x: int) -> None:
+        operand = operand_of(w)
+        if operand is None or (w ^ x) & ~operand.mask:
+            return
+        by = operand.of(x) - operand.of(w) & (1 << operand.size) - 1
+        by -= (by >> operand.size - 1) << operand.size
+        self._by[operand.base] = by << operand.scale
+        self.last = self._by[operand.base] or self.last
 
 
 class Residuals:
@@ -186,6 +269,7 @@ class Residuals:
         self._shared, self._references = shared, references
         self._units = 0  # history
         self._risk = Risk(shared)
+        self._shifts = Shifts(shared.image.functions)
         self._substituted = list(range(32))
         self._change = [0] * 5
 
@@ -198,23 +282,30 @@ class Residuals:
             sites = self._risk.words(o, size) if words else self._risk.instructions(o, size)
             at = v - new.start
             before = bytes(new.data[at : at + size])
-            if self._differs(block, o, size, self._risk.level(0, sites), self._risk.level(1, sites)):
+            if self._shifts.enter(o):
+                self._substituted = list(range(32))
+            if self._differs(block, o, size, sites, words=words):
                 if words:
                     self._words(new, block, o, v, size)
                 else:
                     self._bytes(new, block, o, v, size)
             self._risk.learn(sites, before, bytes(new.data[at : at + size]))
 
-    def _differs(self, block: Block, o: int, z: int, r0: int, r1: int) -> int:
+    def _differs(self, block: Block, o: int, z: int, sites: Sites, *, words: bool) -> int:
+        r0, r1 = self._risk.level(0, sites), self._risk.level(1, sites)
+        level = self._shifts.level([self._old_word(o + i) for i in range(0, z, 4)]) if words else 0
         ends = 2 * (o == block.old) + (o + z == block.old + block.length)
         u, w, q = self._units, self._references.wrong, m(bits(block.length), ends)
         contexts = [q, m(1, low(u, 8)), m(low(u, 3), q), m(2, 4 * bits(z) + ends)]
         contexts += [m(m(3, low(w, 4)), low(u, 2)), m(4, low(u, 16))]
-        contexts += [m(5, r0), m(6, r1), m(m(7, r0), r1), m(m(8, r1), low(u, 3))]
+        contexts += [m(5, r0), m(6, r1), m(m(7, r0), r1), m(m(8, r1), low(u, 3)), m(m(9, level), low(u, 2))]
         is_start = self._shared.is_start(o) or self._shared.is_start(o + z // 2)
         flag = self._shared.model.flag("unit differs", contexts, int(is_start))
         self._units = enter(u, flag)
         return flag
+
+    def _old_word(self, o: int) -> int:
+        return int.from_bytes(self._shared.old[o : o + 4], "little")
 
     def _is_words(self, o: int) -> bool:
         for number, region in enumerate(self._shared.image.regions):
@@ -265,10 +356,10 @@ class Residuals:
             if i < z - 4 or d:
                 flag = self._word_differs(w, b, d, o + i, block)
             d = d << 1 | flag
-            if flag:
-                w = self._word(w, b)
-                new.data[at : at + 4] = w.to_bytes(4, "little")
-            b = w
+            x = self._word(w, b, d) if flag else w
+            self._shifts.learn(w, x)
+            new.data[at : at + 4] = x.to_bytes(4, "little")
+            b = x
 
     def _word_differs(self, w: int, b: int, d: int, o: int, block: Block) -> int:
         j, n, site = o - block.old, block.length, self._risk.words(o, 4)
@@ -278,17 +369,36 @@ class Residuals:
         contexts += [m(m(c, b), low(d, 1)), m(c >> 24, b >> 24)]
         contexts += [m(256 * self._substituted[rd] + self._substituted[rn], 32 * rd + rn)]
         contexts += [m(self._risk.level(0, site), self._risk.level(1, site))]
-        return self._shared.model.flag("word differs", contexts)
+        operand = operand_of(self._old_word(o))
+        h = self._shifts.state(operand)
+        contexts += [m(m(3, h), operand.base if operand else 32), m(m(4, h), low(d, 4))]
+        return self._shared.model.flag("word differs", contexts, int(h == 3))
 
-    def _word(self, w: int, b: int) -> int:
+    def _guess(self, w: int) -> int:
+        operand = operand_of(w)
+        x = w & ~0x3FF | self._substituted[w % 32] | self._substituted[w >> 5 & 31] << 5
+        if operand is None:
+            return x
+        moved = operand.of(w) + (self._shifts.expected(operand) >> operand.scale)
+        return x & ~operand.mask | moved << operand.shift & operand.mask
+
+    def _word(self, w: int, b: int, d: int) -> int:
         s = c = 0
-        for f, (shift, size, _) in enumerate(PIECES):
+        operand, x = operand_of(w), self._guess(w)
+        h = self._shifts.state(operand)
+        for f, (shift, size, known) in enumerate(PIECES):
             was = piece(w, f)
-            k = 256 * (s >> 24) + f
-            guess = (self._substituted[was] - was) % 256 if f in (1, 2) else self._change[f]
+            k, agrees = 256 * (s >> 24) + f, int(x & known == s)
+            guess = self._change[f]
+            if f in (1, 2):
+                guess = (self._substituted[was] - was) % 256
+            elif operand is not None:
+                guess = (piece(x, f) - was) % (1 << size)
             contexts = [m(65536 * f + was, c), m(m(s, f), w), m(m(f, w), 7), m(256 * k + guess, 77)]
             contexts += [m(m(s, f), b), m(s, f), m(m(k, was), c), m(m(k, b % 32), was)]
             contexts += [m(m(k, guess), c), m(f, c)]
+            contexts += [m(m(1, 65536 * f + 2 * guess + agrees), h)]
+            contexts += [m(m(2, 256 * k + guess), 256 * agrees + low(d, 4))]
             now = (was + self._shared.model.symbol("word field", size, contexts, f)) % (1 << size)
             s |= now << shift
             c = enter(c, int(now != was))

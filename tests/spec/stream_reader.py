@@ -41,6 +41,7 @@ from spec.delta_reader import (
     read_lists,
     read_regions,
     region_of_offset,
+    zigzag,
 )
 from spec.frames_reader import StreamDecisions, Unwinding, ends_of_tables
 
@@ -229,6 +230,11 @@ def _settle(
     at = reference.offset - block.old + block.new
     place = address_of(prediction.map.new_regions, at)
     expected, base = prediction.both(reference, place, number)
-    target = expected if fixes is None else expected + fixes[REFERENCE_FIXES].signed() & MASK
+    target = expected
+    if fixes is not None:
+        field = bytes(out[at - start : at - start + KINDS[reference.kind].length])
+        kept, aside = prediction.correction(reference, field, place, expected, base)
+        number = fixes[REFERENCE_FIXES].number()
+        target = kept if number == 0 else aside + zigzag(number - 1) & MASK
     put_reference(out, at - start, reference, place, target, base)
     prediction.settle(reference, place, expected, target, base, corrected=fixes is not None)
