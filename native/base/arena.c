@@ -141,13 +141,19 @@ void ds_arena_free(ds_arena *arena, void *old) {
     free(block);
 }
 
+void ds_arena_allow(ds_arena *arena, uint64_t ceiling) {
+    pthread_mutex_lock(&arena->lock);
+    arena->ceiling = ceiling;
+    pthread_mutex_unlock(&arena->lock);
+}
+
 uint64_t ds_arena_peak(const ds_arena *arena) {
     return arena->peak;
 }
 
 uint64_t ds_arena_left(ds_arena *arena) {
     pthread_mutex_lock(&arena->lock);
-    uint64_t left = arena->ceiling - arena->live;
+    uint64_t left = arena->ceiling > arena->live ? arena->ceiling - arena->live : 0;
     pthread_mutex_unlock(&arena->lock);
     return left;
 }

@@ -100,6 +100,8 @@ void ds_arena_close(ds_arena *arena);
 void *ds_arena_alloc(ds_arena *arena, uint64_t size);
 void *ds_arena_resize(ds_arena *arena, void *block, uint64_t size);
 void ds_arena_free(ds_arena *arena, void *block);
+/* From now on; what is live above it stays. */
+void ds_arena_allow(ds_arena *arena, uint64_t ceiling);
 uint64_t ds_arena_peak(const ds_arena *arena);
 /* Bytes that may still be allocated under the ceiling. */
 uint64_t ds_arena_left(ds_arena *arena);

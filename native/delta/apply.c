@@ -2,6 +2,7 @@
 #include "base/sha256.h"
 #include "delta/container.h"
 #include "delta/follow.h"
+#include "delta/opened.h"
 #include "delta/trace.h"
 #include "delta/walk.h"
 
@@ -57,42 +58,70 @@ ds_status ds_apply_followed(ds_span old_file, const ds_delta_info *info, ds_rela
     return apply_modelled(&old_image, info, (ds_span){0}, relay, NULL, sink, context, arena);
 }
 
-static ds_status apply(ds_span old_file, const ds_delta_info *info, const ds_frames *frames, ds_trace *trace,
+/* What can be refused without a look at any byte of the old image. */
+static ds_status open_delta(ds_span old_file, ds_span delta, const ds_limits *limits, ds_delta_info *info,
+                            ds_frames *frames) {
+    DS_TRY(ds_container_read(delta, info, frames));
+    if (info->new_size > limits->output_bytes)
+        return DS_E_LIMIT;
+    return info->old_size == old_file.size ? DS_OK : DS_E_OLD;
+}
+
+static bool is_old(const ds_delta_info *info, const uint8_t *digest) {
+    return memcmp(digest, info->old_digest, sizeof info->old_digest) == 0;
+}
+
+/* From the old image, which is the right one, to the last check of the new one. */
+static ds_status apply(const ds_image *old_image, const ds_delta_info *info, const ds_frames *frames, ds_trace *trace,
                        ds_sink sink, void *context, ds_arena *arena) {
-    ds_image old_image;
-    DS_TRY(read_old(old_file, info, arena, &old_image));
-    return info->modelled ? apply_modelled(&old_image, info, frames->body, NULL, trace, sink, context, arena)
-                          : apply_streams(&old_image, info, frames, trace, sink, context, arena);
+    uint8_t digest[DS_DIGEST_SIZE];
+    checked_sink checked = {.sink = sink, .context = context, .hashing = info->has_digests};
+    ds_sha256_open(&checked.hash);
+    DS_TRY(info->modelled ? apply_modelled(old_image, info, frames->body, NULL, trace, pass_on, &checked, arena)
+                          : apply_streams(old_image, info, frames, trace, pass_on, &checked, arena));
+    if (!info->has_digests)
+        return DS_OK;
+    ds_sha256_close(&checked.hash, digest);
+    return memcmp(digest, info->new_digest, sizeof digest) == 0 ? DS_OK : DS_E_DIGEST;
 }
 
 ds_status ds_apply_traced(ds_span old_file, ds_span delta, const ds_limits *limits, ds_trace *trace, ds_sink sink,
                           void *context) {
     ds_delta_info info;
     ds_frames frames;
+    ds_image old_image;
     uint8_t digest[DS_DIGEST_SIZE];
     if (limits == NULL || sink == NULL)
         return DS_E_ARGUMENT;
-    DS_TRY(ds_container_read(delta, &info, &frames));
-    if (info.new_size > limits->output_bytes)
-        return DS_E_LIMIT;
-    if (info.old_size != old_file.size)
-        return DS_E_OLD;
+    DS_TRY(open_delta(old_file, delta, limits, &info, &frames));
     if (info.has_digests) {
         ds_sha256(old_file.data, old_file.size, digest);
-        if (memcmp(digest, info.old_digest, sizeof digest) != 0)
+        if (!is_old(&info, digest))
             return DS_E_OLD;
     }
     ds_arena *arena = ds_arena_open(limits->memory_bytes);
     if (arena == NULL)
         return DS_E_MEMORY;
-    checked_sink checked = {.sink = sink, .context = context, .hashing = info.has_digests};
-    ds_sha256_open(&checked.hash);
-    ds_status status = apply(old_file, &info, &frames, trace, pass_on, &checked, arena);
+    ds_status status = read_old(old_file, &info, arena, &old_image);
+    if (status == DS_OK)
+        status = apply(&old_image, &info, &frames, trace, sink, context, arena);
     ds_arena_close(arena);
-    if (status != DS_OK || !info.has_digests)
-        return status;
-    ds_sha256_close(&checked.hash, digest);
-    return memcmp(digest, info.new_digest, sizeof digest) == 0 ? DS_OK : DS_E_DIGEST;
+    return status;
+}
+
+/* The same with an old image that was read before, where it was. */
+static ds_status apply_opened(ds_opened *opened, ds_span old_file, ds_span delta, const ds_limits *limits, ds_sink sink,
+                              void *context) {
+    ds_delta_info info;
+    ds_frames frames;
+    ds_opened_old old;
+    DS_TRY(open_delta(old_file, delta, limits, &info, &frames));
+    if (opened == NULL || !ds_opened_wait(opened, old_file, &info, &old))
+        return ds_apply_traced(old_file, delta, limits, NULL, sink, context);
+    if (info.has_digests && !is_old(&info, old.digest))
+        return DS_E_OLD;
+    ds_arena_allow(old.arena, limits->memory_bytes);
+    return apply(&old.image, &info, &frames, NULL, sink, context, old.arena);
 }
 
 ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *delta, uint64_t delta_size,
@@ -122,11 +151,12 @@ static bool compare(void *context, const uint8_t *data, size_t size) {
 }
 
 ds_status ds_prove(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
-                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes,
+                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes, ds_opened *opened,
                    bool (*progress)(void *context, unsigned done), void *context, uint64_t *same) {
     comparison c = {.expected = {new_data, new_size}, .progress = progress, .context = context};
     ds_limits limits = {.output_bytes = new_size, .memory_bytes = memory_bytes};
-    ds_status status = ds_apply(old_data, old_size, delta, delta_size, &limits, compare, &c);
+    ds_status status =
+        apply_opened(opened, (ds_span){old_data, old_size}, (ds_span){delta, delta_size}, &limits, compare, &c);
     *same = c.same;
     return c.differs ? DS_OK : status;
 }

@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "delta/container.h"
 #include "delta/follow.h"
+#include "delta/opened.h"
 #include "delta/packed_layout.h"
 #include "delta/prepared.h"
 #include "delta/walk.h"
@@ -17,6 +18,7 @@ struct ds_creation {
     ds_span modelled;
     unsigned table;
     uint32_t without; /* as asked for */
+    ds_opened *opened;
     bool has_parsed, proved;
     uint64_t helped, harmed;
 };
@@ -96,10 +98,33 @@ static void take_balance(ds_creation *creation, const ds_coder *coder) {
     creation->harmed = coder->harmed;
 }
 
+/* How the delta will say that its images are to be read. */
+static ds_delta_info describe(const ds_image *old_image, const ds_image *new_image, const ds_create_options *options) {
+    ds_delta_info info = {.old_size = old_image->file.size,
+                          .new_size = new_image->file.size,
+                          .plain = options->plain,
+                          .modelled = options->modelled,
+                          .part_count = options->part_count};
+    memcpy(info.part_sizes, options->part_sizes, sizeof info.part_sizes);
+    return info;
+}
+
+/* What the writer leaves, at most one part in so many, is for the old image that the proof reads meanwhile. */
+#define OPENED_SHARE 2
+
+/* Where there is no memory or no thread for it, the proof begins afterwards. */
+static void begin_opening(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
+                          const ds_create_options *options) {
+    ds_delta_info info = describe(old_image, new_image, options);
+    (void)ds_opened_start(&creation->opened, old_image->file, &info, ds_arena_left(creation->arena) / OPENED_SHARE);
+}
+
 static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
-                               computed *made, ds_blocks *blocks) {
+                               const ds_create_options *options, computed *made, ds_blocks *blocks) {
     ds_coder coder = {.writing = true, .writer = &creation->writer, .without = creation->without};
     creation->writer.arena = creation->arena;
+    if (options->prove && options->threads > 1)
+        begin_opening(creation, old_image, new_image, options);
     DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
                          &creation->parts, creation->arena));
     take_balance(creation, &coder);
@@ -139,13 +164,8 @@ typedef struct proof {
 /* Where there is no memory or no thread for it, the delta is proved afterwards. */
 static void begin_proof(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                         const ds_create_options *options, proof *p) {
-    p->info = (ds_delta_info){.old_size = old_image->file.size,
-                              .new_size = new_image->file.size,
-                              .plain = options->plain,
-                              .modelled = true,
-                              .table = creation->table,
-                              .part_count = options->part_count};
-    memcpy(p->info.part_sizes, options->part_sizes, sizeof p->info.part_sizes);
+    p->info = describe(old_image, new_image, options);
+    p->info.table = creation->table;
     if (ds_relay_open(&p->relay, creation->arena) == DS_OK &&
         ds_follower_start(&p->follower, old_image->file, new_image->file, &p->info, p->relay, creation->arena) == DS_OK)
         ds_model_relay(creation->model, p->relay);
@@ -257,7 +277,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
     if (!tell_round((void *)options, 1, 1))
         return DS_E_CANCELLED;
     DS_TRY(options->modelled ? write_modelled(creation, old_image, new_image, options, &made, &blocks)
-                             : write_streams(creation, old_image, new_image, &made, &blocks));
+                             : write_streams(creation, old_image, new_image, options, &made, &blocks));
     ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
@@ -305,6 +325,7 @@ ds_status ds_create(const uint8_t *old_data, uint64_t old_size, const uint8_t *n
 void ds_create_free(ds_creation *creation) {
     if (creation == NULL)
         return;
+    ds_opened_free(creation->opened);
     ds_arena_close(creation->arena);
     free(creation);
 }
@@ -345,6 +366,12 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
 
 bool ds_create_has_parsed(const ds_creation *creation) {
     return creation->has_parsed;
+}
+
+ds_opened *ds_create_take_opened(ds_creation *creation) {
+    ds_opened *opened = creation->opened;
+    creation->opened = NULL;
+    return opened;
 }
 
 bool ds_create_is_proved(const ds_creation *creation) {

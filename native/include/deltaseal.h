@@ -59,10 +59,12 @@ ds_status ds_apply(const uint8_t *old_data, uint64_t old_size, const uint8_t *de
                    const ds_limits *limits, ds_sink sink, void *context);
 
 /* Apply, and compare with the new image that is at hand: *same counts the bytes up to the first that differs, or is
- * missing. The delta is proved where DS_OK is returned and *same is new_size. `progress` is called now and then with
- * bytes of a thousand; false cancels. May be NULL. */
+ * missing. The delta is proved where DS_OK is returned and *same is new_size. `opened` is of these very bytes of old,
+ * and serves once, or is NULL. `progress` is called now and then with bytes of a thousand; false cancels. May be NULL.
+ */
+typedef struct ds_opened ds_opened; /* opaque: an old image that a thread reads for the proof, ahead of the delta */
 ds_status ds_prove(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
-                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes,
+                   const uint8_t *delta, uint64_t delta_size, uint64_t memory_bytes, ds_opened *opened,
                    bool (*progress)(void *context, unsigned done), void *context, uint64_t *same);
 
 /* ---- Inspect -------------------------------------------------------------------------- */
@@ -122,7 +124,7 @@ typedef struct ds_create_options {
     unsigned threads;      /* at least 1; any count gives the same bytes */
     unsigned rounds;       /* of matching, 1 to 8; 0 chooses by size */
     bool plain;            /* look at the images as plain bytes, whatever they are */
-    bool prove;            /* with `modelled` and a second thread: apply what is coded while the rest is written */
+    bool prove;            /* with a second thread: begin the proof while the delta is still written */
     bool modelled;         /* code with the adaptive model: the fewest bytes, slow on both sides */
     /* Old may be several files, 2 to DS_PARTS_MAX, one after the other: code that moved between them is found. */
     unsigned part_count;
@@ -175,6 +177,11 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
 bool ds_create_has_parsed(const ds_creation *creation);
 /* Whether the model's string was applied, and gave the new image: `prove`. Else ds_prove() is still to be called. */
 bool ds_create_is_proved(const ds_creation *creation);
+/* For ds_prove(): what `prove` began where there is no model. The caller's from now on, and the old image must stay;
+ * NULL where memory was short. It holds at most so much memory until the proof, and its thread may still be at work. */
+ds_opened *ds_create_take_opened(ds_creation *creation);
+uint64_t ds_opened_memory(const ds_opened *opened);
+void ds_opened_free(ds_opened *opened); /* accepts NULL; waits for the thread */
 /* Copied references that changed and were predicted right; that did not change, and were predicted otherwise. Where the
  * second are many, bytes were moved without being adjusted: plain bytes may do better. */
 void ds_create_balance(const ds_creation *creation, uint64_t *helped, uint64_t *harmed);

@@ -112,11 +112,40 @@ class CodePart:
     context: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Free:
+    """Frees what a thread of the core may be at work on, and keeps until then what that reads."""
+
+    free: Callable[[Any], None]
+    kept: Any
+
+    def __call__(self, pointer: Any) -> None:
+        self.free(pointer)
+
+
+class OpenedOld:
+    """An old image that a thread of the core reads for ``prove``; it keeps the image's bytes, and serves once."""
+
+    def __init__(self, pointer: Any, old: Any) -> None:
+        self.pointer = ffi.gc(pointer, _Free(lib.ds_opened_free, old))
+        self.memory = int(lib.ds_opened_memory(pointer))  # bytes that it holds at most, until the proof
+
+    def free(self) -> None:
+        """Give its memory back, once its thread has ended; the object is of no more use."""
+        ffi.release(self.pointer)
+
+
 class Creation:
     """Typed raw streams of one delta, handed out as copies: they outlive this object."""
 
-    def __init__(self, pointer: Any) -> None:
-        self._pointer = ffi.gc(pointer, lib.ds_create_free)
+    def __init__(self, pointer: Any, old: Any) -> None:
+        self._old = old
+        self._pointer = ffi.gc(pointer, _Free(lib.ds_create_free, old))
+
+    def take_opened(self) -> OpenedOld | None:
+        """What ``prove`` began without a model, for the proof; None where there is nothing."""
+        pointer = lib.ds_create_take_opened(self._pointer)
+        return None if pointer == ffi.NULL else OpenedOld(pointer, self._old)
 
     def stream(self, index: int) -> bytes:
         """The raw bytes of stream ``index``."""
@@ -234,7 +263,8 @@ def create(
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
     ``parts``: sizes of the files that ``old`` is made of, one after the other, where it is several.
-    ``prove``: a second thread applies what the model codes while the rest is written (``is_proved``).
+    ``prove``: a second thread begins the proof while the delta is written. It applies what the model codes
+    (``is_proved``), or reads the old image for ``prove`` (``take_opened``).
     ``without`` is for measurement: of what it makes only the size is of use. ``prepared`` must be of ``old``,
     the same buffer; it changes no byte.
 
@@ -260,7 +290,7 @@ def create(
     if call is not None:
         call.raise_error()
     check_status(status)
-    return Creation(out[0])
+    return Creation(out[0], old_data)
 
 
 def sketch_code(data: Buffer, *, memory_bytes: int) -> frozenset[int]:
@@ -308,8 +338,11 @@ def apply(
     check_status(status)
 
 
-def prove(old: Buffer, new: Buffer, delta: Buffer, *, memory_bytes: int) -> int:
+def prove(
+    old: Buffer, new: Buffer, delta: Buffer, *, memory_bytes: int, opened: OpenedOld | None = None
+) -> int:
     """Apply a delta that this process has made, and count the bytes that are those of ``new``.
+    ``opened`` must be of ``old``, the same buffer.
 
     Raises CoreError.
     """
@@ -318,8 +351,9 @@ def prove(old: Buffer, new: Buffer, delta: Buffer, *, memory_bytes: int) -> int:
     call = _Call(lambda done: True)  # so that a signal is heard meanwhile
     handle = ffi.new_handle(call)
     progress = lib.ds_python_progress
+    ahead = opened.pointer if opened is not None else ffi.NULL
     status = lib.ds_prove(
-        old_data, len(old), new_data, len(new), data, len(delta), memory_bytes, progress, handle, same
+        old_data, len(old), new_data, len(new), data, len(delta), memory_bytes, ahead, progress, handle, same
     )
     call.raise_error()
     check_status(status)

@@ -175,6 +175,17 @@ def choose_frames(
     return (behind, True) if _cost(behind) < _cost(without) else (without, False)
 
 
+def memory_at_once(
+    streams: Sequence[bytes], parts: Sequence[_core.CodePart], threads: int, memory: int
+) -> int:
+    """Bytes that ``write_streams`` takes for compressing, at most. Raises TooLittleMemoryError."""
+    starts = [part.start for part in parts] + [len(streams[_core.CONTEXT_STREAM])]
+    sizes = [(len(stream), 0) for stream in streams]
+    sizes += [(end - at, len(p.context)) for (at, end), p in zip(pairwise(starts), parts, strict=True)]
+    needs = sorted(Job.plan(size, context, memory).memory for size, context in sizes)
+    return min(sum(needs[-threads:]), memory)
+
+
 def write_streams(
     streams: Sequence[bytes],
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.compressing import TooLittleMemoryError
-from deltaseal.images.container import write_modelled, write_streams
+from deltaseal.images.container import memory_at_once, write_modelled, write_streams
 
 Buffer = bytes | bytearray | memoryview
+Digests = tuple[bytes, bytes]  # SHA-256 of old and new
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ _MEMORY_FACTOR = 10
 _BESIDE = 32 << 20  # of the floor: the program itself
 _TINY = 1 << 17  # bytes of an image for which trying costs nothing
 _HARM = 4  # of real updates prediction spares a reference fifty times as often as it breaks one, or more
+_MANY = 1 << 20  # bytes that are worth a thread
 _PLAIN_MORE = 2  # times as many raw bytes are not worth compressing: they never became fewer
 
 
@@ -46,6 +49,7 @@ class _Attempt:
     raw: int  # bytes of all streams before they are compressed; 0 of the model's
     is_doubtful: bool
     is_proved: bool = False  # but for its header
+    opened: _core.OpenedOld | None = None  # for its proof
 
 
 def _is_doubtful(creation: _core.Creation, new_size: int) -> bool:
@@ -60,7 +64,7 @@ class _Container:
 
     old_size: int
     new_size: int
-    digests: tuple[bytes, bytes] | None
+    digests: Digests | None
     plain: bool
     max_memory: int
     parts: tuple[int, ...] = ()
@@ -72,20 +76,26 @@ class _Container:
         if most is not None and raw > most:
             return None
         code_parts, doubtful = creation.code_parts(), _is_doubtful(creation, self.new_size)
+        # Where there may be another attempt, that takes the memory.
+        opened = None if doubtful else creation.take_opened()
         creation.free()
         held = raw + raw // 2 + sum(len(part.context) for part in code_parts)  # and what became of it
+        memory = _of_the_core(self.max_memory, self.old_size, self.new_size) - held
+        if opened and opened.memory + memory_at_once(streams, code_parts, threads, memory) > memory:
+            opened.free()
+            opened = None
         delta = write_streams(
             streams,
             code_parts=code_parts,
             threads=threads,
-            memory=_of_the_core(self.max_memory, self.old_size, self.new_size) - held,
+            memory=memory,
             old_size=self.old_size,
             new_size=self.new_size,
             digests=self.digests,
             plain=self.plain,
             parts=self.parts,
         )
-        return _Attempt(delta, raw, doubtful)
+        return _Attempt(delta, raw, doubtful, opened=opened)
 
     def modelled(self, creation: _core.Creation) -> _Attempt:
         delta = write_modelled(
@@ -137,7 +147,7 @@ def _create(
             threads=threads,
             rounds=effort.rounds,
             modelled=effort.modelled,
-            prove=effort.modelled,
+            prove=True,
             plain=plain,
             parts=parts,
             prepared=prepared,
@@ -158,11 +168,13 @@ def _create(
         raise
 
 
-def _prove(old: Buffer, new: Buffer, delta: bytes, max_memory: int) -> None:
+def _prove(
+    old: Buffer, new: Buffer, delta: bytes, max_memory: int, opened: _core.OpenedOld | None = None
+) -> None:
     """Apply ``delta`` and compare: what does not come back exactly is never handed out."""
     try:
         most = _of_the_core(max_memory, len(old), len(new)) - len(delta)
-        same = _core.prove(old, new, delta, memory_bytes=max(0, most))
+        same = _core.prove(old, new, delta, memory_bytes=max(0, most), opened=opened)
     except _core.CoreError as error:
         if error.status is _core.Status.MEMORY:
             raise _too_little(max_memory) from error
@@ -179,7 +191,30 @@ def _prove(old: Buffer, new: Buffer, delta: bytes, max_memory: int) -> None:
         )
 
 
-def _is_header_good(delta: bytes, old_size: int, new_size: int, digests: tuple[bytes, bytes] | None) -> bool:
+class _Hashing:
+    """The digests of both images; where there may be a second thread, one computes them beside the core."""
+
+    def __init__(self, old: Buffer, new: Buffer, threads: int) -> None:
+        self._sides = old, new
+        self._found: Digests | None = None
+        self._thread: threading.Thread | None = None
+        if threads > 1 and len(old) + len(new) >= _MANY:
+            self._thread = threading.Thread(target=self._compute)
+            self._thread.start()
+
+    def _compute(self) -> Digests:
+        old, new = self._sides
+        self._found = hashlib.sha256(old).digest(), hashlib.sha256(new).digest()
+        return self._found
+
+    def digests(self) -> Digests:
+        """Waits for them."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._found or self._compute()
+
+
+def _is_header_good(delta: bytes, old_size: int, new_size: int, digests: Digests | None) -> bool:
     """Whether the header says what the string behind it was proved for."""
     header = _core.read_header(delta)
     return (header.old_size, header.new_size, header.digests) == (old_size, new_size, digests)
@@ -225,7 +260,7 @@ def diff_bytes(
     """
     if effort not in EFFORTS:
         raise UsageError(f"unknown effort {effort!r}", hint="efforts: " + ", ".join(EFFORTS))
-    pair = (hashlib.sha256(old).digest(), hashlib.sha256(new).digest()) if digests else None
+    hashing = _Hashing(old, new, threads) if digests else None
     allowed = memory_ceiling(len(old), len(new)) if max_memory is None else max_memory
 
     def attempt(plain: bool, most: int | None = None) -> _Attempt | None:
@@ -241,6 +276,7 @@ def diff_bytes(
             prepared=prepared.core if prepared else None,
             progress=progress,
         )
+        pair = hashing.digests() if hashing else None
         container = _Container(len(old), len(new), pair, plain, allowed, kept)
         if EFFORTS[effort].modelled:
             return container.modelled(creation)
@@ -250,9 +286,10 @@ def diff_bytes(
             raise _too_little(allowed) from None
 
     def prove(made: _Attempt | None, other: _Attempt | None = None) -> bytes:
+        pair = hashing.digests() if hashing else None
         least = min((each for each in (made, other) if each is not None), key=lambda each: len(each.delta))
         if not least.is_proved or not _is_header_good(least.delta, len(old), len(new), pair):
-            _prove(old, new, least.delta, allowed)
+            _prove(old, new, least.delta, allowed, least.opened)
         return least.delta
 
     try:
