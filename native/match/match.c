@@ -56,17 +56,22 @@ static ds_status label_nothing(void *context, uint64_t side) {
 }
 
 /* The old side, or a part of the new one. */
-static ds_status label_part(void *context, uint64_t i) {
+static ds_status poll_part(void *context, uint64_t i) {
     matcher *m = context;
-    if (i == 0)
-        return label_old(m);
-    ds_mapped_label(&m->mapped, (unsigned)i - 1);
+    return i == 0 ? label_old(m) : ds_mapped_poll(&m->mapped, (unsigned)i - 1);
+}
+
+static ds_status label_part(void *context, uint64_t part) {
+    matcher *m = context;
+    ds_mapped_label(&m->mapped, (unsigned)part);
     return DS_OK;
 }
 
 static ds_status label_mapped(matcher *m) {
     DS_TRY(ds_mapped_open(&m->mapped, &m->new_side, m->old_side.image, m->blocks, m->arena));
-    DS_TRY(ds_pool_run(m->threads, 1 + DS_MAPPED_PARTS, label_part, m));
+    DS_TRY(ds_pool_run(m->threads, 1 + DS_MAPPED_PARTS, poll_part, m));
+    DS_TRY(ds_mapped_count(&m->mapped));
+    DS_TRY(ds_pool_run(m->threads, DS_MAPPED_PARTS, label_part, m));
     ds_mapped_label_slots(&m->mapped);
     ds_mapped_close(&m->mapped, m->arena);
     return DS_OK;

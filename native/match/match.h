@@ -63,19 +63,23 @@ void ds_side_label_nothing(ds_side *side);
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena);
 /* Later rounds: the old side's label is the old target itself ... */
 void ds_side_label_targets(ds_side *side);
-/* ... and the new side's the old target that `blocks` or aligned references say: of the references part by part, which
- * several threads can do; then of the slots. */
+/* ... and the new side's the old target that `blocks` or aligned references say. Part by part, which several threads
+ * can do, references are polled on what no block says; then those votes are counted, in order; then references are
+ * labelled part by part, and last the slots. */
 typedef struct ds_mapped {
     ds_side *side;
     const ds_image *old_image;
     const ds_blocks *blocks;
     struct ds_votes *votes; /* of references of copied code, on targets that no block covers */
+    struct ds_poll *polls;  /* of each part, until they are counted */
 } ds_mapped;
 
 #define DS_MAPPED_PARTS 8
 
 ds_status ds_mapped_open(ds_mapped *mapped, ds_side *side, const ds_image *old_image, const ds_blocks *blocks,
                          ds_arena *arena);
+ds_status ds_mapped_poll(const ds_mapped *mapped, unsigned part);
+ds_status ds_mapped_count(const ds_mapped *mapped);
 void ds_mapped_label(const ds_mapped *mapped, unsigned part);
 void ds_mapped_label_slots(const ds_mapped *mapped);
 void ds_mapped_close(ds_mapped *mapped, ds_arena *arena);

@@ -182,8 +182,6 @@ static ds_status resize_votes(votes *all, unsigned bits) {
 
 /* Boyer-Moore majority, one counter a target. */
 static ds_status cast(votes *all, ds_address new_target, ds_address old_target) {
-    if (new_target == 0)
-        return DS_OK;
     if (all->used >= (UINT64_C(1) << all->bits) / 2)
         DS_TRY(resize_votes(all, all->bits + 1));
     vote *v = vote_of(all, new_target);
@@ -197,32 +195,72 @@ static ds_status cast(votes *all, ds_address new_target, ds_address old_target) 
     return DS_OK;
 }
 
-static ds_status cast_aligned(votes *all, const ds_image *old_image, const ds_image *new_image,
-                              const ds_blocks *blocks) {
-    uint64_t n = 0;
-    for (uint64_t b = 0; b < blocks->list.count; b++) {
-        const ds_block *block = &blocks->list.items[b];
-        uint64_t low = ds_image_first_ref(old_image, block->old_offset);
-        while (n < new_image->refs.count && new_image->refs.items[n].offset < block->new_offset)
-            n++;
-        uint64_t shift = block->new_offset - block->old_offset;
-        for (uint64_t o = low; o < old_image->refs.count && n < new_image->refs.count;) {
-            const ds_ref *old_ref = &old_image->refs.items[o], *new_ref = &new_image->refs.items[n];
-            if (new_ref->offset - block->new_offset >= block->length)
-                break;
-            uint64_t expected = old_ref->offset + shift;
-            if (expected < new_ref->offset)
-                o++;
-            else if (expected > new_ref->offset)
-                n++;
-            else {
-                ds_offset in_file;
-                if (ds_ref_kind_of(old_ref) == ds_ref_kind_of(new_ref) &&
-                    !ds_image_offset(new_image, new_ref->target, &in_file))
-                    DS_TRY(cast(all, new_ref->target, old_ref->target));
-                o++, n++;
-            }
-        }
+/* What a pair of aligned references says. */
+typedef struct said {
+    ds_address new_target, old_target;
+} said;
+
+typedef struct ds_poll {
+    DS_VEC(said) list; /* of one part, in the order of the new image */
+} poll;
+
+/* The first reference of a part. Two parts never write the same byte, though fields may overlap. */
+static uint64_t part_start(const ds_image *image, unsigned part) {
+    uint64_t count = image->refs.count, at = count * part / DS_MAPPED_PARTS;
+    while (at > 0 && at < count && image->refs.items[at].offset - image->refs.items[at - 1].offset < FIELD_MAX)
+        at++;
+    return at;
+}
+
+static ds_status note(poll *p, const ds_image *new_image, const ds_ref *old_ref, const ds_ref *new_ref,
+                      ds_arena *arena) {
+    ds_offset in_file;
+    if (ds_ref_kind_of(old_ref) != ds_ref_kind_of(new_ref) || new_ref->target == 0 ||
+        ds_image_offset(new_image, new_ref->target, &in_file))
+        return DS_OK;
+    DS_TRY(DS_VEC_RESERVE(arena, &p->list, p->list.count + 1));
+    p->list.items[p->list.count++] = (said){new_ref->target, old_ref->target};
+    return DS_OK;
+}
+
+/* Those of the new references from *next on that lie in a block, before number `end`. */
+static ds_status poll_block(const ds_mapped *mapped, const ds_block *block, uint64_t *next, uint64_t end, poll *p,
+                            ds_arena *arena) {
+    const ds_image *old_image = mapped->old_image, *new_image = mapped->side->image;
+    const ds_ref *old_refs = old_image->refs.items, *new_refs = new_image->refs.items;
+    uint64_t shift = block->new_offset - block->old_offset, n = *next;
+    while (n < end && new_refs[n].offset < block->new_offset)
+        n++;
+    uint64_t o = n < end ? ds_image_first_ref(old_image, new_refs[n].offset - shift) : old_image->refs.count;
+    while (o < old_image->refs.count && n < end && new_refs[n].offset - block->new_offset < block->length) {
+        uint64_t expected = old_refs[o].offset + shift;
+        if (expected == new_refs[n].offset)
+            DS_TRY(note(p, new_image, &old_refs[o], &new_refs[n], arena));
+        o += expected <= new_refs[n].offset;
+        n += expected >= new_refs[n].offset;
+    }
+    *next = n;
+    return DS_OK;
+}
+
+ds_status ds_mapped_poll(const ds_mapped *mapped, unsigned part) {
+    const ds_image *new_image = mapped->side->image;
+    const ds_block *blocks = mapped->blocks->list.items;
+    uint64_t n = part_start(new_image, part), end = part_start(new_image, part + 1), count = mapped->blocks->list.count;
+    if (n >= end)
+        return DS_OK;
+    uint64_t b = ds_blocks_find(blocks, count, new_image->refs.items[n].offset);
+    for (b = b == UINT64_MAX ? 0 : b; b < count && n < end; b++)
+        DS_TRY(poll_block(mapped, &blocks[b], &n, end, &mapped->polls[part], mapped->votes->arena));
+    return DS_OK;
+}
+
+ds_status ds_mapped_count(const ds_mapped *mapped) {
+    for (unsigned part = 0; part < DS_MAPPED_PARTS; part++) {
+        poll *p = &mapped->polls[part];
+        for (uint64_t i = 0; i < p->list.count; i++)
+            DS_TRY(cast(mapped->votes, p->list.items[i].new_target, p->list.items[i].old_target));
+        DS_VEC_FREE(mapped->votes->arena, &p->list);
     }
     return DS_OK;
 }
@@ -254,27 +292,19 @@ static bool has_old_target(const ds_mapped *mapped, ds_address target, ds_addres
 ds_status ds_mapped_open(ds_mapped *mapped, ds_side *side, const ds_image *old_image, const ds_blocks *blocks,
                          ds_arena *arena) {
     votes *all = ds_arena_alloc(arena, sizeof *all);
-    if (all == NULL)
+    poll *polls = ds_arena_alloc(arena, DS_MAPPED_PARTS * sizeof *polls);
+    if (all == NULL || polls == NULL)
         return DS_E_MEMORY;
     all->arena = arena;
-    *mapped = (ds_mapped){.side = side, .old_image = old_image, .blocks = blocks, .votes = all};
-    DS_TRY(resize_votes(all, VOTE_BITS_MIN));
-    DS_TRY(cast_aligned(all, old_image, side->image, blocks));
+    *mapped = (ds_mapped){.side = side, .old_image = old_image, .blocks = blocks, .votes = all, .polls = polls};
     copy_image(side);
-    return DS_OK;
+    return resize_votes(all, VOTE_BITS_MIN);
 }
 
 void ds_mapped_close(ds_mapped *mapped, ds_arena *arena) {
+    ds_arena_free(arena, mapped->polls);
     ds_arena_free(arena, mapped->votes->items);
     ds_arena_free(arena, mapped->votes);
-}
-
-/* The first reference of a part. Two parts never write the same byte, though fields may overlap. */
-static uint64_t part_start(const ds_image *image, unsigned part) {
-    uint64_t count = image->refs.count, at = count * part / DS_MAPPED_PARTS;
-    while (at > 0 && at < count && image->refs.items[at].offset - image->refs.items[at - 1].offset < FIELD_MAX)
-        at++;
-    return at;
 }
 
 static void label_reference(const ds_mapped *mapped, const ds_ref *ref) {

@@ -124,7 +124,7 @@ class _Free:
 
 
 class OpenedOld:
-    """An old image that a thread of the core reads for ``prove``; it keeps the image's bytes, and serves once."""
+    """An old image that a thread of the core reads for ``prove``. It keeps the bytes, and serves once."""
 
     def __init__(self, pointer: Any, old: Any) -> None:
         self.pointer = ffi.gc(pointer, _Free(lib.ds_opened_free, old))
