@@ -362,3 +362,53 @@ def test_the_limit_of_the_output() -> None:
     with pytest.raises(_core.CoreError) as caught:
         apply(lambda _: True, output=len(NEW) - 1)
     assert caught.value.status is Status.LIMIT
+
+
+# ---- an old image that was read ahead of the proof ----
+
+
+def opened_of(old: bytes, **options: object) -> _core.OpenedOld | None:
+    return create(old, NEW, **({"plain": True, "prove": True, "threads": 2} | options)).take_opened()
+
+
+def test_a_second_thread_reads_old_for_the_proof() -> None:
+    assert opened_of(OLD, threads=1) is None
+    assert opened_of(OLD, prove=False) is None
+    opened = opened_of(OLD)
+    assert opened is not None
+    assert 0 < opened.memory < PLENTY
+    assert _core.prove(OLD, NEW, DELTA, memory_bytes=PLENTY, opened=opened) == len(NEW)
+
+
+def test_what_was_opened_is_handed_out_once() -> None:
+    creation = create(plain=True, prove=True, threads=2)
+    assert creation.take_opened() is not None
+    assert creation.take_opened() is None
+
+
+def test_what_was_opened_hides_no_fault() -> None:
+    wrong = DELTA[:-1] + bytes([DELTA[-1] ^ 1])
+    same = _core.prove(OLD, NEW, wrong, memory_bytes=PLENTY)
+    assert same < len(NEW)
+    assert _core.prove(OLD, NEW, wrong, memory_bytes=PLENTY, opened=opened_of(OLD)) == same
+
+
+@pytest.mark.parametrize("differs", [{"old": b"?" + OLD[1:]}, {"plain": False}])
+def test_what_was_opened_otherwise_is_not_used(differs: dict[str, object]) -> None:
+    opened = opened_of(**({"old": OLD} | differs))  # type: ignore[arg-type]
+    assert opened is not None
+    assert _core.prove(OLD, NEW, DELTA, memory_bytes=PLENTY, opened=opened) == len(NEW)
+
+
+def test_a_proof_keeps_to_its_memory_whatever_was_opened() -> None:
+    for opened in (None, opened_of(OLD)):
+        with pytest.raises(_core.CoreError) as caught:
+            _core.prove(OLD, NEW, DELTA, memory_bytes=1000, opened=opened)
+        assert caught.value.status is Status.MEMORY
+
+
+def test_old_that_is_no_longer_named_is_kept_while_it_is_read() -> None:
+    for _ in range(20):
+        creation = create(bytearray(OLD * 50), NEW, plain=True, prove=True, threads=2)  # type: ignore[arg-type]
+        opened = creation.take_opened()
+        del creation, opened
