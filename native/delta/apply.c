@@ -51,11 +51,9 @@ static ds_status read_old(ds_span old_file, const ds_delta_info *info, ds_arena 
     return info->plain ? DS_OK : ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, old_image);
 }
 
-ds_status ds_apply_followed(ds_span old_file, const ds_delta_info *info, ds_relay *relay, ds_sink sink, void *context,
-                            ds_arena *arena) {
-    ds_image old_image;
-    DS_TRY(read_old(old_file, info, arena, &old_image));
-    return apply_modelled(&old_image, info, (ds_span){0}, relay, NULL, sink, context, arena);
+ds_status ds_apply_followed(const ds_image *old_image, const ds_delta_info *info, ds_relay *relay, ds_sink sink,
+                            void *context, ds_arena *arena) {
+    return apply_modelled(old_image, info, (ds_span){0}, relay, NULL, sink, context, arena);
 }
 
 /* What can be refused without a look at any byte of the old image. */

@@ -113,18 +113,19 @@ static ds_delta_info describe(const ds_image *old_image, const ds_image *new_ima
 #define OPENED_SHARE 2
 
 /* Where there is no memory or no thread for it, the proof begins afterwards. */
-static void begin_opening(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
-                          const ds_create_options *options) {
-    ds_delta_info info = describe(old_image, new_image, options);
-    (void)ds_opened_start(&creation->opened, old_image->file, &info, ds_arena_left(creation->arena) / OPENED_SHARE);
+static bool begin_opening(ds_creation *creation, ds_span old_file, const ds_delta_info *info) {
+    uint64_t memory = ds_arena_left(creation->arena) / OPENED_SHARE;
+    return ds_opened_start(&creation->opened, old_file, info, memory) == DS_OK;
 }
 
 static ds_status write_streams(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                const ds_create_options *options, computed *made, ds_blocks *blocks) {
     ds_coder coder = {.writing = true, .writer = &creation->writer, .without = creation->without};
     creation->writer.arena = creation->arena;
-    if (options->prove && options->threads > 1)
-        begin_opening(creation, old_image, new_image, options);
+    if (options->prove && options->threads > 1) {
+        ds_delta_info info = describe(old_image, new_image, options);
+        (void)begin_opening(creation, old_image->file, &info);
+    }
     DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
                          &creation->parts, creation->arena));
     take_balance(creation, &coder);
@@ -166,8 +167,9 @@ static void begin_proof(ds_creation *creation, const ds_image *old_image, const 
                         const ds_create_options *options, proof *p) {
     p->info = describe(old_image, new_image, options);
     p->info.table = creation->table;
-    if (ds_relay_open(&p->relay, creation->arena) == DS_OK &&
-        ds_follower_start(&p->follower, old_image->file, new_image->file, &p->info, p->relay, creation->arena) == DS_OK)
+    if (begin_opening(creation, old_image->file, &p->info) && ds_relay_open(&p->relay, creation->arena) == DS_OK &&
+        ds_follower_start(&p->follower, creation->opened, old_image->file, new_image->file, &p->info, p->relay,
+                          creation->arena) == DS_OK)
         ds_model_relay(creation->model, p->relay);
 }
 
@@ -200,6 +202,8 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
         begin_proof(creation, old_image, new_image, options, &proof);
     ds_status status = code_modelled(creation, old_image, new_image, made, blocks, &targets);
     creation->proved = end_proof(&proof);
+    if (creation->proved)
+        ds_opened_free(ds_create_take_opened(creation));
     ds_targets_close(&targets);
     return status;
 }

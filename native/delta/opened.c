@@ -63,8 +63,11 @@ static bool is_read_so(const ds_opened *o, ds_span old_file, const ds_delta_info
 
 bool ds_opened_wait(ds_opened *o, ds_span old_file, const ds_delta_info *info, ds_opened_old *old) {
     wait_for(o);
-    *old = (ds_opened_old){.image = o->image, .arena = o->arena, .digest = o->digest};
-    return o->arena != NULL && is_read_so(o, old_file, info);
+    if (o->arena == NULL || !is_read_so(o, old_file, info))
+        return false;
+    *old = (ds_opened_old){
+        .image = o->image, .arena = o->arena, .digest = o->digest, .held = o->memory_bytes - ds_arena_left(o->arena)};
+    return true;
 }
 
 uint64_t ds_opened_memory(const ds_opened *o) {

@@ -14,6 +14,7 @@ typedef struct ds_opened_old {
     ds_image image;
     ds_arena *arena; /* holds the image; the proof takes its memory here too */
     const uint8_t *digest;
+    uint64_t held; /* bytes of that arena */
 } ds_opened_old;
 
 /* Waits for the thread. False where it ran out of memory, or read another file or in another way than `info` says. */

@@ -177,8 +177,8 @@ uint64_t ds_modelled_cost(const ds_creation *creation, unsigned index, const cha
 bool ds_create_has_parsed(const ds_creation *creation);
 /* Whether the model's string was applied, and gave the new image: `prove`. Else ds_prove() is still to be called. */
 bool ds_create_is_proved(const ds_creation *creation);
-/* For ds_prove(): what `prove` began where there is no model. The caller's from now on, and the old image must stay;
- * NULL where memory was short. It holds at most so much memory until the proof, and its thread may still be at work. */
+/* For ds_prove(): what `prove` began and did not end. The caller's from now on, and the old image must stay; NULL where
+ * there is nothing of use. It holds at most so much memory until the proof, and its thread may still be at work. */
 ds_opened *ds_create_take_opened(ds_creation *creation);
 uint64_t ds_opened_memory(const ds_opened *opened);
 void ds_opened_free(ds_opened *opened); /* accepts NULL; waits for the thread */

@@ -228,12 +228,17 @@ static bool follow(ds_span old_file, ds_span new_file, const ds_delta_info *info
     ds_arena *arena = ds_arena_open(memory);
     ds_relay *relay;
     ds_follower *follower;
+    ds_opened *opened;
+    ds_opened_old old;
+    CHECK(ds_opened_start(&opened, old_file, info, PLENTY) == DS_OK);
     CHECK(ds_relay_open(&relay, arena) == DS_OK);
-    CHECK(ds_follower_start(&follower, old_file, new_file, info, relay, arena) == DS_OK);
+    CHECK(ds_follower_start(&follower, opened, old_file, new_file, info, relay, arena) == DS_OK);
     for (uint64_t at = 0; at < coded.size; at++)
         CHECK(ds_relay_put(relay, (ds_span){coded.data + at, 1}) == DS_OK);
     ds_relay_end(relay);
     bool proved = ds_follower_end(follower);
+    CHECK(ds_opened_wait(opened, old_file, info, &old)); /* whatever became of it, it serves again */
+    ds_opened_free(opened);
     ds_relay_free(relay);
     ds_arena_close(arena);
     return proved;
@@ -254,6 +259,7 @@ static void test_following(void) {
         ds_create_options options = {.memory_bytes = PLENTY, .threads = t + 1, .modelled = true, .prove = true};
         CHECK(ds_create(old_bytes, SIZE, new_bytes, SIZE, &options, &creation[t]) == DS_OK);
         CHECK(ds_create_is_proved(creation[t]) == (t == 1)); /* by the second thread */
+        CHECK(ds_create_take_opened(creation[t]) == NULL);   /* of no more use */
         coded[t].data = ds_modelled_at(creation[t], &coded[t].size, &info.table);
     }
     CHECK(coded[0].size == coded[1].size && memcmp(coded[0].data, coded[1].data, coded[0].size) == 0);

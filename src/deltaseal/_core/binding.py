@@ -143,7 +143,7 @@ class Creation:
         self._pointer = ffi.gc(pointer, _Free(lib.ds_create_free, old))
 
     def take_opened(self) -> OpenedOld | None:
-        """What ``prove`` began without a model, for the proof; None where there is nothing."""
+        """What ``prove`` began and did not end, for the proof; None where there is nothing."""
         pointer = lib.ds_create_take_opened(self._pointer)
         return None if pointer == ffi.NULL else OpenedOld(pointer, self._old)
 
@@ -263,8 +263,8 @@ def create(
 ) -> Creation:
     """Compute a delta: streams, or what the model makes of it. ``progress`` gets 0 to 1000; False cancels.
     ``parts``: sizes of the files that ``old`` is made of, one after the other, where it is several.
-    ``prove``: a second thread begins the proof while the delta is written. It applies what the model codes
-    (``is_proved``), or reads the old image for ``prove`` (``take_opened``).
+    ``prove``: a second thread begins the proof while the delta is written. It reads the old image for
+    ``prove`` (``take_opened``), and applies what the model codes (``is_proved``).
     ``without`` is for measurement: of what it makes only the size is of use. ``prepared`` must be of ``old``,
     the same buffer; it changes no byte.
 

@@ -106,7 +106,9 @@ class _Container:
             plain=self.plain,
             parts=self.parts,
         )
-        return _Attempt(delta, 0, _is_doubtful(creation, self.new_size), creation.is_proved)
+        doubtful = _is_doubtful(creation, self.new_size)
+        opened = None if doubtful else creation.take_opened()
+        return _Attempt(delta, 0, doubtful, creation.is_proved, opened)
 
 
 def memory_ceiling(old_size: int, new_size: int) -> int:
