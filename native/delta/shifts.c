@@ -34,6 +34,8 @@ void ds_shifts_learn(ds_shifts *s, unsigned base, int32_t by) {
 
 unsigned ds_shifts_level(const ds_shifts *s, const ds_site *sites, unsigned count) {
     unsigned moving = 0, stays = 0;
+    if (s->known == 0)
+        return 0;
     for (unsigned i = 0; i < count; i++) {
         ds_shift_state state = ds_shifts_state(s, sites[i].base);
         moving += state == DS_SHIFT_MOVES;

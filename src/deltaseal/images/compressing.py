@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import zstandard
 
 _LEVEL = 22
-_WINDOW_LOG_MAX = 23  # 8 MiB a frame: the reader allows 32 MiB for all frames together
+_WINDOW_LOG_MAX = 23
 _WINDOW_LOG_MIN = 10
+_WINDOWS_MAX = 32 << 20  # bytes: what a reader holds for all frames of a delta together
 _HASH_LOG_MAX = 22  # more is 100 MB of memory for a byte in a million
 _TABLE_LOG_MIN = 10
 
@@ -20,9 +21,21 @@ class TooLittleMemoryError(Exception):
     """The smallest tables do not fit into the memory that is allowed."""
 
 
-def _parameters(total: int, less: int) -> zstandard.ZstdCompressionParameters:
+def _window_log(total: int, widest: int) -> int:
+    return min(max((total - 1).bit_length(), _WINDOW_LOG_MIN), widest)
+
+
+def widest_window(sizes: Sequence[int]) -> int:
+    """log2 of the widest window with which frames of so many bytes, prefixes among them, can be read together."""
+    for widest in range(_WINDOW_LOG_MAX, _WINDOW_LOG_MIN, -1):
+        if sum(1 << _window_log(size, widest) for size in sizes) <= _WINDOWS_MAX:
+            return widest
+    return _WINDOW_LOG_MIN
+
+
+def _parameters(total: int, less: int, widest: int) -> zstandard.ZstdCompressionParameters:
     """Those of so many bytes, their prefix among them; tables are ``less`` times halved."""
-    window_log = min(max((total - 1).bit_length(), _WINDOW_LOG_MIN), _WINDOW_LOG_MAX)
+    window_log = _window_log(total, widest)
     usual = zstandard.ZstdCompressionParameters.from_level(_LEVEL, source_size=total, window_log=window_log)
     chain_log = min(usual.chain_log, window_log + 1)  # as many entries as can be of use
     hash_log = min(usual.hash_log, window_log + 1, _HASH_LOG_MAX)
@@ -47,13 +60,13 @@ class Job:
     memory: int
 
     @classmethod
-    def plan(cls, size: int, context: int, memory: int | None) -> Job:
-        """For ``size`` bytes behind so many, alone within ``memory`` if that is given.
+    def plan(cls, size: int, context: int, memory: int | None, widest: int = _WINDOW_LOG_MAX) -> Job:
+        """For ``size`` bytes behind so many, alone within ``memory`` if that is given. ``widest``: widest_window.
 
         Raises TooLittleMemoryError.
         """
         for less in range(_WINDOW_LOG_MAX):
-            parameters = _parameters(size + context, less)
+            parameters = _parameters(size + context, less, widest)
             tables = parameters.estimated_compression_context_size()
             needs = size + tables  # what comes out is at most as large as what goes in
             if context > 0:

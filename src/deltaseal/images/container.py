@@ -16,7 +16,7 @@ from operator import itemgetter
 import zstandard
 
 from deltaseal import _core
-from deltaseal.images.compressing import Job, Room, compress, run
+from deltaseal.images.compressing import Job, Room, compress, run, widest_window
 
 _JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining only costs time
 _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
@@ -54,6 +54,7 @@ class Frames:
         self._room = Room(memory if memory is not None else 1 << 62)
         self._made: dict[tuple[int, int], Frame] = {}
         self._behind: list[bytes] = [b""] * len(parts)
+        self._widest = widest_window(self._frame_sizes())
         jobs = self._needed([(i, i) for i in range(len(streams)) if len(streams[i])])
         makers: list[tuple[int, Callable[[], object]]]
         makers = [(self.size(*job), partial(self.make, *job)) for job in jobs]
@@ -85,8 +86,15 @@ class Frames:
             end - start + len(p.context) for (start, end), p in zip(self._bounds(), self._parts, strict=True)
         ]
 
+    def _frame_sizes(self) -> list[int]:
+        """Of every frame there may be; for parts, which are read one after the other, of the largest."""
+        sizes = {number: len(stream) for number, stream in enumerate(self._streams) if stream}
+        if self.has_context:
+            sizes[_core.CONTEXT_STREAM] = max(sizes[_core.CONTEXT_STREAM], *self._part_sizes())
+        return list(sizes.values())
+
     def _compress(self, data: bytes | memoryview, context: bytes = b"") -> bytes:
-        job = Job.plan(len(data), len(context), self._memory)
+        job = Job.plan(len(data), len(context), self._memory, self._widest)
         with self._room.hold(job.memory):
             return compress(data, context, job)
 
