@@ -80,22 +80,22 @@ static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint
 
 /* Writing: what the word refers to. An ADRP's whole target is known to the parser of the new image. */
 static ds_address target_of(const ds_walk *w, const shape *s, ds_offset at, const uint8_t *new_word, ds_address place) {
-    const ds_ref *ref;
-    if (s->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, at, &ref) && ds_ref_kind_of(ref) == DS_REF_ADRP)
-        return ref->target;
+    ds_ref ref;
+    if (s->kind == DS_REF_ADRP && ds_refs_find(w->new_image, at, &ref) && ds_ref_kind_of(&ref) == DS_REF_ADRP)
+        return ref.target;
     return ds_ref_solve(s->kind, new_word, place, 0, 0, 0);
 }
 
 static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32_t so_far, ds_offset at, uint8_t *bytes,
                               const uint8_t *new_bytes) {
-    const ds_ref *ref;
+    ds_ref ref;
     ds_target target = {.place = ds_layout_address(w->layout, at),
                         .known = ds_mix(so_far, s->kind),
                         .class_ = s->kind == DS_REF_ADRP ? DS_TARGET_DATA : DS_TARGET_CODE};
-    if (ds_walk_find_reference(w->old_image, w->alignment.first + (w->alignment.at & ~(ds_offset)3), &ref) &&
-        ds_ref_kind_of(ref) == s->kind) {
+    if (ds_refs_find(w->old_image, w->alignment.first + (w->alignment.at & ~(ds_offset)3), &ref) &&
+        ds_ref_kind_of(&ref) == s->kind) {
         target.has_hint = true;
-        target.hint = ds_predict_beside(&w->predictor, ref->target, block);
+        target.hint = ds_predict_beside(&w->predictor, ref.target, block);
     }
     if (new_bytes != NULL)
         target.address = target_of(w, s, at, new_bytes, target.place);

@@ -101,15 +101,15 @@ static void contexts_of(const reader *r, ds_contexts *contexts) {
 /* A distance in new code: its target instead of its bytes. */
 static ds_status code_field(ds_walk *w, uint64_t block, ds_offset at, const reader *r, uint8_t *field,
                             const uint8_t *new_field) {
-    const ds_ref *ref;
+    ds_ref ref;
     unsigned behind = r->parts.length - r->parts.field - FIELD_SIZE;
     ds_target target = {.place = ds_layout_address(w->layout, at),
                         .known = ds_hash_bytes(field - r->at, r->at),
                         .class_ = r->parts.modrm != 0 ? DS_TARGET_DATA : DS_TARGET_CODE};
-    if (ds_walk_find_reference(w->old_image, w->alignment.first + w->alignment.at, &ref) &&
-        ds_ref_kind_of(ref) == DS_REF_REL32) {
+    if (ds_refs_find(w->old_image, w->alignment.first + w->alignment.at, &ref) &&
+        ds_ref_kind_of(&ref) == DS_REF_REL32) {
         target.has_hint = true;
-        target.hint = ds_predict_beside(&w->predictor, ref->target, block);
+        target.hint = ds_predict_beside(&w->predictor, ref.target, block);
     }
     if (new_field != NULL)
         target.address = ds_ref_solve(DS_REF_REL32, new_field, target.place, behind, 0, 0);

@@ -8,6 +8,7 @@
 #include "delta/packed_layout.h"
 #include "delta/prepared.h"
 #include "delta/walk.h"
+#include "image/refs.h"
 #include "match/match.h"
 
 struct ds_creation {
@@ -48,12 +49,16 @@ typedef struct images {
     ds_arena *arena;
 } images;
 
-static void drop_kinds(ds_image *image, uint64_t kinds) {
-    uint64_t kept = 0;
-    for (uint64_t i = 0; i < image->refs.count; i++)
-        if (!(kinds >> ds_ref_kind_of(&image->refs.items[i]) & 1))
-            image->refs.items[kept++] = image->refs.items[i];
-    image->refs.count = kept;
+static ds_status drop_kinds(ds_image *image, uint64_t kinds) {
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->refs.count + 1));
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &ref))
+        if (!(kinds >> ds_ref_kind_of(&ref) & 1))
+            image->found.items[image->found.count++] = ref;
+    ds_refs_free(image);
+    return ds_image_settle(image);
 }
 
 static ds_status read_side(void *context, uint64_t side) {
@@ -70,7 +75,7 @@ static ds_status read_side(void *context, uint64_t side) {
     else
         DS_TRY(read_image(file, options->plain, both->arena, image));
     if (options->without_kinds != 0)
-        drop_kinds(image, options->without_kinds);
+        DS_TRY(drop_kinds(image, options->without_kinds));
     return DS_OK;
 }
 
@@ -155,6 +160,21 @@ static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint
     return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
 }
 
+#define FOUND_REF 16
+
+/* The table takes its share as though references were kept as they are found: how they are packed changes no delta. */
+static uint64_t left_for_table(const ds_image *old_image, const ds_image *new_image, ds_arena *arena) {
+    const ds_image *images[2] = {old_image, new_image};
+    uint64_t left = ds_arena_left(arena), found = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        if (images[i]->arena != arena) /* prepared, and held elsewhere */
+            continue;
+        left += ds_refs_room(images[i]);
+        found += images[i]->refs.count * FOUND_REF;
+    }
+    return left > found ? left - found : 0;
+}
+
 /* Who proves the delta while it is written, and what he is told of it. */
 typedef struct proof {
     ds_delta_info info;
@@ -195,7 +215,8 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     ds_targets targets;
     proof proof = {0};
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
-    creation->table = choose_table(made, blocks, ds_image_size(new_image), ds_arena_left(creation->arena));
+    creation->table =
+        choose_table(made, blocks, ds_image_size(new_image), left_for_table(old_image, new_image, creation->arena));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     if (options->prove && options->threads > 1)

@@ -23,10 +23,10 @@ static bool makes(const ds_prediction *p, const uint8_t *field, const uint8_t *n
  * know more: the page of an ADRP is not all that its partners need. */
 static bool find_fix(const ds_walk *w, const ds_prediction *p, ds_offset new_offset, const uint8_t *field,
                      const uint8_t *new_field, ds_address *actual) {
-    const ds_ref *ref;
-    if (p->kind == DS_REF_ADRP && ds_walk_find_reference(w->new_image, new_offset, &ref) &&
-        ds_ref_kind_of(ref) == p->kind && makes(p, field, new_field, ref->target)) {
-        *actual = ref->target;
+    ds_ref ref;
+    if (p->kind == DS_REF_ADRP && ds_refs_find(w->new_image, new_offset, &ref) && ds_ref_kind_of(&ref) == p->kind &&
+        makes(p, field, new_field, ref.target)) {
+        *actual = ref.target;
         return true;
     }
     *actual = ds_ref_solve(p->kind, new_field, p->place, p->aux, p->base, p->target);

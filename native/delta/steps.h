@@ -9,6 +9,7 @@
 #include "delta/risk.h"
 #include "delta/shifts.h"
 #include "delta/targets.h"
+#include "image/refs.h"
 #include "predict/derive.h"
 #include "predict/packed.h"
 #include "predict/predict.h"
@@ -40,6 +41,7 @@ typedef struct ds_walk {
     uint64_t image_blocks;            /* those of the new image; the others are of its tail */
     bool in_tail;                     /* what is walked along: */
     uint64_t first_block, last_block; /* its blocks, from the first to before the last */
+    ds_ref_cursor old_refs;
     ds_predictor predictor;
     ds_output output;
     ds_context_parts parts; /* streams: of code literals */
@@ -72,9 +74,6 @@ ds_status ds_walk_make_room(ds_walk *walk, uint64_t size, uint8_t **bytes);
 
 /* Hand on all bytes of the new image that are made. */
 ds_status ds_walk_flush(ds_walk *walk);
-
-/* The reference of an image at exactly this offset. */
-bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref);
 
 /* The bytes [at, end) that no block covers; `block` is the number of the one behind them. */
 ds_status ds_walk_literal(ds_walk *walk, uint64_t block, ds_offset at, ds_offset end);

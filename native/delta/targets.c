@@ -1,6 +1,8 @@
 /* Naming targets; see targets.h. */
 #include "delta/targets.h"
 
+#include "image/refs.h"
+
 /* Ways to name a target. */
 enum { WAY_HINT, WAY_RECENT, WAY_RANK, WAY_DISTANCE };
 #define WAY_BITS 2
@@ -77,12 +79,14 @@ static bool is_code(const ds_image *image, ds_address address) {
 
 static uint64_t collect(const ds_image *image, ds_target_class class_, ds_address *items) {
     uint64_t count = 0;
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
-        if (!is_ranked(ds_ref_kind_of(ref)) || is_code(image, ref->target) != (class_ == DS_TARGET_CODE))
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &ref)) {
+        if (!is_ranked(ds_ref_kind_of(&ref)) || is_code(image, ref.target) != (class_ == DS_TARGET_CODE))
             continue;
         if (items != NULL)
-            items[count] = ref->target;
+            items[count] = ref.target;
         count++;
     }
     return count;

@@ -42,42 +42,32 @@ ds_status ds_walk_make_room(ds_walk *w, uint64_t size, uint8_t **bytes) {
 
 /* ---- blocks ---- */
 
-bool ds_walk_find_reference(const ds_image *image, ds_offset offset, const ds_ref **ref) {
-    uint64_t at = ds_image_first_ref(image, offset);
-    *ref = &image->refs.items[at];
-    return at < image->refs.count && image->refs.items[at].offset == offset;
-}
-
-static ds_offset ref_end(const ds_ref *ref) {
-    return ref->offset + (uint64_t)ds_ref_length(ds_ref_kind_of(ref));
+/* Where a chunk of a block ends: before a reference that would not fit in; one that leaves the block is no reference. */
+static ds_offset chunk_end(const ds_image *image, ds_offset at, ds_offset end) {
+    ds_offset stop = at + DS_CHUNK, over_begin, over_end;
+    if (end - at < DS_CHUNK)
+        return end;
+    return ds_refs_over(image, stop, &over_begin, &over_end) && over_end <= end ? over_begin : stop;
 }
 
 static ds_status walk_block(ds_walk *w, uint64_t number) {
     const ds_block *block = &w->blocks->list.items[number];
-    const ds_ref *refs = w->old_image->refs.items;
-    uint64_t ref_count = w->old_image->refs.count;
     ds_offset at = block->old_offset, end = at + block->length;
-    uint64_t next = ds_image_first_ref(w->old_image, at);
+    ds_ref_cursor *cursor = &w->old_refs;
+    ds_ref ref;
+    ds_refs_move(cursor, at, end);
+    bool more = ds_refs_next(cursor, &ref);
     while (at < end) {
-        ds_offset stop = end - at < DS_CHUNK ? end : at + DS_CHUNK;
-        uint64_t last = next;
-        /* A chunk ends before a reference that would not fit in; one that leaves the block is no reference. */
-        while (last < ref_count && refs[last].offset < stop) {
-            if (ref_end(&refs[last]) > stop && ref_end(&refs[last]) <= end) {
-                stop = refs[last].offset;
-                break;
-            }
-            last++;
-        }
+        ds_offset stop = chunk_end(w->old_image, at, end);
         uint8_t *bytes;
         const uint8_t *new_bytes =
             w->coder->writing ? ds_image_bytes(w->new_image, block->new_offset + (at - block->old_offset)) : NULL;
         DS_TRY(ds_walk_make_room(w, stop - at, &bytes));
         memcpy(bytes, ds_image_bytes(w->old_image, at), stop - at);
-        for (; next < last; next++)
-            if (ref_end(&refs[next]) <= end) {
-                uint64_t in_chunk = refs[next].offset - at, in_block = refs[next].offset - block->old_offset;
-                DS_TRY(ds_walk_reference(w, &refs[next], number, bytes + in_chunk,
+        for (; more && ref.offset < stop; more = ds_refs_next(cursor, &ref))
+            if (cursor->end <= end) {
+                uint64_t in_chunk = ref.offset - at, in_block = ref.offset - block->old_offset;
+                DS_TRY(ds_walk_reference(w, &ref, number, bytes + in_chunk,
                                          new_bytes != NULL ? new_bytes + in_chunk : NULL));
                 if (w->coder->trace != NULL)
                     ds_trace_take_reference(w->coder->trace, block->new_offset + in_block);
@@ -228,6 +218,7 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     uint64_t count = w->blocks->list.count, tail_size = ds_packed_tail_size(w->packed);
     if (w->old_image->refs.count > 0 || w->old_image->regions.count > 0 || w->coder->model != NULL)
         DS_TRY(build_map(w, &map));
+    ds_refs_all(&w->old_refs, w->old_image);
     if (has_frames(w))
         DS_TRY(ds_made_code_open(&w->made_code, w->layout, w->coder->writing ? w->new_image->file : (ds_span){0},
                                  w->arena));

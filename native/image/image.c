@@ -1,6 +1,7 @@
 /* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
 #include "image/image.h"
 
+#include "image/refs.h"
 #include "image/sort_refs.h"
 
 /* Number of regions that begin at or before `address`. */
@@ -72,9 +73,9 @@ ds_status ds_image_add_region(ds_image *image, ds_region region) {
 ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target) {
     if (!ds_within(offset, ds_ref_length(kind), image->file.size) || aux >> 24 != 0)
         return DS_OK;
-    if (image->refs.count == image->refs.capacity)
-        DS_TRY(DS_VEC_RESERVE(image->arena, &image->refs, image->refs.count + 1));
-    image->refs.items[image->refs.count++] =
+    if (image->found.count == image->found.capacity)
+        DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->found.count + 1));
+    image->found.items[image->found.count++] =
         (ds_ref){.offset = (uint32_t)offset, .kind_aux = (uint32_t)kind | aux << 8, .target = target};
     return DS_OK;
 }
@@ -93,42 +94,31 @@ ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target
     return DS_OK;
 }
 
-/* What was reserved for more goes back. */
-static ds_status fit_refs(ds_image *image) {
-    if (image->refs.count == 0)
-        return DS_OK;
-    ds_ref *fitting = ds_arena_resize(image->arena, image->refs.items, image->refs.count * sizeof *fitting);
-    if (fitting == NULL)
-        return DS_E_MEMORY;
-    image->refs.items = fitting;
-    image->refs.capacity = image->refs.count;
-    return DS_OK;
+_Static_assert(DS_REF_PACKED_MOST <= sizeof(ds_ref), "each has room for itself, packed");
+
+/* They are packed where they stand: what is written never reaches what is still to be read. */
+static ds_status pack_found(ds_image *image) {
+    ds_ref_packer packer;
+    uint64_t end = 0, count = image->found.count;
+    const ds_ref *found = image->found.items;
+    DS_TRY(ds_refs_pack_open(&packer, image, (uint8_t *)image->found.items));
+    image->found.items = NULL;
+    image->found.count = image->found.capacity = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        ds_ref ref = found[i];
+        if (ref.offset < end)
+            continue;
+        end = ds_refs_pack(&packer, &ref);
+    }
+    return ds_refs_pack_close(&packer);
 }
 
 ds_status ds_image_settle(ds_image *image) {
-    DS_TRY(ds_sort_refs(image->refs.items, image->refs.count, image->arena));
-    uint64_t kept = 0, end = 0;
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        ds_ref ref = image->refs.items[i];
-        if (ref.offset < end)
-            continue;
-        end = (uint64_t)ref.offset + ds_ref_length(ds_ref_kind_of(&ref));
-        image->refs.items[kept++] = ref;
-    }
-    image->refs.count = kept;
-    return fit_refs(image);
-}
-
-uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset) {
-    uint64_t low = 0, high = image->refs.count;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        if (image->refs.items[middle].offset < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    DS_TRY(ds_sort_refs(image->found.items, image->found.count, image->arena));
+    if (image->found.count > 0)
+        return pack_found(image);
+    DS_VEC_FREE(image->arena, &image->found);
+    return DS_OK;
 }
 
 const ds_region *ds_image_region(const ds_image *image, ds_address address) {
@@ -196,7 +186,8 @@ ds_status ds_image_add_listed(ds_image *image, ds_address address) {
 void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->regions);
     DS_VEC_FREE(image->arena, &image->by_offset);
-    DS_VEC_FREE(image->arena, &image->refs);
+    DS_VEC_FREE(image->arena, &image->found);
+    ds_refs_free(image);
     DS_VEC_FREE(image->arena, &image->slots);
     DS_VEC_FREE(image->arena, &image->signatures);
     DS_VEC_FREE(image->arena, &image->spellings);

@@ -122,6 +122,29 @@ static inline uint32_t ds_ref_aux(const ds_ref *ref) {
     return ref->kind_aux >> 8;
 }
 
+/* The same, packed: refs.h. Read through its cursors alone. */
+typedef struct ds_ref_form {
+    uint32_t kind_aux;
+    uint8_t length;      /* of the field */
+    uint8_t chain;       /* number of the bias that it takes */
+    bool is_page;        /* the bias of LO12 follows it */
+    bool is_solved;      /* by ds_ref_solve, else by what follows: */
+    uint8_t left, right; /* shifts that leave its number of a word, with its sign */
+    uint8_t low_right;
+    uint64_t mask;     /* bits of the number that count */
+    uint64_t low_mask; /* of a number in two parts: bits of the lower one */
+    uint64_t places;   /* bits of the offset that are added */
+} ds_ref_form;
+
+typedef struct ds_refs {
+    uint8_t *bytes;
+    uint64_t size, count;
+    uint64_t *stretches; /* where those of each stretch of the file begin in `bytes`, and where the last ends */
+    ds_ref_form *forms;
+    ds_address *first; /* biases where a stretch starts */
+    unsigned form_count;
+} ds_refs;
+
 /* Words whose file content is zero or meaningless because a relocation fills
  * them (a .got slot of an import): matching gives them the label of `target`. */
 typedef struct ds_slot {
@@ -167,7 +190,8 @@ typedef struct ds_image {
     ds_arch arch;
     DS_VEC(ds_region) regions;
     DS_VEC(uint32_t) by_offset; /* numbers of the regions with bytes, by file offset */
-    DS_VEC(ds_ref) refs;
+    DS_VEC(ds_ref) found;       /* references in any order, until the image is settled */
+    ds_refs refs;               /* from then on */
     DS_VEC(ds_slot) slots;
     DS_VEC(ds_signature) signatures;
     DS_VEC(ds_spelling) spellings;
@@ -206,8 +230,8 @@ void ds_image_free(ds_image *image);
 #define DS_REGIONS_MAX 4096
 
 /* For parsers: append; offsets and lengths must lie in the file (checked: a reference
- * outside is dropped). Order does not matter until ds_image_settle sorts by offset and
- * drops every reference that overlaps an earlier-sorted one; of equal offsets the one
+ * outside is dropped). Order does not matter until ds_image_settle sorts by offset,
+ * drops every reference that overlaps an earlier-sorted one and packs the rest; of equal offsets the one
  * added first wins, so parsers add the most certain kind first. */
 ds_status ds_image_add_region(ds_image *image, ds_region region);
 ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target);
@@ -223,8 +247,6 @@ ds_status ds_image_settle(ds_image *image);
 /* Address of a file byte, file byte of an address. The second is false for NOBITS and unmapped addresses. */
 ds_address ds_image_address(const ds_image *image, ds_offset offset);
 bool ds_image_offset(const ds_image *image, ds_address address, ds_offset *offset);
-/* Number of references before an offset. */
-uint64_t ds_image_first_ref(const ds_image *image, ds_offset offset);
 /* How many functions start before the offset: the number of the first that does not. */
 uint64_t ds_image_functions_before(const ds_image *image, ds_offset offset);
 /* NULL when no region holds the address. */

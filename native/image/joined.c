@@ -3,7 +3,7 @@
  * Each part is parsed by itself, then what was found is moved behind what the parts before it have. So a parser
  * knows nothing of parts, and a part that cannot be read does not touch the others.
  */
-#include "image/image.h"
+#include "image/refs.h"
 
 #define PART_SPACES 61 /* part p has the addresses from p << 61 on: 32 spaces, as many as a file has slices */
 
@@ -40,13 +40,15 @@ static ds_status move_regions(ds_image *whole, const shift *s) {
 
 static ds_status move_references(ds_image *whole, const shift *s) {
     const ds_image *part = s->part;
-    DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->refs, whole->refs.count + part->refs.count + 1));
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->found, whole->found.count + part->refs.count + 1));
     DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->slots, whole->slots.count + part->slots.count + 1));
-    for (uint64_t i = 0; i < part->refs.count; i++) {
-        ds_ref ref = part->refs.items[i];
+    ds_refs_all(&cursor, part);
+    while (ds_refs_next(&cursor, &ref)) {
         ref.offset += (uint32_t)s->offset;
         ref.target = moved(s, ref.target);
-        whole->refs.items[whole->refs.count++] = ref;
+        whole->found.items[whole->found.count++] = ref;
     }
     for (uint64_t i = 0; i < part->slots.count; i++) {
         ds_slot slot = part->slots.items[i];
@@ -116,5 +118,5 @@ ds_status ds_image_parse_joined(ds_span file, const uint64_t *sizes, unsigned co
         DS_TRY(add_part(out, &part, offset, number));
         ds_image_free(&part);
     }
-    return DS_OK;
+    return ds_image_settle(out);
 }

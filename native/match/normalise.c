@@ -5,8 +5,9 @@
  * the new image they become the number that the old code between both places would give. */
 #include "match/match.h"
 
+#include "image/refs.h"
+
 #define CONTENT_BYTES 16
-#define FIELD_MAX 8 /* bytes of the longest reference field */
 #define PAGE_MASK ((ds_address)4095)
 
 static uint64_t mix(uint64_t x) {
@@ -104,26 +105,28 @@ void ds_side_label_nothing(ds_side *side) {
 
 ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
     const ds_image *image = side->image;
-    uint64_t refs = image->refs.count, slots = image->slots.count;
+    uint64_t refs = image->refs.count, slots = image->slots.count, at = 0;
+    ds_ref_cursor cursor;
+    ds_ref ref;
     copy_image(side);
-    for (uint64_t i = 0; i < refs; i++) {
-        ds_ref_kind kind = ds_ref_kind_of(&image->refs.items[i]);
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &ref)) {
+        ds_ref_kind kind = ds_ref_kind_of(&ref);
         if (!ds_ref_is_step(kind))
-            put_label(side->bytes + image->refs.items[i].offset, kind, kind * UINT64_C(0x0101010101010101));
+            put_label(side->bytes + ref.offset, kind, kind * UINT64_C(0x0101010101010101));
     }
     uint32_t *labels = ds_arena_alloc(arena, (refs + slots) * sizeof *labels);
     if (labels == NULL)
         return DS_E_MEMORY;
-    for (uint64_t i = 0; i < refs; i++)
-        labels[i] =
-            is_bare_page(&image->refs.items[i]) ? 1 : (uint32_t)content_label(side, image->refs.items[i].target);
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &ref))
+        labels[at++] = is_bare_page(&ref) ? 1 : (uint32_t)content_label(side, ref.target);
     for (uint64_t i = 0; i < slots; i++)
         labels[refs + i] = (uint32_t)content_label(side, image->slots.items[i].target);
-    for (uint64_t i = 0; i < refs; i++) {
-        ds_ref_kind kind = ds_ref_kind_of(&image->refs.items[i]);
-        if (!ds_ref_is_step(kind))
-            put_label(side->bytes + image->refs.items[i].offset, kind, mix(labels[i]));
-    }
+    ds_refs_all(&cursor, image);
+    for (at = 0; ds_refs_next(&cursor, &ref); at++)
+        if (!ds_ref_is_step(ds_ref_kind_of(&ref)))
+            put_label(side->bytes + ref.offset, ds_ref_kind_of(&ref), mix(labels[at]));
     for (uint64_t i = 0; i < slots; i++)
         ds_store64(side->bytes + image->slots.items[i].offset, mix(labels[refs + i]));
     ds_arena_free(arena, labels);
@@ -131,12 +134,13 @@ ds_status ds_side_label_content(ds_side *side, ds_arena *arena) {
 }
 
 void ds_side_label_targets(ds_side *side) {
+    ds_ref_cursor cursor;
+    ds_ref ref;
     copy_image(side);
-    for (uint64_t i = 0; i < side->image->refs.count; i++) {
-        const ds_ref *ref = &side->image->refs.items[i];
-        if (!ds_ref_is_step(ds_ref_kind_of(ref)))
-            put_label(side->bytes + ref->offset, ds_ref_kind_of(ref), is_bare_page(ref) ? 1 : mix(ref->target));
-    }
+    ds_refs_all(&cursor, side->image);
+    while (ds_refs_next(&cursor, &ref))
+        if (!ds_ref_is_step(ds_ref_kind_of(&ref)))
+            put_label(side->bytes + ref.offset, ds_ref_kind_of(&ref), is_bare_page(&ref) ? 1 : mix(ref.target));
     for (uint64_t i = 0; i < side->image->slots.count; i++)
         ds_store64(side->bytes + side->image->slots.items[i].offset, mix(side->image->slots.items[i].target));
 }
@@ -204,14 +208,6 @@ typedef struct ds_poll {
     DS_VEC(said) list; /* of one part, in the order of the new image */
 } poll;
 
-/* The first reference of a part. Two parts never write the same byte, though fields may overlap. */
-static uint64_t part_start(const ds_image *image, unsigned part) {
-    uint64_t count = image->refs.count, at = count * part / DS_MAPPED_PARTS;
-    while (at > 0 && at < count && image->refs.items[at].offset - image->refs.items[at - 1].offset < FIELD_MAX)
-        at++;
-    return at;
-}
-
 static ds_status note(poll *p, const ds_image *new_image, const ds_ref *old_ref, const ds_ref *new_ref,
                       ds_arena *arena) {
     ds_offset in_file;
@@ -223,35 +219,50 @@ static ds_status note(poll *p, const ds_image *new_image, const ds_ref *old_ref,
     return DS_OK;
 }
 
-/* Those of the new references from *next on that lie in a block, before number `end`. */
-static ds_status poll_block(const ds_mapped *mapped, const ds_block *block, uint64_t *next, uint64_t end, poll *p,
+/* References of one image, and the one that is next. */
+typedef struct line {
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    bool more;
+} line;
+
+static void step(line *l) {
+    l->more = ds_refs_next(&l->cursor, &l->ref);
+}
+
+/* Those of the new references that lie in the block. */
+static ds_status poll_block(const ds_image *new_image, const ds_block *block, line *new_line, line *old_line, poll *p,
                             ds_arena *arena) {
-    const ds_image *old_image = mapped->old_image, *new_image = mapped->side->image;
-    const ds_ref *old_refs = old_image->refs.items, *new_refs = new_image->refs.items;
-    uint64_t shift = block->new_offset - block->old_offset, n = *next;
-    while (n < end && new_refs[n].offset < block->new_offset)
-        n++;
-    uint64_t o = n < end ? ds_image_first_ref(old_image, new_refs[n].offset - shift) : old_image->refs.count;
-    while (o < old_image->refs.count && n < end && new_refs[n].offset - block->new_offset < block->length) {
-        uint64_t expected = old_refs[o].offset + shift;
-        if (expected == new_refs[n].offset)
-            DS_TRY(note(p, new_image, &old_refs[o], &new_refs[n], arena));
-        o += expected <= new_refs[n].offset;
-        n += expected >= new_refs[n].offset;
+    uint64_t shift = block->new_offset - block->old_offset;
+    while (new_line->more && new_line->ref.offset < block->new_offset)
+        step(new_line);
+    if (!new_line->more || new_line->ref.offset - block->new_offset >= block->length)
+        return DS_OK;
+    ds_refs_move(&old_line->cursor, new_line->ref.offset - shift, block->old_offset + block->length);
+    step(old_line);
+    while (old_line->more && new_line->more && new_line->ref.offset - block->new_offset < block->length) {
+        uint64_t expected = old_line->ref.offset + shift, found = new_line->ref.offset;
+        if (expected == found)
+            DS_TRY(note(p, new_image, &old_line->ref, &new_line->ref, arena));
+        if (expected <= found)
+            step(old_line);
+        if (expected >= found)
+            step(new_line);
     }
-    *next = n;
     return DS_OK;
 }
 
 ds_status ds_mapped_poll(const ds_mapped *mapped, unsigned part) {
     const ds_image *new_image = mapped->side->image;
     const ds_block *blocks = mapped->blocks->list.items;
-    uint64_t n = part_start(new_image, part), end = part_start(new_image, part + 1), count = mapped->blocks->list.count;
-    if (n >= end)
-        return DS_OK;
-    uint64_t b = ds_blocks_find(blocks, count, new_image->refs.items[n].offset);
-    for (b = b == UINT64_MAX ? 0 : b; b < count && n < end; b++)
-        DS_TRY(poll_block(mapped, &blocks[b], &n, end, &mapped->polls[part], mapped->votes->arena));
+    ds_offset from = ds_refs_part(new_image, part, DS_MAPPED_PARTS);
+    uint64_t count = mapped->blocks->list.count, b = ds_blocks_find(blocks, count, from);
+    line new_line, old_line;
+    ds_refs_between(&new_line.cursor, new_image, from, ds_refs_part(new_image, part + 1, DS_MAPPED_PARTS));
+    ds_refs_between(&old_line.cursor, mapped->old_image, 0, 0);
+    step(&new_line);
+    for (b = b == UINT64_MAX ? 0 : b; b < count && new_line.more; b++)
+        DS_TRY(poll_block(new_image, &blocks[b], &new_line, &old_line, &mapped->polls[part], mapped->votes->arena));
     return DS_OK;
 }
 
@@ -327,9 +338,12 @@ static void label_reference(const ds_mapped *mapped, const ds_ref *ref) {
 
 void ds_mapped_label(const ds_mapped *mapped, unsigned part) {
     const ds_image *image = mapped->side->image;
-    uint64_t end = part_start(image, part + 1);
-    for (uint64_t i = part_start(image, part); i < end; i++)
-        label_reference(mapped, &image->refs.items[i]);
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_between(&cursor, image, ds_refs_part(image, part, DS_MAPPED_PARTS),
+                    ds_refs_part(image, part + 1, DS_MAPPED_PARTS));
+    while (ds_refs_next(&cursor, &ref))
+        label_reference(mapped, &ref);
 }
 
 void ds_mapped_label_slots(const ds_mapped *mapped) {

@@ -1,6 +1,8 @@
 /* Prices and byte classes; see prices.h. */
 #include "match/prices.h"
 
+#include "image/refs.h"
+
 /* What the two codings pay. The model makes literals of code cheap, since it knows the code round them, and blocks
  * dearer against them. */
 static const ds_price_list price_lists[] = {
@@ -64,13 +66,13 @@ static void classify_refs(uint8_t *classes, ds_range range, const ds_image *imag
         0,           DS_REF1_BYTE, DS_REF2_BYTE, DS_REF3_BYTE, DS_REF4_BYTE, DS_REF4_BYTE, DS_REF8_BYTE, DS_REF8_BYTE,
         DS_REF8_BYTE};
     uint64_t first = range.from < DS_COUNT(by_length) ? 0 : range.from - DS_COUNT(by_length);
-    for (uint64_t i = ds_image_first_ref(image, first); i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
-        unsigned length = ds_ref_length(ds_ref_kind_of(ref));
-        if (ref->offset >= range.to)
-            return;
-        bool in_word = ref->offset >= range.from && classes[ref->offset - range.from] == DS_WORD_BYTE;
-        classify(classes, range, ref->offset, ref->offset + (uint64_t)length,
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_between(&cursor, image, first, range.to);
+    while (ds_refs_next(&cursor, &ref)) {
+        unsigned length = ds_ref_length(ds_ref_kind_of(&ref));
+        bool in_word = ref.offset >= range.from && classes[ref.offset - range.from] == DS_WORD_BYTE;
+        classify(classes, range, ref.offset, ref.offset + (uint64_t)length,
                  in_word ? DS_WORD_REF_BYTE : by_length[length]);
     }
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "image/image.h"
+#include "image/refs.h"
 #include "tests/files.h"
 
 #define CEILING ((uint64_t)8 << 30)
@@ -83,8 +83,11 @@ static bool wanted(int argc, char **argv, const char *what) {
 }
 
 static void print_refs(const ds_image *image) {
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
+    ds_ref_cursor cursor;
+    ds_ref item;
+    const ds_ref *ref = &item;
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &item)) {
         ds_ref_kind kind = ds_ref_kind_of(ref);
         uint32_t aux = ds_ref_aux(ref);
         ds_address base = ds_ref_is_based(kind) ? ds_ref_base(image, ref) : 0;
@@ -112,8 +115,11 @@ static void print_unwind(const ds_image *image) {
 
 static void print_counts(const ds_image *image) {
     uint64_t counts[DS_REF_KINDS] = {0}, starts = 0;
-    for (uint64_t i = 0; i < image->refs.count; i++)
-        counts[ds_ref_kind_of(&image->refs.items[i])]++;
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &ref))
+        counts[ds_ref_kind_of(&ref)]++;
     for (unsigned kind = 0; kind < DS_REF_KINDS; kind++)
         if (counts[kind] != 0)
             printf("count %s %llu\n", kind_name((ds_ref_kind)kind), (unsigned long long)counts[kind]);

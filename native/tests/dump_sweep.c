@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "image/isa/isa.h"
+#include "image/refs.h"
 #include "tests/files.h"
 
 #define REGIONS 64
@@ -28,8 +29,11 @@ static void print(const ds_image *image) {
     for (uint64_t i = 0; i < image->file.size; i++)
         if (image->starts[i >> 3] >> (i & 7) & 1)
             printf("S %llu\n", (unsigned long long)i);
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
+    ds_ref_cursor cursor;
+    ds_ref item;
+    const ds_ref *ref = &item;
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &item)) {
         uint32_t aux = ds_ref_aux(ref);
         ds_address base = ds_ref_is_based(ds_ref_kind_of(ref)) ? ds_ref_base(image, ref) : 0;
         printf("R %u %s %u %llu %llu\n", ref->offset, kind_names[ds_ref_kind_of(ref)], aux,

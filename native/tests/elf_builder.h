@@ -4,6 +4,7 @@
 
 #include "image/image.h"
 #include "tests/check.h"
+#include "tests/find_ref.h"
 
 #define FILE_SIZE 0x2000u
 #define NAMES_AT 0x1e00u
@@ -102,10 +103,7 @@ static inline ds_image parse(ds_arena *arena, const uint8_t *bytes, uint64_t siz
 }
 
 static inline const ds_ref *ref_at(const ds_image *image, uint64_t offset) {
-    for (uint64_t i = 0; i < image->refs.count; i++)
-        if (image->refs.items[i].offset == offset)
-            return &image->refs.items[i];
-    return NULL;
+    return find_ref(image, offset);
 }
 
 static inline bool has_ref(const ds_image *image, uint64_t offset, ds_ref_kind kind, ds_address target) {

@@ -2,14 +2,17 @@
 #ifndef DS_SOUND_H
 #define DS_SOUND_H
 
-#include "image/image.h"
+#include "image/refs.h"
 
 /* The promises of image.h: inside the file, ascending, disjoint, and solving the field again at its
  * own place gives the target (for kinds that say all in the field). */
 static inline bool ds_is_sound(const ds_image *image) {
     uint64_t end = 0;
-    for (uint64_t i = 0; i < image->refs.count; i++) {
-        const ds_ref *ref = &image->refs.items[i];
+    ds_ref_cursor cursor;
+    ds_ref item;
+    const ds_ref *ref = &item;
+    ds_refs_all(&cursor, image);
+    while (ds_refs_next(&cursor, &item)) {
         ds_ref_kind kind = ds_ref_kind_of(ref);
         uint64_t length = ds_ref_length(kind);
         if (ref->offset < end || !ds_within(ref->offset, length, image->file.size))

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "image/isa/isa.h"
+#include "tests/find_ref.h"
 
 typedef struct swept {
     ds_arena *arena;
@@ -46,25 +47,24 @@ static inline bool starts_at(const swept *s, uint64_t offset) {
 
 /* NULL when no reference begins at the offset. */
 static inline const ds_ref *ref_at(const swept *s, uint64_t offset) {
-    for (uint64_t i = 0; i < s->image.refs.count; i++)
-        if (s->image.refs.items[i].offset == offset)
-            return &s->image.refs.items[i];
-    return NULL;
+    return find_ref(&s->image, offset);
 }
 
 /* Every reference solves to its target and puts back the bytes that stand there. */
 static inline void check_round_trip(const swept *s) {
-    for (uint64_t i = 0; i < s->image.refs.count; i++) {
-        const ds_ref *ref = &s->image.refs.items[i];
-        ds_ref_kind kind = ds_ref_kind_of(ref);
-        ds_address place = ds_image_address(&s->image, ref->offset);
-        ds_address base = ds_ref_is_based(kind) ? ds_ref_base(&s->image, ref) : 0;
-        const uint8_t *field = s->image.file.data + ref->offset;
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_all(&cursor, &s->image);
+    while (ds_refs_next(&cursor, &ref)) {
+        ds_ref_kind kind = ds_ref_kind_of(&ref);
+        ds_address place = ds_image_address(&s->image, ref.offset);
+        ds_address base = ds_ref_is_based(kind) ? ds_ref_base(&s->image, &ref) : 0;
+        const uint8_t *field = s->image.file.data + ref.offset;
         uint8_t copy[8];
         memcpy(copy, field, ds_ref_length(kind));
-        ds_ref_put(kind, copy, place, ds_ref_aux(ref), base, ref->target);
+        ds_ref_put(kind, copy, place, ds_ref_aux(&ref), base, ref.target);
         CHECK(memcmp(copy, field, ds_ref_length(kind)) == 0);
-        CHECK(ds_ref_solve(kind, field, place, ds_ref_aux(ref), base, ref->target) == ref->target);
+        CHECK(ds_ref_solve(kind, field, place, ds_ref_aux(&ref), base, ref.target) == ref.target);
     }
 }
 
@@ -97,13 +97,17 @@ static inline void check_random(ds_sweep sweep, const uint8_t *salt, unsigned sa
         swept a = sweep_bytes(sweep, (ds_span){bytes, size}, code, NULL, 0, entries + first, entry_count);
         swept b = sweep_bytes(sweep, (ds_span){bytes, size}, code, NULL, 0, entries + first, entry_count);
         check_round_trip(&a);
-        CHECK(a.image.refs.count == b.image.refs.count);
-        CHECK(memcmp(a.image.refs.items, b.image.refs.items, a.image.refs.count * sizeof(ds_ref)) == 0);
+        CHECK(a.image.refs.count == b.image.refs.count && a.image.refs.size == b.image.refs.size);
+        if (a.image.refs.count > 0)
+            CHECK(memcmp(a.image.refs.bytes, b.image.refs.bytes, a.image.refs.size) == 0);
         CHECK(memcmp(a.image.starts, b.image.starts, size / 8 + 1) == 0);
         for (uint64_t i = 0; i < size; i++)
             CHECK(!starts_at(&a, i) || (i >= from && i < from + length));
-        for (uint64_t i = 0; i < a.image.refs.count; i++)
-            CHECK(a.image.refs.items[i].offset >= from && a.image.refs.items[i].offset < from + length);
+        ds_ref_cursor cursor;
+        ds_ref ref;
+        ds_refs_all(&cursor, &a.image);
+        while (ds_refs_next(&cursor, &ref))
+            CHECK(ref.offset >= from && ref.offset < from + length);
         swept_free(&a);
         swept_free(&b);
         free(bytes);

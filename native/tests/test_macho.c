@@ -7,6 +7,7 @@
 #include "image/format/format.h"
 #include "predict/derive.h"
 #include "tests/check.h"
+#include "tests/find_ref.h"
 #include "tests/sound.h"
 
 #define CEILING ((uint64_t)1 << 28)
@@ -20,10 +21,7 @@ static ds_image parse(ds_arena *arena, const uint8_t *data, uint64_t size) {
 }
 
 static const ds_ref *ref_at(const ds_image *image, ds_offset offset) {
-    for (uint64_t i = 0; i < image->refs.count; i++)
-        if (image->refs.items[i].offset == offset)
-            return &image->refs.items[i];
-    return NULL;
+    return find_ref(image, offset);
 }
 
 static bool has_ref(const ds_image *image, ds_offset offset, ds_ref_kind kind, ds_address target) {

@@ -384,8 +384,11 @@ static void test_many_tables(void) {
     swept s = sweep_all(bytes, sizeof bytes);
     check_round_trip(&s);
     unsigned entries = 0;
-    for (uint64_t i = 0; i < s.image.refs.count; i++)
-        entries += ds_ref_kind_of(&s.image.refs.items[i]) == DS_REF_BASE32;
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_all(&cursor, &s.image);
+    while (ds_refs_next(&cursor, &ref))
+        entries += ds_ref_kind_of(&ref) == DS_REF_BASE32;
     CHECK(entries == 32);
     CHECK(ref_at(&s, END - 4) != NULL && !starts_at(&s, END - 4));
     swept_free(&s);

@@ -44,14 +44,16 @@ static bool is_same_code(const ds_image *old_image, ds_span old_bytes, ds_span n
         return false;
     ds_offset offset = (ds_offset)(old_bytes.data - old_image->file.data);
     uint64_t at = 0;
-    for (uint64_t i = ds_image_first_ref(old_image, offset); i < old_image->refs.count; i++) {
-        const ds_ref *ref = &old_image->refs.items[i];
-        uint64_t from = ref->offset - offset, length = ds_ref_length(ds_ref_kind_of(ref));
-        if (from >= old_bytes.size || length > old_bytes.size - from)
+    ds_ref_cursor cursor;
+    ds_ref ref;
+    ds_refs_between(&cursor, old_image, offset, offset + old_bytes.size);
+    while (ds_refs_next(&cursor, &ref)) {
+        uint64_t from = ref.offset - offset, length = ds_ref_length(ds_ref_kind_of(&ref));
+        if (length > old_bytes.size - from)
             break;
         if (memcmp(old_bytes.data + at, new_bytes.data + at, from - at) != 0)
             return false;
-        uint64_t mask = ds_ref_mask(ds_ref_kind_of(ref));
+        uint64_t mask = ds_ref_mask(ds_ref_kind_of(&ref));
         for (uint64_t b = 0; b < length; b++)
             if (((old_bytes.data[from + b] ^ new_bytes.data[from + b]) & ~(mask >> 8 * b) & 0xff) != 0)
                 return false;

@@ -240,7 +240,7 @@ static ds_status take_adrp(sweep *s, uint32_t word, ds_offset offset, ds_address
     s->pages |= 1u << to;
     s->page[to] = page;
     s->serials[to] = s->serial;
-    s->refs[to] = image->refs.count;
+    s->refs[to] = image->found.count;
     return ds_image_add_ref(image, offset, DS_REF_ADRP, 0, page);
 }
 
@@ -252,7 +252,7 @@ static ds_address pair(sweep *s, unsigned base, uint32_t distance) {
     if (!ds_sweep_known(&s->state, target))
         return 0;
     if (s->refs[base] != NO_REF) {
-        s->state.image->refs.items[s->refs[base]].target = target;
+        s->state.image->found.items[s->refs[base]].target = target;
         s->refs[base] = NO_REF;
     }
     return target;

@@ -2,10 +2,10 @@
 #include "image/isa/sweep.h"
 
 ds_status ds_sweep_open(ds_sweep_state *state, ds_image *image, ds_code code, uint64_t per_reference) {
-    *state = (ds_sweep_state){.image = image, .code = code, .first_ref = image->refs.count};
+    *state = (ds_sweep_state){.image = image, .code = code, .first_ref = image->found.count};
     if (image->starts == NULL || !ds_within(code.offset, code.size, image->file.size))
         return DS_E_ARGUMENT;
-    return DS_VEC_RESERVE(image->arena, &image->refs, image->refs.count + code.size / per_reference + 1);
+    return DS_VEC_RESERVE(image->arena, &image->found, image->found.count + code.size / per_reference + 1);
 }
 
 ds_status ds_sweep_add_table(ds_sweep_state *state, ds_table table) {
@@ -80,8 +80,8 @@ static void limit_tables(const ds_sweep_state *state, ds_address *limits) {
     const ds_table *tables = state->tables.items;
     uint64_t count = state->tables.count;
     ds_address lowest = tables[0].address, highest = limits[count - 1];
-    for (uint64_t i = state->first_ref; i < state->image->refs.count; i++) {
-        const ds_ref *ref = &state->image->refs.items[i];
+    for (uint64_t i = state->first_ref; i < state->image->found.count; i++) {
+        const ds_ref *ref = &state->image->found.items[i];
         if (ref->target <= lowest || ref->target >= highest)
             continue;
         uint64_t low = 0, high = count; /* tables[low - 1] is the last below the target */
