@@ -61,14 +61,23 @@ static uint64_t regions_before(const ds_layout *layout, ds_offset offset) {
     return low;
 }
 
-ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
+const ds_region *ds_layout_region(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
     uint64_t before = regions_before(layout, offset);
-    if (before > 0) {
-        const ds_region *region = &layout->loaded.items[before - 1];
-        if (offset - region->offset < region->size)
-            return region->address + (offset - region->offset);
-    }
-    return DS_FILE_BASE + offset;
+    *stop = before < layout->loaded.count ? layout->loaded.items[before].offset : UINT64_MAX;
+    if (before == 0)
+        return NULL;
+    const ds_region *region = &layout->loaded.items[before - 1];
+    if (offset - region->offset >= region->size)
+        return NULL;
+    if (region->offset + region->size < *stop)
+        *stop = region->offset + region->size;
+    return region;
+}
+
+ds_address ds_layout_address(const ds_layout *layout, ds_offset offset) {
+    ds_offset stop;
+    const ds_region *region = ds_layout_region(layout, offset, &stop);
+    return region != NULL ? region->address + (offset - region->offset) : DS_FILE_BASE + offset;
 }
 
 bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset) {
@@ -88,16 +97,8 @@ bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *of
 }
 
 const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop) {
-    uint64_t before = regions_before(layout, offset);
-    *stop = before < layout->loaded.count ? layout->loaded.items[before].offset : UINT64_MAX;
-    if (before == 0)
-        return NULL;
-    const ds_region *region = &layout->loaded.items[before - 1];
-    if (offset - region->offset >= region->size)
-        return NULL;
-    if (region->offset + region->size < *stop)
-        *stop = region->offset + region->size;
-    return region->class_ == DS_REGION_CODE ? region : NULL;
+    const ds_region *region = ds_layout_region(layout, offset, stop);
+    return region != NULL && region->class_ == DS_REGION_CODE ? region : NULL;
 }
 
 /* ---- stretches: the longest block over each old byte ---- */

@@ -23,10 +23,12 @@ typedef struct ds_layout {
 
 ds_status ds_layout_build(ds_layout *layout, const ds_region *regions, uint64_t count, ds_arena *arena);
 void ds_layout_free(ds_layout *layout, ds_arena *arena);
+/* The region that holds the byte at `offset`, or NULL; *stop is the next offset where that may change. */
+const ds_region *ds_layout_region(const ds_layout *layout, ds_offset offset, ds_offset *stop);
 ds_address ds_layout_address(const ds_layout *layout, ds_offset offset);
 /* The byte at an address: in the last region that begins at or before it. False where that does not hold it. */
 bool ds_layout_offset(const ds_layout *layout, ds_address address, ds_offset *offset);
-/* The executable region that holds the byte at `offset`, or NULL; *stop is the next offset where that may change. */
+/* The same for executable regions. */
 const ds_region *ds_layout_code(const ds_layout *layout, ds_offset offset, ds_offset *stop);
 
 /* A stretch of old bytes that move together. */

@@ -79,13 +79,37 @@ static bool is_distance(ds_ref_kind kind) {
     return kind >= DS_REF_ULEB1 && kind <= DS_REF_ULEB4;
 }
 
-static bool moves_with(const ds_predictor *predictor, uint64_t block, ds_offset target, ds_address *moved) {
+/* The address of a new byte; most lie where the one before did. */
+static ds_address new_address(const ds_predictor *predictor, ds_stay *stay, ds_offset offset) {
+    if (offset < stay->from || offset >= stay->stop) {
+        const ds_region *region = ds_layout_region(predictor->map->layout, offset, &stay->stop);
+        stay->from = offset;
+        stay->shift = region != NULL ? region->address - region->offset : DS_FILE_BASE;
+    }
+    return offset + stay->shift;
+}
+
+/* ds_image_offset of the old image; most addresses lie in the region that the one before lay in. */
+static bool old_offset_of(ds_predictor *predictor, ds_address address, ds_offset *offset) {
+    ds_stay *stay = &predictor->old_stay;
+    if (address < stay->from || address >= stay->stop) {
+        const ds_region *region = ds_image_region(predictor->old_image, address);
+        /* From there on, addresses may be second names of bytes. */
+        if (region == NULL || region->class_ == DS_REGION_NOBITS || region->address + region->size > DS_FILE_BASE)
+            return ds_image_offset(predictor->old_image, address, offset);
+        *stay = (ds_stay){region->address, region->address + region->size, region->offset - region->address};
+    }
+    *offset = address + stay->shift;
+    return true;
+}
+
+static bool moves_with(ds_predictor *predictor, uint64_t block, ds_offset target, ds_address *moved) {
     if (block >= predictor->block_count)
         return false;
     const ds_block *b = &predictor->blocks[block];
     if (target - b->old_offset >= b->length)
         return false;
-    *moved = ds_layout_address(predictor->map->layout, b->new_offset + (target - b->old_offset));
+    *moved = new_address(predictor, &predictor->new_stay, b->new_offset + (target - b->old_offset));
     return true;
 }
 
@@ -101,12 +125,12 @@ static ds_address predict_far(const ds_predictor *predictor, ds_address old_targ
     return ds_map_address(predictor->map, old_target);
 }
 
-static ds_address predict_target(const ds_predictor *predictor, ds_ref_kind kind, ds_address old_target, uint64_t block,
+static ds_address predict_target(ds_predictor *predictor, ds_ref_kind kind, ds_address old_target, uint64_t block,
                                  ds_rule *rule) {
     ds_offset offset;
     ds_address moved;
     bool looks = is_local(kind) && !(predictor->without & DS_WITHOUT_NEIGHBOURS);
-    if (looks && ds_image_offset(predictor->old_image, old_target, &offset)) {
+    if (looks && old_offset_of(predictor, old_target, &offset)) {
         *rule = DS_RULE_SAME_BLOCK;
         if (moves_with(predictor, block, offset, &moved))
             return moved;
@@ -134,17 +158,17 @@ bool ds_predict_as_corrected(const ds_predictor *predictor, ds_address old_targe
     return false;
 }
 
-ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block) {
+ds_address ds_predict_beside(ds_predictor *predictor, ds_address old_target, uint64_t block) {
     ds_rule rule;
     return predict_target(predictor, DS_REF_REL32, old_target, block, &rule);
 }
 
 /* The copy of the old byte at `address` in a block near the new byte at `anchor`, and less than `reach` bytes behind
  * it; before it where `backward` says so. */
-static bool find_near(const ds_predictor *predictor, ds_address address, ds_address anchor, bool backward,
-                      uint64_t reach, ds_address *moved) {
+static bool find_near(ds_predictor *predictor, ds_address address, ds_address anchor, bool backward, uint64_t reach,
+                      ds_address *moved) {
     ds_offset old_offset, new_offset;
-    if (!ds_image_offset(predictor->old_image, address, &old_offset) ||
+    if (!old_offset_of(predictor, address, &old_offset) ||
         !ds_layout_offset(predictor->map->layout, anchor, &new_offset))
         return false;
     uint64_t here = ds_blocks_find(predictor->blocks, predictor->block_count, new_offset);
@@ -168,25 +192,25 @@ static uint64_t keep_distance(const ds_prediction *p, uint64_t distance) {
 }
 
 /* The end of what begins at p->base. */
-static void predict_end(const ds_predictor *predictor, ds_prediction *p) {
+static void predict_end(ds_predictor *predictor, ds_prediction *p) {
     const ds_map *map = predictor->map;
     if (!find_near(predictor, p->old_target, p->base, false, reach_of(p), &p->target))
         p->target = p->base + keep_distance(p, ds_map_address(map, p->old_target) - ds_map_address(map, p->old_base));
 }
 
-static void predict_size(const ds_predictor *predictor, ds_prediction *p, uint64_t block) {
+static void predict_size(ds_predictor *predictor, ds_prediction *p, uint64_t block) {
     p->base = p->old_base == predictor->last_old ? predictor->last_new
                                                  : predict_target(predictor, p->kind, p->old_base, block, &p->rule);
     predict_end(predictor, p);
 }
 
-uint64_t ds_predict_size(const ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start) {
+uint64_t ds_predict_size(ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start) {
     ds_prediction p = {.old_base = old_start, .old_target = old_start + old_size - 1, .base = new_start};
     predict_end(predictor, &p);
     return p.target - new_start + 1;
 }
 
-static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
+static void predict_distance(ds_predictor *predictor, ds_prediction *p) {
     const ds_map *map = predictor->map;
     bool follows = p->old_base == predictor->last_old;
     if (follows || p->old_base == predictor->distance_base.old_base) {
@@ -200,11 +224,11 @@ static void predict_distance(const ds_predictor *predictor, ds_prediction *p) {
     }
 }
 
-ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block) {
+ds_prediction ds_predict(ds_predictor *predictor, const ds_ref *ref, uint64_t block) {
     const ds_block *b = &predictor->blocks[block];
     ds_prediction p = {
         .kind = ds_ref_kind_of(ref), .aux = ds_ref_aux(ref), .old_target = ref->target, .rule = DS_RULE_MAP};
-    p.place = ds_layout_address(predictor->map->layout, b->new_offset + (ref->offset - b->old_offset));
+    p.place = new_address(predictor, &predictor->place_stay, b->new_offset + (ref->offset - b->old_offset));
     if (ds_ref_is_based(p.kind))
         p.old_base = ds_ref_base(predictor->old_image, ref);
     if (is_size(p.kind)) {
@@ -267,7 +291,10 @@ ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *predi
     if (is_distance(prediction->kind) &&
         learn_base(&predictor->distance_base, predictor->old_image, prediction, actual))
         predictor->last_new = prediction->target;
-    ds_map_see(predictor->map, prediction->old_target, actual);
+    /* Inside a region of bytes there is nothing to see; its start may end one without. */
+    const ds_stay *stay = &predictor->old_stay;
+    if (prediction->old_target <= stay->from || prediction->old_target >= stay->stop)
+        ds_map_see(predictor->map, prediction->old_target, actual);
     if (!corrected || prediction->old_target == 0 || is_distance(prediction->kind))
         return DS_OK;
     if (predictor->without & DS_WITHOUT_LESSONS)

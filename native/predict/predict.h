@@ -40,11 +40,17 @@ typedef struct ds_base {
 
 #define DS_CORRECTIONS 64
 
+/* What was looked up last: for all from `from` on and before `stop` the answer is as far away. */
+typedef struct ds_stay {
+    uint64_t from, stop, shift;
+} ds_stay;
+
 typedef struct ds_predictor {
     const ds_image *old_image;
     ds_map *map;
     const ds_block *blocks;
     uint64_t block_count;
+    ds_stay place_stay, new_stay, old_stay;
     ds_lesson *lessons;
     unsigned lesson_bits;
     uint64_t lesson_count;
@@ -74,16 +80,16 @@ ds_status ds_predictor_open(ds_predictor *predictor, const ds_image *old_image, 
                             uint64_t count, ds_arena *arena);
 void ds_predictor_close(ds_predictor *predictor);
 
-ds_prediction ds_predict(const ds_predictor *predictor, const ds_ref *ref, uint64_t block);
+ds_prediction ds_predict(ds_predictor *predictor, const ds_ref *ref, uint64_t block);
 /* Where an old target is to be found that nothing near refers to: rules 2 and 3. */
 ds_address ds_predict_far(const ds_predictor *predictor, ds_address old_target);
 /* Where an old target is to be found, seen from the gap before `block`: rules 1 to 3. */
-ds_address ds_predict_beside(const ds_predictor *predictor, ds_address old_target, uint64_t block);
+ds_address ds_predict_beside(ds_predictor *predictor, ds_address old_target, uint64_t block);
 /* Where an old target is to be found if it moved as the latest did that stood near it and was corrected. False where none
  * of the last DS_CORRECTIONS stood near. */
 bool ds_predict_as_corrected(const ds_predictor *predictor, ds_address old_target, ds_address *target);
 /* How many bytes what started at an old address takes now that it starts at `new_start`: as for a size. */
-uint64_t ds_predict_size(const ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start);
+uint64_t ds_predict_size(ds_predictor *predictor, ds_address old_start, uint64_t old_size, ds_address new_start);
 /* After each reference: what it turned out to be. `corrected` says that the prediction was wrong. */
 ds_status ds_predictor_learn(ds_predictor *predictor, const ds_prediction *prediction, ds_address actual,
                              bool corrected);
