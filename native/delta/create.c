@@ -8,6 +8,7 @@
 #include "delta/packed_layout.h"
 #include "delta/prepared.h"
 #include "delta/walk.h"
+#include "image/found.h"
 #include "image/refs.h"
 #include "match/match.h"
 
@@ -52,11 +53,11 @@ typedef struct images {
 static ds_status drop_kinds(ds_image *image, uint64_t kinds) {
     ds_ref_cursor cursor;
     ds_ref ref;
-    DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->refs.count + 1));
+    DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->refs.count + DS_FOUND_BEFORE));
     ds_refs_all(&cursor, image);
     while (ds_refs_next(&cursor, &ref))
         if (!(kinds >> ds_ref_kind_of(&ref) & 1))
-            image->found.items[image->found.count++] = ref;
+            DS_TRY(ds_found_ref_add(image, &ref));
     ds_refs_free(image);
     return ds_image_settle(image);
 }

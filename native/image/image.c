@@ -1,6 +1,7 @@
 /* The neutral model's own operations: append, settle (sort, drop overlaps), look up. See image.h. */
 #include "image/image.h"
 
+#include "image/found.h"
 #include "image/refs.h"
 #include "image/sort_refs.h"
 
@@ -73,11 +74,8 @@ ds_status ds_image_add_region(ds_image *image, ds_region region) {
 ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, uint32_t aux, ds_address target) {
     if (!ds_within(offset, ds_ref_length(kind), image->file.size) || aux >> 24 != 0)
         return DS_OK;
-    if (image->found.count == image->found.capacity)
-        DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->found.count + 1));
-    image->found.items[image->found.count++] =
-        (ds_ref){.offset = (uint32_t)offset, .kind_aux = (uint32_t)kind | aux << 8, .target = target};
-    return DS_OK;
+    ds_ref ref = {.offset = (uint32_t)offset, .kind_aux = (uint32_t)kind | aux << 8, .target = target};
+    return ds_found_ref_add(image, &ref);
 }
 
 ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind, ds_address base) {
@@ -94,22 +92,34 @@ ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target
     return DS_OK;
 }
 
-_Static_assert(DS_REF_PACKED_MOST <= sizeof(ds_ref), "each has room for itself, packed");
+/* For `more` that do not fit where they were found: wide ones take more than their place there. */
+static ds_status pack_elsewhere(ds_image *image, uint64_t more) {
+    ds_refs *refs = &image->refs;
+    uint8_t *room = ds_arena_alloc(image->arena, refs->size + more * DS_REF_PACKED_MOST);
+    if (room == NULL)
+        return DS_E_MEMORY;
+    memcpy(room, refs->bytes, refs->size);
+    refs->bytes = room;
+    return DS_OK;
+}
 
-/* They are packed where they stand: what is written never reaches what is still to be read. */
+/* They are packed where they stand, as long as what is written does not reach what is still to be read. */
 static ds_status pack_found(ds_image *image) {
     ds_ref_packer packer;
     uint64_t end = 0, count = image->found.count;
-    const ds_ref *found = image->found.items;
-    DS_TRY(ds_refs_pack_open(&packer, image, (uint8_t *)image->found.items));
-    image->found.items = NULL;
-    image->found.count = image->found.capacity = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        ds_ref ref = found[i];
+    uint8_t *found = (uint8_t *)image->found.items;
+    DS_TRY(ds_refs_pack_open(&packer, image, found));
+    for (uint64_t i = DS_FOUND_BEFORE; i < count; i++) {
+        ds_ref ref = ds_found_ref_get(image, i);
         if (ref.offset < end)
             continue;
+        if (image->refs.bytes == found && image->refs.size + DS_REF_PACKED_MOST > (i + 1) * sizeof(ds_found_ref))
+            DS_TRY(pack_elsewhere(image, count - i));
         end = ds_refs_pack(&packer, &ref);
     }
+    if (image->refs.bytes == found)
+        image->found.items = NULL;
+    ds_found_ref_free(image);
     return ds_refs_pack_close(&packer);
 }
 
@@ -117,7 +127,7 @@ ds_status ds_image_settle(ds_image *image) {
     DS_TRY(ds_sort_refs(image->found.items, image->found.count, image->arena));
     if (image->found.count > 0)
         return pack_found(image);
-    DS_VEC_FREE(image->arena, &image->found);
+    ds_found_ref_free(image);
     return DS_OK;
 }
 
@@ -186,7 +196,7 @@ ds_status ds_image_add_listed(ds_image *image, ds_address address) {
 void ds_image_free(ds_image *image) {
     DS_VEC_FREE(image->arena, &image->regions);
     DS_VEC_FREE(image->arena, &image->by_offset);
-    DS_VEC_FREE(image->arena, &image->found);
+    ds_found_ref_free(image);
     ds_refs_free(image);
     DS_VEC_FREE(image->arena, &image->slots);
     DS_VEC_FREE(image->arena, &image->signatures);

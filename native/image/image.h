@@ -122,6 +122,14 @@ static inline uint32_t ds_ref_aux(const ds_ref *ref) {
     return ref->kind_aux >> 8;
 }
 
+/* The same as it is found: found.h. */
+typedef struct ds_found_ref {
+    uint32_t offset, low; /* low: the lower half of its target; of a wide one its number among these */
+    uint16_t aux;
+    uint8_t kind;
+    uint8_t half; /* number of the upper half of its target */
+} ds_found_ref;
+
 /* The same, packed: refs.h. Read through its cursors alone. */
 typedef struct ds_ref_form {
     uint32_t kind_aux;
@@ -190,8 +198,11 @@ typedef struct ds_image {
     ds_arch arch;
     DS_VEC(ds_region) regions;
     DS_VEC(uint32_t) by_offset; /* numbers of the regions with bytes, by file offset */
-    DS_VEC(ds_ref) found;       /* references in any order, until the image is settled */
-    ds_refs refs;               /* from then on */
+    DS_VEC(ds_found_ref) found; /* references in any order, until the image is settled */
+    DS_VEC(ds_ref) wide;        /* those among them that do not fit */
+    uint32_t halves[16];        /* upper halves of their targets */
+    unsigned half_count, last_half;
+    ds_refs refs; /* from then on */
     DS_VEC(ds_slot) slots;
     DS_VEC(ds_signature) signatures;
     DS_VEC(ds_spelling) spellings;

@@ -3,6 +3,7 @@
  * Each part is parsed by itself, then what was found is moved behind what the parts before it have. So a parser
  * knows nothing of parts, and a part that cannot be read does not touch the others.
  */
+#include "image/found.h"
 #include "image/refs.h"
 
 #define PART_SPACES 61 /* part p has the addresses from p << 61 on: 32 spaces, as many as a file has slices */
@@ -42,13 +43,13 @@ static ds_status move_references(ds_image *whole, const shift *s) {
     const ds_image *part = s->part;
     ds_ref_cursor cursor;
     ds_ref ref;
-    DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->found, whole->found.count + part->refs.count + 1));
+    DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->found, whole->found.count + part->refs.count + DS_FOUND_BEFORE));
     DS_TRY(DS_VEC_RESERVE(whole->arena, &whole->slots, whole->slots.count + part->slots.count + 1));
     ds_refs_all(&cursor, part);
     while (ds_refs_next(&cursor, &ref)) {
         ref.offset += (uint32_t)s->offset;
         ref.target = moved(s, ref.target);
-        whole->found.items[whole->found.count++] = ref;
+        DS_TRY(ds_found_ref_add(whole, &ref));
     }
     for (uint64_t i = 0; i < part->slots.count; i++) {
         ds_slot slot = part->slots.items[i];

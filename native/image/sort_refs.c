@@ -7,7 +7,7 @@
 
 typedef struct runs {
     DS_VEC(uint64_t) starts; /* and the end of the last */
-    ds_ref *aside;
+    ds_found_ref *aside;
     uint64_t room;
     ds_arena *arena;
 } runs;
@@ -18,7 +18,7 @@ static ds_status add_start(runs *r, uint64_t start) {
     return DS_OK;
 }
 
-static ds_status find_runs(runs *r, const ds_ref *refs, uint64_t count) {
+static ds_status find_runs(runs *r, const ds_found_ref *refs, uint64_t count) {
     for (uint64_t i = 0; i < count; i++)
         if (i == 0 || refs[i].offset < refs[i - 1].offset)
             DS_TRY(add_start(r, i));
@@ -26,7 +26,7 @@ static ds_status find_runs(runs *r, const ds_ref *refs, uint64_t count) {
 }
 
 /* How many of an ascending run have offsets below `offset`, or at most that. */
-static uint64_t count_below(const ds_ref *run, uint64_t count, uint64_t offset) {
+static uint64_t count_below(const ds_found_ref *run, uint64_t count, uint64_t offset) {
     uint64_t low = 0, high = count;
     while (low < high) {
         uint64_t middle = (low + high) / 2;
@@ -38,7 +38,7 @@ static uint64_t count_below(const ds_ref *run, uint64_t count, uint64_t offset) 
     return low;
 }
 
-static ds_status set_aside(runs *r, const ds_ref *refs, uint64_t count) {
+static ds_status set_aside(runs *r, const ds_found_ref *refs, uint64_t count) {
     if (count > r->room) {
         ds_arena_free(r->arena, r->aside);
         r->room = 0;
@@ -52,17 +52,17 @@ static ds_status set_aside(runs *r, const ds_ref *refs, uint64_t count) {
 }
 
 /* The first run is aside: from the front. */
-static void merge_forward(const ds_ref *first, uint64_t first_count, ds_ref *to, const ds_ref *second,
+static void merge_forward(const ds_found_ref *first, uint64_t first_count, ds_found_ref *to, const ds_found_ref *second,
                           uint64_t second_count) {
-    const ds_ref *first_end = first + first_count, *second_end = second + second_count;
+    const ds_found_ref *first_end = first + first_count, *second_end = second + second_count;
     while (first < first_end && second < second_end)
         *to++ = second->offset < first->offset ? *second++ : *first++;
     memcpy(to, first, (size_t)(first_end - first) * sizeof *to);
 }
 
 /* The second run is aside: from the back. */
-static void merge_backward(const ds_ref *first, uint64_t first_count, ds_ref *to_end, const ds_ref *second,
-                           uint64_t second_count) {
+static void merge_backward(const ds_found_ref *first, uint64_t first_count, ds_found_ref *to_end,
+                           const ds_found_ref *second, uint64_t second_count) {
     while (first_count > 0 && second_count > 0)
         *--to_end = second[second_count - 1].offset < first[first_count - 1].offset ? first[--first_count]
                                                                                     : second[--second_count];
@@ -70,8 +70,8 @@ static void merge_backward(const ds_ref *first, uint64_t first_count, ds_ref *to
 }
 
 /* Two runs, one behind the other. */
-static ds_status merge(runs *r, ds_ref *first, uint64_t first_count, uint64_t second_count) {
-    ds_ref *second = first + first_count;
+static ds_status merge(runs *r, ds_found_ref *first, uint64_t first_count, uint64_t second_count) {
+    ds_found_ref *second = first + first_count;
     uint64_t right = count_below(first, first_count, (uint64_t)second[0].offset + 1);
     first += right;
     first_count -= right;
@@ -88,7 +88,7 @@ static ds_status merge(runs *r, ds_ref *first, uint64_t first_count, uint64_t se
 }
 
 /* Each run with its neighbour; half as many are left. */
-static ds_status merge_level(runs *r, ds_ref *refs) {
+static ds_status merge_level(runs *r, ds_found_ref *refs) {
     uint64_t *starts = r->starts.items, left = r->starts.count - 1, kept = 0;
     for (uint64_t i = 0; i < left; i += 2) {
         if (i + 1 < left)
@@ -100,7 +100,7 @@ static ds_status merge_level(runs *r, ds_ref *refs) {
     return DS_OK;
 }
 
-ds_status ds_sort_refs(ds_ref *refs, uint64_t count, ds_arena *arena) {
+ds_status ds_sort_refs(ds_found_ref *refs, uint64_t count, ds_arena *arena) {
     runs r = {.arena = arena};
     DS_TRY(find_runs(&r, refs, count));
     while (r.starts.count > 2)

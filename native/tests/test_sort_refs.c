@@ -11,30 +11,30 @@ static uint32_t draw(uint32_t below) {
     return (uint32_t)((uint64_t)state * below >> 32);
 }
 
-/* Runs that ascend by up to `step`, each about `length` long; the target tells the order of adding. */
-static uint64_t make(ds_ref *refs, uint64_t count, uint32_t step, uint32_t length) {
+/* Runs that ascend by up to `step`, each about `length` long; the lower half tells the order of adding. */
+static uint64_t make(ds_found_ref *refs, uint64_t count, uint32_t step, uint32_t length) {
     uint32_t offset = 0;
     for (uint64_t i = 0; i < count; i++) {
         offset = draw(length) == 0 ? draw(64) : offset + draw(step);
-        refs[i] = (ds_ref){.offset = offset, .target = i};
+        refs[i] = (ds_found_ref){.offset = offset, .low = (uint32_t)i};
     }
     return count;
 }
 
-static void check_sorted(ds_ref *refs, uint64_t count, ds_arena *arena) {
+static void check_sorted(ds_found_ref *refs, uint64_t count, ds_arena *arena) {
     uint64_t sum = 0;
     CHECK(ds_sort_refs(refs, count, arena) == DS_OK);
     for (uint64_t i = 0; i < count; i++) {
-        sum += refs[i].target;
+        sum += refs[i].low;
         if (i > 0)
             CHECK(refs[i - 1].offset < refs[i].offset ||
-                  (refs[i - 1].offset == refs[i].offset && refs[i - 1].target < refs[i].target));
+                  (refs[i - 1].offset == refs[i].offset && refs[i - 1].low < refs[i].low));
     }
     CHECK(sum == count * (count - (count > 0)) / 2);
 }
 
 int main(void) {
-    static ds_ref refs[MOST];
+    static ds_found_ref refs[MOST];
     ds_arena *arena = ds_arena_open((uint64_t)1 << 20);
     for (uint32_t length = 1; length <= 256; length *= 2)
         for (uint32_t step = 1; step <= 256; step *= 4)

@@ -18,6 +18,7 @@
  * Source: Arm Architecture Reference Manual for A-profile (DDI 0487), chapter C4, "A64 instruction set
  * encoding".
  */
+#include "image/found.h"
 #include "image/isa/sweep.h"
 
 /* Limits; all part of the delta format. */
@@ -240,7 +241,7 @@ static ds_status take_adrp(sweep *s, uint32_t word, ds_offset offset, ds_address
     s->pages |= 1u << to;
     s->page[to] = page;
     s->serials[to] = s->serial;
-    s->refs[to] = image->found.count;
+    s->refs[to] = ds_found_ref_next(image);
     return ds_image_add_ref(image, offset, DS_REF_ADRP, 0, page);
 }
 
@@ -252,7 +253,7 @@ static ds_address pair(sweep *s, unsigned base, uint32_t distance) {
     if (!ds_sweep_known(&s->state, target))
         return 0;
     if (s->refs[base] != NO_REF) {
-        s->state.image->found.items[s->refs[base]].target = target;
+        ds_found_ref_set_target(s->state.image, s->refs[base], target);
         s->refs[base] = NO_REF;
     }
     return target;

@@ -1,8 +1,10 @@
 /* Jump tables and the other bookkeeping of sweeps. See sweep.h. */
 #include "image/isa/sweep.h"
 
+#include "image/found.h"
+
 ds_status ds_sweep_open(ds_sweep_state *state, ds_image *image, ds_code code, uint64_t per_reference) {
-    *state = (ds_sweep_state){.image = image, .code = code, .first_ref = image->found.count};
+    *state = (ds_sweep_state){.image = image, .code = code, .first_ref = ds_found_ref_next(image)};
     if (image->starts == NULL || !ds_within(code.offset, code.size, image->file.size))
         return DS_E_ARGUMENT;
     return DS_VEC_RESERVE(image->arena, &image->found, image->found.count + code.size / per_reference + 1);
@@ -81,19 +83,19 @@ static void limit_tables(const ds_sweep_state *state, ds_address *limits) {
     uint64_t count = state->tables.count;
     ds_address lowest = tables[0].address, highest = limits[count - 1];
     for (uint64_t i = state->first_ref; i < state->image->found.count; i++) {
-        const ds_ref *ref = &state->image->found.items[i];
-        if (ref->target <= lowest || ref->target >= highest)
+        ds_ref ref = ds_found_ref_get(state->image, i);
+        if (ref.target <= lowest || ref.target >= highest)
             continue;
         uint64_t low = 0, high = count; /* tables[low - 1] is the last below the target */
         while (low < high) {
             uint64_t middle = (low + high) / 2;
-            if (tables[middle].address < ref->target)
+            if (tables[middle].address < ref.target)
                 low = middle + 1;
             else
                 high = middle;
         }
-        if (ref->target < limits[low - 1])
-            limits[low - 1] = ref->target;
+        if (ref.target < limits[low - 1])
+            limits[low - 1] = ref.target;
     }
 }
 

@@ -1,0 +1,27 @@
+/* References while an image is read: in any order, in twelve bytes each, so that a parser takes no more memory than what
+ * comes after it.
+ *
+ * The upper halves of all targets are a few numbers: kept once, and named. A target whose upper half has no number any
+ * more, or an auxiliary value that does not fit, makes a reference a wide one, which is kept whole elsewhere.
+ */
+#ifndef DS_FOUND_H
+#define DS_FOUND_H
+
+#include "image/image.h"
+
+#define DS_FOUND_WIDE 255u
+/* There are so many of no kind before the first. They leave room for it to be packed where it stands: refs.h. */
+#define DS_FOUND_BEFORE 2
+
+/* The number of the next one. */
+static inline uint64_t ds_found_ref_next(const ds_image *image) {
+    return image->found.count < DS_FOUND_BEFORE ? DS_FOUND_BEFORE : image->found.count;
+}
+
+ds_status ds_found_ref_add(ds_image *image, const ds_ref *ref);
+ds_ref ds_found_ref_get(const ds_image *image, uint64_t number);
+/* Another target on the same page of 4096. */
+void ds_found_ref_set_target(ds_image *image, uint64_t number, ds_address target);
+void ds_found_ref_free(ds_image *image);
+
+#endif
