@@ -96,11 +96,12 @@ ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target
 static ds_status pack_elsewhere(ds_image *image, uint64_t more) {
     ds_refs *refs = &image->refs;
     uint8_t *room = ds_arena_alloc(image->arena, refs->size + more * DS_REF_PACKED_MOST);
-    if (room == NULL)
-        return DS_E_MEMORY;
-    memcpy(room, refs->bytes, refs->size);
+    if (room != NULL)
+        memcpy(room, refs->bytes, refs->size);
+    else
+        refs->count = 0;
     refs->bytes = room;
-    return DS_OK;
+    return room == NULL ? DS_E_MEMORY : DS_OK;
 }
 
 /* They are packed where they stand, as long as what is written does not reach what is still to be read. */

@@ -282,8 +282,10 @@ ds_status ds_refs_pack_open(ds_ref_packer *packer, ds_image *image, uint8_t *byt
                       .stretches = ds_arena_alloc(image->arena, (stretches_of(image) + 1) * sizeof *refs->stretches),
                       .forms = ds_arena_alloc(image->arena, (DS_REF_WHOLE + 1) * sizeof *refs->forms),
                       .first = ds_arena_alloc(image->arena, DS_REF_WHOLE * sizeof *refs->first)};
-    if (refs->stretches == NULL || refs->forms == NULL || refs->first == NULL)
+    if (refs->stretches == NULL || refs->forms == NULL || refs->first == NULL) {
+        refs->bytes = NULL; /* still the caller's */
         return DS_E_MEMORY;
+    }
     refs->form_count = LO12_CHAIN + 1;
     *packer = (ds_ref_packer){.image = image};
     return DS_OK;

@@ -145,6 +145,24 @@ static void test_none(sample *s, ds_arena *arena) {
     ds_image_free(&image);
 }
 
+/* Whatever there is no memory for, what there is is freed once. */
+static void test_memory_runs_out(sample *s) {
+    fill(s, 2, 1 << 24);
+    for (uint64_t ceiling = 1 << 12; ceiling < 1 << 20; ceiling += 4099) {
+        ds_arena *small = ds_arena_open(ceiling);
+        ds_image image = {.file = {s->bytes, FILE_SIZE}, .arena = small};
+        ds_status status = DS_OK;
+        for (uint64_t i = 0; i < s->count && status == DS_OK; i++)
+            status = ds_image_add_ref(&image, s->refs[i].offset, ds_ref_kind_of(&s->refs[i]), ds_ref_aux(&s->refs[i]),
+                                      s->refs[i].target);
+        if (status == DS_OK)
+            status = ds_image_settle(&image);
+        CHECK(status == DS_E_MEMORY || (status == DS_OK && image.refs.count == s->count));
+        ds_image_free(&image);
+        ds_arena_close(small);
+    }
+}
+
 /* What they are packed for: calls whose targets stand in the file take two bytes each. */
 static void test_what_the_file_says_is_not_kept(sample *s, ds_arena *arena) {
     ds_image image = {.file = {s->bytes, FILE_SIZE}, .arena = arena};
@@ -165,6 +183,7 @@ int main(void) {
     test_all_come_out(&s, arena);
     test_more_forms_than_there_is_room_for(&s, arena);
     test_none(&s, arena);
+    test_memory_runs_out(&s);
     test_what_the_file_says_is_not_kept(&s, arena);
     ds_arena_close(arena);
     return checks_done();
