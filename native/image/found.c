@@ -1,8 +1,6 @@
 /* References as they are found; see found.h. */
 #include "image/found.h"
 
-#define HALF 32
-
 static ds_status push(ds_image *image, ds_found_ref found) {
     if (image->found.count == image->found.capacity)
         DS_TRY(DS_VEC_RESERVE(image->arena, &image->found, image->found.count + 1));
@@ -33,18 +31,14 @@ static ds_status push_wide(ds_image *image, const ds_ref *ref) {
                 (ds_found_ref){.offset = ref->offset, .low = (uint32_t)(image->wide.count - 1), .half = DS_FOUND_WIDE});
 }
 
-ds_status ds_found_ref_add(ds_image *image, const ds_ref *ref) {
+ds_status ds_found_ref_add_any(ds_image *image, const ds_ref *ref) {
     while (image->found.count < DS_FOUND_BEFORE)
         DS_TRY(push(image, (ds_found_ref){.offset = 0}));
     uint32_t aux = ds_ref_aux(ref);
-    unsigned half = aux > UINT16_MAX ? DS_FOUND_WIDE : number_of(image, (uint32_t)(ref->target >> HALF));
+    unsigned half = aux > UINT16_MAX ? DS_FOUND_WIDE : number_of(image, (uint32_t)(ref->target >> DS_FOUND_HALF));
     if (half == DS_FOUND_WIDE)
         return push_wide(image, ref);
-    return push(image, (ds_found_ref){.offset = ref->offset,
-                                      .low = (uint32_t)ref->target,
-                                      .aux = (uint16_t)aux,
-                                      .kind = (uint8_t)ds_ref_kind_of(ref),
-                                      .half = (uint8_t)half});
+    return push(image, ds_found_ref_of(ref, half));
 }
 
 ds_ref ds_found_ref_get(const ds_image *image, uint64_t number) {
@@ -53,7 +47,7 @@ ds_ref ds_found_ref_get(const ds_image *image, uint64_t number) {
         return image->wide.items[found->low];
     return (ds_ref){.offset = found->offset,
                     .kind_aux = found->kind | (uint32_t)found->aux << 8,
-                    .target = (ds_address)image->halves[found->half] << HALF | found->low};
+                    .target = (ds_address)image->halves[found->half] << DS_FOUND_HALF | found->low};
 }
 
 void ds_found_ref_set_target(ds_image *image, uint64_t number, ds_address target) {
