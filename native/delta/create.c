@@ -161,21 +161,6 @@ static unsigned choose_table(const computed *made, const ds_blocks *blocks, uint
     return units < DS_TABLE_MAX ? (unsigned)units : DS_TABLE_MAX;
 }
 
-#define FOUND_REF 16
-
-/* The table takes its share as though references were kept as they are found: how they are packed changes no delta. */
-static uint64_t left_for_table(const ds_image *old_image, const ds_image *new_image, ds_arena *arena) {
-    const ds_image *images[2] = {old_image, new_image};
-    uint64_t left = ds_arena_left(arena), found = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        if (images[i]->arena != arena) /* prepared, and held elsewhere */
-            continue;
-        left += ds_refs_room(images[i]);
-        found += images[i]->refs.count * FOUND_REF;
-    }
-    return left > found ? left - found : 0;
-}
-
 /* Who proves the delta while it is written, and what he is told of it. */
 typedef struct proof {
     ds_delta_info info;
@@ -216,8 +201,7 @@ static ds_status write_modelled(ds_creation *creation, const ds_image *old_image
     ds_targets targets;
     proof proof = {0};
     DS_TRY(ds_targets_rank(&targets, old_image, creation->arena));
-    creation->table =
-        choose_table(made, blocks, ds_image_size(new_image), left_for_table(old_image, new_image, creation->arena));
+    creation->table = choose_table(made, blocks, ds_image_size(new_image), ds_arena_left(creation->arena));
     DS_TRY(ds_model_open_write(&creation->model, ds_decision_rows, DS_DECISIONS, creation->table * DS_TABLE_UNIT,
                                creation->arena));
     if (options->prove && options->threads > 1)

@@ -391,13 +391,6 @@ ds_status ds_refs_pack_close(ds_ref_packer *packer) {
     return DS_OK;
 }
 
-uint64_t ds_refs_room(const ds_image *image) {
-    const ds_refs *refs = &image->refs;
-    uint64_t a_form = sizeof *refs->forms + sizeof *refs->first;
-    return refs->count == 0 ? 0
-                            : refs->size + (stretches_of(image) + 1) * sizeof *refs->stretches + DS_REF_WHOLE * a_form;
-}
-
 void ds_refs_free(ds_image *image) {
     ds_arena_free(image->arena, image->refs.bytes);
     ds_arena_free(image->arena, image->refs.stretches);

@@ -70,8 +70,6 @@ ds_offset ds_refs_pack(ds_ref_packer *packer, const ds_ref *ref);
 /* Gives back what is left of the room. */
 ds_status ds_refs_pack_close(ds_ref_packer *packer);
 
-/* Bytes that they take. */
-uint64_t ds_refs_room(const ds_image *image);
 void ds_refs_free(ds_image *image);
 
 #endif
