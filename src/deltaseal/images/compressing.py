@@ -26,7 +26,7 @@ def _window_log(total: int, widest: int) -> int:
 
 
 def widest_window(sizes: Sequence[int]) -> int:
-    """log2 of the widest window with which frames of so many bytes, with their prefixes, can be read together."""
+    """log2 of the widest window with which frames of so many bytes (and prefixes) can be read together."""
     for widest in range(_WINDOW_LOG_MAX, _WINDOW_LOG_MIN, -1):
         if sum(1 << _window_log(size, widest) for size in sizes) <= _WINDOWS_MAX:
             return widest
