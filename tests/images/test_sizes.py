@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native.images import SEEDS
 from spec.make_golden import GOLDEN
+from support.made_images import AARCH64, ALLOC, CODE, PROGBITS, Piece, elf
 from support.made_macho import universal
 from support.old_images import build_library, library_source
 
@@ -171,3 +172,59 @@ def test_one_two_and_five_threads_make_the_same(folder: Path) -> None:
     for effort in ("fast", "default", "best"):
         made = {images.diff_bytes(old, new, effort=effort, threads=threads) for threads in (1, 2, 5)}
         assert len(made) == 1
+
+
+# What stays, and what moves together
+
+
+def with_constants(*, inserted: int) -> bytes:
+    """AArch64 code that calls itself all over, and behind it a table of constants that look like branches into it."""
+    draw, starts = random.Random(3), [i + inserted * (i // 100 + 1) for i in range(4000)]
+    words = [0xD503201F] * (starts[-1] + 1)
+    for i, at in enumerate(starts):
+        call = 0x94000000 | starts[draw.randrange(4000)] - at & 0x3FFFFFF
+        words[at] = call if i % 2 else 0x91000000 | draw.getrandbits(12) << 10 | i % 29 << 5 | i % 31
+    for i in range(1500):
+        words += [
+            0x54000000 | (draw.randrange(4000) - 4000 & 0x7FFFF) << 5 | i % 15,
+            *[draw.getrandbits(24)] * 3,
+        ]
+    code = b"".join(struct.pack("<I", word) for word in words)
+    behind = 0x200 + len(code) + 7 & ~7
+    data = Piece(PROGBITS, ALLOC, 0x10000 + behind, behind, b"data" * 16)
+    return elf(AARCH64, [Piece(PROGBITS, CODE, 0x10200, 0x200, code), data], functions=[0x10200])
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_constants_among_code_stay(effort: str) -> None:
+    """Each would be predicted to lead less far, by as much as was inserted between it and where it leads."""
+    old, new = with_constants(inserted=0), with_constants(inserted=7)
+    delta = images.diff_bytes(old, new, effort=effort)
+    assert applied(old, delta) == new
+    assert len(delta) < 600
+
+
+def with_frames(seed: int) -> bytes:
+    """AArch64 functions whose loads and stores count from a frame of some size, in units of 1 to 16 bytes."""
+    draw, sizes, words = random.Random(4), random.Random(seed), []
+    forms = [0x39000000, 0x79000000, 0xB9000000, 0xF9000000, 0x3D800000]
+    for _ in range(60):
+        frame = 16 * sizes.randrange(20)
+        for _ in range(30):
+            scale = draw.randrange(5)
+            place = 16 * draw.randrange(8) + frame >> scale
+            words += [
+                forms[scale] | place << 10 | 31 << 5 | draw.randrange(29),
+                0x8B000000 | draw.getrandbits(15),
+            ]
+        words.append(0xD65F03C0)
+    code = b"".join(struct.pack("<I", word) for word in words)
+    starts = [0x10200 + 61 * 4 * i for i in range(60)]
+    return elf(AARCH64, [Piece(PROGBITS, CODE, 0x10200, 0x200, code)], functions=starts)
+
+
+def test_places_in_a_frame_move_alike() -> None:
+    old, new = with_frames(0), with_frames(1)
+    delta = images.diff_bytes(old, new, effort="best")
+    assert applied(old, delta) == new
+    assert len(delta) < 500
