@@ -178,7 +178,7 @@ def test_one_two_and_five_threads_make_the_same(folder: Path) -> None:
 
 
 def with_constants(*, inserted: int) -> bytes:
-    """AArch64 code that calls itself all over, and behind it a table of constants that look like branches into it."""
+    """AArch64 code that calls itself all over, and constants behind it that look like branches into it."""
     draw, starts = random.Random(3), [i + inserted * (i // 100 + 1) for i in range(4000)]
     words = [0xD503201F] * (starts[-1] + 1)
     for i, at in enumerate(starts):
