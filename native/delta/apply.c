@@ -46,11 +46,6 @@ static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *
     return ds_model_at_end(coder.model) ? DS_OK : DS_E_DELTA;
 }
 
-static ds_status read_old(ds_span old_file, const ds_delta_info *info, ds_arena *arena, ds_image *old_image) {
-    *old_image = (ds_image){.file = old_file, .arena = arena};
-    return info->plain ? DS_OK : ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, old_image);
-}
-
 ds_status ds_apply_followed(const ds_image *old_image, const ds_delta_info *info, ds_relay *relay, ds_sink sink,
                             void *context, ds_arena *arena) {
     return apply_modelled(old_image, info, (ds_span){0}, relay, NULL, sink, context, arena);
@@ -100,7 +95,7 @@ ds_status ds_apply_traced(ds_span old_file, ds_span delta, const ds_limits *limi
     ds_arena *arena = ds_arena_open(limits->memory_bytes);
     if (arena == NULL)
         return DS_E_MEMORY;
-    ds_status status = read_old(old_file, &info, arena, &old_image);
+    ds_status status = ds_opened_read(old_file, &info, arena, &old_image);
     if (status == DS_OK)
         status = apply(&old_image, &info, &frames, trace, sink, context, arena);
     ds_arena_close(arena);

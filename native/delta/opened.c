@@ -17,12 +17,14 @@ struct ds_opened {
     uint8_t digest[DS_DIGEST_SIZE];
 };
 
+ds_status ds_opened_read(ds_span old_file, const ds_delta_info *info, ds_arena *arena, ds_image *image) {
+    *image = (ds_image){.file = old_file, .arena = arena};
+    return info->plain ? DS_OK : ds_image_parse_joined(old_file, info->part_sizes, info->part_count, arena, image);
+}
+
 static void *open_old(void *argument) {
     ds_opened *o = argument;
-    ds_status status = DS_OK;
-    o->image = (ds_image){.file = o->file, .arena = o->arena};
-    if (!o->how.plain)
-        status = ds_image_parse_joined(o->file, o->how.part_sizes, o->how.part_count, o->arena, &o->image);
+    ds_status status = ds_opened_read(o->file, &o->how, o->arena, &o->image);
     ds_sha256(o->file.data, o->file.size, o->digest);
     if (status != DS_OK) {
         ds_arena_close(o->arena);

@@ -6,6 +6,9 @@
 
 #include "image/image.h"
 
+/* The old image, read as the delta says. */
+ds_status ds_opened_read(ds_span old_file, const ds_delta_info *info, ds_arena *arena, ds_image *image);
+
 /* `info`: how the delta will say that the old image is to be read (`plain`, `part_sizes`). The file must stay. Takes
  * at most `memory_bytes` before the proof. DS_E_MEMORY where there is no thread to be had. */
 ds_status ds_opened_start(ds_opened **opened, ds_span old_file, const ds_delta_info *info, uint64_t memory_bytes);

@@ -230,8 +230,6 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
     }
     w->new_size = new_size;
     w->alignment.budget = SEARCH_FACTOR * (new_size + tail_size);
-    for (unsigned i = 0; i < 32; i++)
-        w->substituted[i] = (uint8_t)i;
     DS_TRY(open_teaching(w, new_size));
     w->output.buffer = ds_arena_alloc(w->arena, OUTPUT + DS_HISTORY);
     if (w->output.buffer == NULL)
