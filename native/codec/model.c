@@ -32,6 +32,7 @@ _Static_assert((int64_t)INPUTS_MAX * STRETCH_MAX * WEIGHT_MAX <= INT32_MAX, "a s
 typedef struct line {
     uint32_t counters[LINE_COUNTERS];
 } line;
+#define NEIGHBOURS (2 * sizeof(line)) /* processors read two cache lines together */
 
 /* Mixers of one kind of decision. */
 enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
@@ -49,6 +50,13 @@ typedef struct row_state {
     uint64_t cost;
 } row_state;
 
+/* What is to be taught: it is put off until memory had time to bring its lines. */
+#define LESSONS 8 /* that wait at most: a power of two */
+typedef struct lesson {
+    uint32_t hashes[2][DS_MODEL_INPUTS]; /* of both groups */
+    uint8_t inputs, bits, value;
+} lesson;
+
 struct ds_model {
     const ds_model_row *rows;
     row_state *states;
@@ -56,9 +64,12 @@ struct ds_model {
     ds_range_encoder encoder;
     ds_range_decoder decoder;
     bool reading;
-    line *lines;
+    line *lines; /* at a multiple of NEIGHBOURS, in `table` */
     uint32_t line_count;
+    uint8_t *table;
     uint32_t *flags;
+    lesson lessons[LESSONS];
+    unsigned lessons_put, lessons_taken; /* so many altogether */
     ds_counter_rates rates;
     uint16_t mixer_rates[USES_MAX + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
@@ -238,19 +249,73 @@ static line *find_line(ds_model *m, uint32_t hash) {
     return victim;
 }
 
-/* The lines of all contexts; looked for together, so that memory answers together. */
-static void find_lines(ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset, uint32_t salt,
-                       line *lines[]) {
-    uint32_t hashes[DS_MODEL_INPUTS];
+/* Asks memory for the lines of all contexts together. */
+static void hash_lines(const ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset, uint32_t salt,
+                       uint32_t *hashes) {
     for (unsigned i = 0; i < inputs; i++) {
         hashes[i] = spread(contexts[i] + offset, salt | i);
         const line *first = line_of(m, hashes[i]);
         __builtin_prefetch(first, 1);
         __builtin_prefetch(&m->lines[(first - m->lines) ^ 1], 1);
     }
+}
+
+/* All of them, before a counter of one is touched: which line gives way depends on counts. */
+static void find_lines(ds_model *m, unsigned inputs, const uint32_t *hashes, line *lines[]) {
     for (unsigned i = 0; i < inputs; i++)
         lines[i] = find_line(m, hashes[i]);
 }
+
+/* Contexts of the bits behind the first group have the group in them. */
+static inline uint32_t second_offset(unsigned first_group) {
+    return (first_group + 1) * 0x3c6ef372u;
+}
+
+/* ---- teaching ---- */
+
+static inline unsigned first_group(unsigned bits) {
+    return bits > 4 ? bits - 4 : bits;
+}
+
+static void learn_group(ds_model *m, const lesson *l, unsigned group, unsigned value, unsigned bits) {
+    line *lines[DS_MODEL_INPUTS];
+    find_lines(m, l->inputs, l->hashes[group], lines);
+    for (unsigned i = 0; i < l->inputs; i++) {
+        unsigned node = 1;
+        for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
+            ds_counter_learn(&lines[i]->counters[node], value >> k & 1, &m->rates);
+    }
+}
+
+static void learn_lesson(ds_model *m) {
+    const lesson *l = &m->lessons[m->lessons_taken++ % LESSONS];
+    unsigned first = first_group(l->bits), second = l->bits - first;
+    learn_group(m, l, 0, l->value >> second, first);
+    if (second != 0)
+        learn_group(m, l, 1, l->value & ((1u << second) - 1), second);
+}
+
+/* Before anything else looks at a line. */
+static inline void learn_lessons(ds_model *m) {
+    while (m->lessons_taken != m->lessons_put)
+        learn_lesson(m);
+}
+
+void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
+                    unsigned value) {
+    if (m->lessons_put - m->lessons_taken == LESSONS)
+        learn_lesson(m);
+    lesson *l = &m->lessons[m->lessons_put++ % LESSONS];
+    unsigned second = bits - first_group(bits);
+    l->inputs = (uint8_t)inputs;
+    l->bits = (uint8_t)bits;
+    l->value = (uint8_t)value;
+    hash_lines(m, inputs, contexts, 0, row << 8, l->hashes[0]);
+    if (second != 0)
+        hash_lines(m, inputs, contexts, second_offset(value >> second), row << 8, l->hashes[1]);
+}
+
+/* ---- decisions ---- */
 
 bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, bool bit) {
     uint32_t *counters[DS_MODEL_INPUTS];
@@ -260,19 +325,17 @@ bool ds_model_flag(ds_model *m, unsigned row, unsigned select, const uint32_t *c
     return code_bit(m, &(bit_place){.row = row, .select = select, .inputs = inputs, .node = 1}, counters, bit);
 }
 
-static inline unsigned first_group(unsigned bits) {
-    return bits > 4 ? bits - 4 : bits;
-}
-
 unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint32_t *contexts, unsigned bits,
                          unsigned value) {
     const unsigned inputs = m->rows[row].inputs;
     line *lines[DS_MODEL_INPUTS];
-    uint32_t *counters[DS_MODEL_INPUTS];
-    unsigned coded = 0, done = 0, salt = row << 8;
+    uint32_t hashes[DS_MODEL_INPUTS], *counters[DS_MODEL_INPUTS];
+    unsigned coded = 0, done = 0;
+    learn_lessons(m);
     while (done < bits) {
         unsigned group = done == 0 ? first_group(bits) : bits - done, node = 1;
-        find_lines(m, inputs, contexts, done == 0 ? 0 : (coded + 1) * 0x3c6ef372u, salt, lines);
+        hash_lines(m, inputs, contexts, done == 0 ? 0 : second_offset(coded), row << 8, hashes);
+        find_lines(m, inputs, hashes, lines);
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];
@@ -283,26 +346,6 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
         }
     }
     return coded;
-}
-
-static void teach_group(const ds_model *m, line *l, unsigned value, unsigned bits) {
-    unsigned node = 1;
-    for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
-        ds_counter_learn(&l->counters[node], value >> k & 1, &m->rates);
-}
-
-void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
-                    unsigned value) {
-    unsigned first = first_group(bits), second = bits - first;
-    line *lines[DS_MODEL_INPUTS];
-    find_lines(m, inputs, contexts, 0, row << 8, lines);
-    for (unsigned i = 0; i < inputs; i++)
-        teach_group(m, lines[i], value >> second, first);
-    if (second == 0)
-        return;
-    find_lines(m, inputs, contexts, ((value >> second) + 1) * 0x3c6ef372u, row << 8, lines);
-    for (unsigned i = 0; i < inputs; i++)
-        teach_group(m, lines[i], value & ((1u << second) - 1), second);
 }
 
 /* ---- life ---- */
@@ -346,11 +389,12 @@ static ds_status open_model(ds_model **out, const ds_model_row *rows, unsigned r
         return DS_E_MEMORY;
     *m = (ds_model){.rows = rows, .row_count = row_count, .arena = arena};
     m->line_count = lines;
-    m->lines = ds_arena_alloc(arena, sizeof *m->lines * lines);
+    m->table = ds_arena_alloc(arena, sizeof *m->lines * lines + NEIGHBOURS);
     m->flags = ds_arena_alloc(arena, sizeof *m->flags << FLAG_BITS);
     m->states = ds_arena_alloc(arena, row_count * sizeof *m->states);
-    if (m->lines == NULL || m->flags == NULL || m->states == NULL)
+    if (m->table == NULL || m->flags == NULL || m->states == NULL)
         return DS_E_MEMORY;
+    m->lines = (line *)(m->table + (NEIGHBOURS - (uintptr_t)m->table % NEIGHBOURS));
     for (unsigned r = 0; r < row_count; r++)
         DS_TRY(open_row(&m->states[r], &rows[r], arena));
     build_tables(m);
@@ -386,7 +430,7 @@ void ds_model_close(ds_model *m) {
     }
     ds_arena_free(m->arena, m->states);
     ds_arena_free(m->arena, m->flags);
-    ds_arena_free(m->arena, m->lines);
+    ds_arena_free(m->arena, m->table);
     ds_arena_free(m->arena, m);
 }
 
