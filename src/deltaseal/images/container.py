@@ -18,7 +18,9 @@ import zstandard
 from deltaseal import _core
 from deltaseal.images.compressing import Job, Room, compress, run, widest_window
 
-_JOINED_MAX = 1 << 16  # raw bytes of streams that may share a frame: above, joining only costs time
+_JOINED_MAX = 1 << 14  # raw bytes of streams that may share a frame: above, joining only costs time
+_CODE_MAX = 1 << 12  # of code literals that may do without their context: with more, it always helped
+_THREADED_MIN = 1 << 16  # of all streams, to be worth threads
 _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's limit
 
 # Reading takes the same libzstd's word for its version: (major, minor, patch).
@@ -61,7 +63,7 @@ class Frames:
         if self.has_context:
             makers += [(size, partial(self._make_part, i)) for i, size in enumerate(self._part_sizes())]
         makers.sort(key=itemgetter(0), reverse=True)  # the longest first: nothing waits for it at the end
-        if threads > 1 and sum(map(len, streams)) > _JOINED_MAX:
+        if threads > 1 and sum(map(len, streams)) > _THREADED_MIN:
             run([make for _, make in makers], threads)
         else:
             for _, make in makers:
@@ -100,8 +102,8 @@ class Frames:
 
     @property
     def context_surely_helps(self) -> bool:
-        """With much code it always did: compressing it without its context too would be lost time."""
-        return self.has_context and len(self._streams[_core.CONTEXT_STREAM]) > _JOINED_MAX
+        """Compressing it without its context too would be lost time."""
+        return self.has_context and len(self._streams[_core.CONTEXT_STREAM]) > _CODE_MAX
 
     def _needed(self, jobs: list[tuple[int, int]]) -> list[tuple[int, int]]:
         skipped = (_core.CONTEXT_STREAM, _core.CONTEXT_STREAM) if self.context_surely_helps else None
