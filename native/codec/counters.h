@@ -23,14 +23,14 @@
 #define MAP_CHANCE_BITS (32 - MAP_COUNT_BITS)
 #define MAP_START 6 /* what is assumed of a history counts as so many observations */
 
-/* rates[n] = 65536 / (n + 1.5): how far a probability moves towards a bit when it has been seen n times. */
+/* rates[n] = 65536 / (n + 1.3): how far a probability moves towards a bit when it has been seen n times. */
 typedef struct ds_counter_rates {
     uint32_t of[MAP_COUNT_MAX + 1];
 } ds_counter_rates;
 
 static inline void ds_counter_rates_open(ds_counter_rates *rates) {
     for (unsigned n = 0; n <= MAP_COUNT_MAX; n++)
-        rates->of[n] = 131072 / (2 * n + 3);
+        rates->of[n] = 655360 / (10 * n + 13);
 }
 
 /* The probability of a 1, in 1/65536. */

@@ -9,25 +9,28 @@
 
 #define STRETCH_MAX 3071 /* 12 * 256 - 1: logistic domain in 1/256 */
 
-/* Weights in 1/8192. So many inputs of STRETCH_MAX, each times WEIGHT_MAX, fit 31 bits. */
+/* Opinions: two of each input, and one that is always the same, for what all of them get wrong together. */
+#define BIAS 640
+#define LANES 8 /* they are filled up with zeros to a multiple: so many fit a vector register */
+#define OPINIONS_MAX ((2 * DS_MODEL_INPUTS + 1 + LANES - 1) / LANES * LANES)
+
+/* Weights in 1/8192. */
 #define WEIGHT_SHIFT 13
 #define WEIGHT_ONE (1 << WEIGHT_SHIFT)
-#define WEIGHT_MAX 29000
-#define LANES 8 /* inputs are filled up with zeros to a multiple: so many fit a vector register */
-#define INPUTS_MAX (2 * DS_MODEL_INPUTS)
-_Static_assert((int64_t)INPUTS_MAX * STRETCH_MAX * WEIGHT_MAX <= INT32_MAX, "a sum of inputs fits");
+#define WEIGHT_MAX 28000
+_Static_assert((INT64_C(2) * DS_MODEL_INPUTS * STRETCH_MAX + BIAS) * WEIGHT_MAX <= INT32_MAX, "a sum of opinions fits");
 
-/* How quickly mixers learn: a weight moves by input * error * rate >> RATE_SHIFT, the rate in 1/8192 falling from
+/* How quickly mixers learn: a weight moves by opinion * error * rate >> RATE_SHIFT, the rate in 1/8192 falling from
  * RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
 #define RATE_SHIFT 13
-#define RATE_MORE 3072
-#define RATE_HALF 64 /* uses after which half of RATE_MORE is left */
-#define RATE_LEAST 340
+#define RATE_MORE 1100
+#define RATE_HALF 150 /* uses after which half of RATE_MORE is left */
+#define RATE_LEAST 215
 #define USES_MAX 4095
 #define FINAL_ONE 65536
 #define FINAL_MAX (10 * FINAL_ONE)
-#define FINAL_SHIFT 15
-#define FINAL_START 22000 /* a little more than a third */
+#define FINAL_SHIFT 16
+#define FINAL_START 19500 /* a little less than a third */
 
 typedef struct line {
     uint32_t counters[LINE_COUNTERS];
@@ -37,15 +40,15 @@ typedef struct line {
 /* Mixers of one kind of decision. */
 enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
 
-/* A weight for each input, and how often it was used. 64 bytes. */
+/* A weight for each opinion, and how often it was used. */
 typedef struct mixer_set {
-    _Alignas(16) int16_t weights[INPUTS_MAX];
+    _Alignas(16) int16_t weights[OPINIONS_MAX];
     uint32_t uses;
 } mixer_set;
 
 typedef struct row_state {
-    mixer_set *sets[MIXERS]; /* by the caller's choice and the bit's place; by trusted inputs; by the bits so far */
-    int32_t final[DS_MODEL_BITS][MIXERS];
+    mixer_set *sets[MIXERS]; /* by the caller's choice; by trusted inputs; by the bits so far */
+    int32_t final[DS_MODEL_SELECTS][DS_MODEL_BITS][MIXERS];
     uint32_t (*maps)[HISTORIES]; /* of each input: what came after each history */
     uint64_t cost;
 } row_state;
@@ -129,8 +132,6 @@ static inline uint32_t squash(const ds_model *m, int x) {
 
 /* ---- one bit ---- */
 
-#define TRUSTED 2 /* a counter seen so often has a say */
-
 /* Where a bit stands in its decision. */
 typedef struct bit_place {
     unsigned row, select;
@@ -143,25 +144,25 @@ static inline int clip(int value, int limit) {
     return value > limit ? limit : value < -limit ? -limit : value;
 }
 
-/* Inputs of a bit, filled up with zeros. */
-typedef struct mixer_inputs {
-    _Alignas(16) int16_t of[INPUTS_MAX];
+/* What is thought of a bit, filled up with zeros. */
+typedef struct opinions {
+    _Alignas(16) int16_t of[OPINIONS_MAX];
     unsigned lanes; /* a multiple of LANES */
-} mixer_inputs;
+} opinions;
 
-static inline int mix(const mixer_inputs *inputs, const mixer_set *set) {
+static inline int mix(const opinions *x, const mixer_set *set) {
     int32_t sum = 0;
-    for (unsigned i = 0; i < inputs->lanes; i++)
-        sum += inputs->of[i] * set->weights[i];
+    for (unsigned i = 0; i < x->lanes; i++)
+        sum += x->of[i] * set->weights[i];
     return clip(sum >> WEIGHT_SHIFT, STRETCH_MAX);
 }
 
 /* `error`: what the bit was, less its probability, in 1/65536. */
-static inline void learn_set(const ds_model *m, const mixer_inputs *inputs, mixer_set *set, int error) {
+static inline void learn_set(const ds_model *m, const opinions *x, mixer_set *set, int error) {
     const int16_t step = (int16_t)(error * m->mixer_rates[set->uses] >> RATE_SHIFT);
     set->uses += set->uses < USES_MAX;
-    for (unsigned i = 0; i < inputs->lanes; i++) {
-        int moved = (inputs->of[i] * step + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
+    for (unsigned i = 0; i < x->lanes; i++) {
+        int moved = (x->of[i] * step + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
         set->weights[i] = (int16_t)clip(set->weights[i] + moved, WEIGHT_MAX);
     }
 }
@@ -178,43 +179,46 @@ static inline void learn_final(const int *outputs, int32_t *weights, int error) 
         weights[i] = clip(weights[i] + ((outputs[i] * error + (1 << (FINAL_SHIFT - 1))) >> FINAL_SHIFT), FINAL_MAX);
 }
 
-/* Each counter has two inputs: its own opinion, and what came after its history elsewhere. */
-static unsigned take_inputs(const ds_model *m, const bit_place *place, uint32_t *const counters[], uint32_t *entries[],
-                            mixer_inputs *inputs) {
+/* Of each counter its own opinion, and what came after its history elsewhere. Returns how many counters have been seen
+ * before: what they say is worth something. */
+static unsigned take_opinions(const ds_model *m, const bit_place *place, uint32_t *const counters[], uint32_t *entries[],
+                              opinions *x) {
     row_state *state = &m->states[place->row];
     unsigned trusted = 0;
-    inputs->lanes = (2 * place->inputs + LANES - 1) / LANES * LANES;
-    memset(inputs->of, 0, sizeof inputs->of);
+    x->lanes = (2 * place->inputs + 1 + LANES - 1) / LANES * LANES;
+    memset(x->of, 0, sizeof x->of);
     for (unsigned i = 0; i < place->inputs; i++) {
         entries[i] = &state->maps[i][ds_counter_history(*counters[i])];
-        inputs->of[2 * i] = m->stretch[ds_counter_chance(*counters[i])];
-        inputs->of[2 * i + 1] = m->stretch[ds_map_chance(*entries[i])];
-        trusted += ds_counter_count(*counters[i]) >= TRUSTED;
+        x->of[2 * i] = m->stretch[ds_counter_chance(*counters[i])];
+        x->of[2 * i + 1] = m->stretch[ds_map_chance(*entries[i])];
+        trusted += ds_counter_count(*counters[i]) > 0;
     }
+    x->of[2 * place->inputs] = BIAS;
     return trusted;
 }
 
 static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
     row_state *state = &m->states[place->row];
     uint32_t *entries[DS_MODEL_INPUTS];
-    mixer_inputs inputs;
+    opinions x;
     int outputs[MIXERS];
-    unsigned trusted = take_inputs(m, place, counters, entries, &inputs);
-    mixer_set *sets[MIXERS] = {[BY_SELECT] = state->sets[BY_SELECT] + place->select * DS_MODEL_BITS + place->index,
+    unsigned trusted = take_opinions(m, place, counters, entries, &x);
+    int32_t *final = state->final[place->select][place->index];
+    mixer_set *sets[MIXERS] = {[BY_SELECT] = state->sets[BY_SELECT] + place->select,
                                [BY_TRUST] = state->sets[BY_TRUST] + trusted,
                                [BY_NODE] = state->sets[BY_NODE] + place->node};
     for (unsigned i = 0; i < MIXERS; i++)
-        outputs[i] = mix(&inputs, sets[i]);
-    uint32_t p = mix_final(m, outputs, state->final[place->index]);
+        outputs[i] = mix(&x, sets[i]);
+    uint32_t p = mix_final(m, outputs, final);
     if (m->reading)
         bit = ds_range_decode(&m->decoder, p);
     else
         ds_range_encode(&m->encoder, p, bit);
     state->cost += m->price[(bit ? p : 65536 - p) >> 4];
     int actual = bit ? 65535 : 0;
-    learn_final(outputs, state->final[place->index], actual - (int)p);
+    learn_final(outputs, final, actual - (int)p);
     for (unsigned i = 0; i < MIXERS; i++)
-        learn_set(m, &inputs, sets[i], actual - (int)squash(m, outputs[i]));
+        learn_set(m, &x, sets[i], actual - (int)squash(m, outputs[i]));
     for (unsigned i = 0; i < place->inputs; i++) {
         ds_counter_learn(counters[i], bit, &m->rates);
         ds_map_learn(entries[i], bit, &m->rates);
@@ -350,9 +354,9 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
 
 /* ---- life ---- */
 
-/* What the inputs of a row weigh at first: a counter three parts, its map two. */
+/* What the inputs of a row weigh at first: a counter three parts, its map two; the bias nothing. */
 static void open_set(mixer_set *set, unsigned inputs) {
-    int start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE * 3 / 10;
+    int start = inputs == 1 ? WEIGHT_ONE : inputs < 4 ? WEIGHT_ONE / 2 : WEIGHT_ONE / 4;
     for (unsigned i = 0; i < inputs; i++) {
         set->weights[2 * i] = (int16_t)(start * 3 / 5);
         set->weights[2 * i + 1] = (int16_t)(start * 2 / 5);
@@ -360,7 +364,7 @@ static void open_set(mixer_set *set, unsigned inputs) {
 }
 
 static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *arena) {
-    uint64_t counts[MIXERS] = {[BY_SELECT] = (uint64_t)row->selects * DS_MODEL_BITS,
+    uint64_t counts[MIXERS] = {[BY_SELECT] = row->selects,
                                [BY_TRUST] = row->inputs + 1u,
                                [BY_NODE] = DS_MODEL_NODES};
     for (unsigned i = 0; i < MIXERS; i++) {
@@ -375,9 +379,10 @@ static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *a
         return DS_E_MEMORY;
     for (unsigned i = 0; i < row->inputs; i++)
         ds_map_open(state->maps[i]);
-    for (unsigned bit = 0; bit < DS_MODEL_BITS; bit++)
-        for (unsigned i = 0; i < MIXERS; i++)
-            state->final[bit][i] = FINAL_START;
+    for (unsigned select = 0; select < row->selects; select++)
+        for (unsigned bit = 0; bit < DS_MODEL_BITS; bit++)
+            for (unsigned i = 0; i < MIXERS; i++)
+                state->final[select][bit][i] = FINAL_START;
     return DS_OK;
 }
 

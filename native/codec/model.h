@@ -12,12 +12,13 @@
 
 #define DS_MODEL_INPUTS 12 /* most contexts of a decision */
 #define DS_MODEL_BITS 8    /* most bits of a symbol */
+#define DS_MODEL_SELECTS 8 /* most sets of weights of a row */
 
 /* What the model must know of a kind of decision. */
 typedef struct ds_model_row {
     const char *name;
     uint8_t inputs;   /* contexts, at most DS_MODEL_INPUTS */
-    uint16_t selects; /* sets of weights that the caller chooses from */
+    uint8_t selects; /* sets of weights that the caller chooses from, at most DS_MODEL_SELECTS */
 } ds_model_row;
 
 typedef struct ds_model ds_model;

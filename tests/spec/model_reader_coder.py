@@ -73,7 +73,7 @@ def _stretch_table() -> list[int]:
 
 
 STRETCH = _stretch_table()
-RATE = [131072 // (2 * n + 3) for n in range(1024)]
+RATE = [655360 // (10 * n + 13) for n in range(1024)]
 
 
 class Counter:
@@ -156,7 +156,7 @@ class Row:
     inputs: int
     selects: int
     families: tuple[dict[int, list[int]], ...] = field(default_factory=lambda: ({}, {}, {}))
-    final: list[list[int]] = field(default_factory=lambda: [[22000] * 3 for _ in range(8)])
+    final: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.maps = [_map() for _ in range(self.inputs)]
@@ -164,8 +164,8 @@ class Row:
     def weights(self, family: int, number: int) -> list[int]:
         """The set's weights, then its uses."""
         k = self.inputs
-        first = 8192 if k == 1 else 4096 if k <= 3 else 2457
-        return self.families[family].setdefault(number, [3 * first // 5, 2 * first // 5] * k + [0])
+        first = 8192 if k == 1 else 4096 if k <= 3 else 2048
+        return self.families[family].setdefault(number, [3 * first // 5, 2 * first // 5] * k + [0, 0])
 
 
 def rows() -> dict[str, Row]:
@@ -219,19 +219,20 @@ class Model:
         x = []
         for counter, entry in zip(counters, entries, strict=True):
             x += [STRETCH[counter.q >> 2], STRETCH[entry.q >> 6]]
-        sure = sum(counter.n >= 2 for counter in counters)
-        sets = [row.weights(0, 8 * select + index), row.weights(1, sure), row.weights(2, node)]
+        x.append(640)
+        sure = sum(counter.n >= 1 for counter in counters)
+        sets = [row.weights(0, select), row.weights(1, sure), row.weights(2, node)]
         out = [clip(sum(xi * w for xi, w in zip(x, s, strict=False)) >> 13, FURTHEST) for s in sets]
-        v = row.final[index]
+        v = row.final.setdefault((select, index), [19500] * 3)
         p = squash(sum(o * w for o, w in zip(out, v, strict=True)) >> 16)
         bit = self.decoder.bit(p)
         a = 65535 if bit else 0
         for f, weights in enumerate(sets):
-            v[f] = clip(v[f] + (out[f] * (a - p) + 16384 >> 15), 655360)
-            e = (a - squash(out[f])) * (340 + 196608 // (64 + weights[-1])) >> 13
+            v[f] = clip(v[f] + (out[f] * (a - p) + 32768 >> 16), 655360)
+            e = (a - squash(out[f])) * (215 + 165000 // (150 + weights[-1])) >> 13
             weights[-1] = min(4095, weights[-1] + 1)
             for i, xi in enumerate(x):
-                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 29000)
+                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 28000)
         for counter, entry in zip(counters, entries, strict=True):
             counter.learn(bit)
             entry.learn(bit)
