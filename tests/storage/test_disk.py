@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deltaseal.errors import LockedError, SpaceError, StorageError
 from deltaseal.storage import (
@@ -16,6 +19,7 @@ from deltaseal.storage import (
     SimulatedDisk,
     WrongKindError,
     exists,
+    plain_path,
 )
 from deltaseal.storage.disk import translate
 
@@ -321,3 +325,11 @@ def test_errno_to_error(symbol, kind, code):
     error = translate(OSError(getattr(errno, symbol), "words"), "write", "name")
     assert isinstance(error, kind)
     assert (error.exit_code, error.facts["errno"]) == (code, symbol)
+
+
+@given(st.lists(st.sampled_from(["", ".", "..", "a", ".b"])).map("/".join))
+def test_a_plain_path_is_the_one_of_pathlib(path):
+    plain = str(PurePosixPath(path))
+    # Two slashes at the beginning pathlib keeps: POSIX lets a system give them a meaning, ours give none.
+    assert plain_path(path) == (plain[1:] if plain.startswith("//") else plain)
+    assert plain_path(PurePosixPath(path)) == plain_path(path)

@@ -17,27 +17,29 @@ from deltaseal.storage.disk import (
     File,
     Kind,
     MissingError,
+    PathLike,
     ShortReadError,
     Space,
     Stat,
     WrongKindError,
     exists,
+    plain_path,
 )
 from deltaseal.storage.output import Output, check_output, open_output, open_output_dir, write_output
 from deltaseal.storage.ranges import ByteSource, BytesSource, FileSource, SliceSource, chunks
 from deltaseal.storage.real import RealDisk
-from deltaseal.storage.recipes import (
-    Found,
-    copy_tree,
-    read_file,
-    remove_tree,
-    replace_link,
-    shares_blocks,
-    walk,
-    write_file,
-)
 
 if TYPE_CHECKING:
+    from deltaseal.storage.recipes import (
+        Found,
+        copy_tree,
+        read_file,
+        remove_tree,
+        replace_link,
+        shares_blocks,
+        walk,
+        write_file,
+    )
     from deltaseal.storage.simulated import PowerCut, SimulatedDisk
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "Kind",
     "MissingError",
     "Output",
+    "PathLike",
     "PowerCut",
     "RealDisk",
     "ShortReadError",
@@ -67,6 +70,7 @@ __all__ = [
     "exists",
     "open_output",
     "open_output_dir",
+    "plain_path",
     "read_file",
     "remove_tree",
     "replace_link",
@@ -76,5 +80,23 @@ __all__ = [
     "write_output",
 ]
 
-# No command needs a disk that is not there.
-__getattr__ = names_from(__name__, homes_in(__name__, {"simulated": ("PowerCut", "SimulatedDisk")}))
+# No command needs a disk that is not there; an image is made and applied without changing a directory's tree.
+__getattr__ = names_from(
+    __name__,
+    homes_in(
+        __name__,
+        {
+            "recipes": (
+                "Found",
+                "copy_tree",
+                "read_file",
+                "remove_tree",
+                "replace_link",
+                "shares_blocks",
+                "walk",
+                "write_file",
+            ),
+            "simulated": ("PowerCut", "SimulatedDisk"),
+        },
+    ),
+)

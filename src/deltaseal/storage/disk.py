@@ -16,10 +16,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 from deltaseal.errors import DeltasealError, SpaceError, StorageError
 
@@ -31,17 +29,20 @@ __all__ = [
     "File",
     "Kind",
     "MissingError",
+    "PathLike",
     "ShortReadError",
     "Space",
     "Stat",
     "WrongKindError",
     "check_name",
     "exists",
+    "plain_path",
     "translate",
 ]
 
 Buffer = bytes | bytearray | memoryview
 Kind = Literal["file", "dir", "link", "other"]
+PathLike = str | os.PathLike[str]
 
 
 class MissingError(StorageError):
@@ -111,8 +112,17 @@ def check_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+def plain_path(path: PathLike) -> str:
+    """Return ``path`` as ``pathlib`` writes it, without a ``.`` or a slash that says nothing.
+
+    Loading ``pathlib`` takes longer than a small image takes to be applied.
+    """
+    text = os.fspath(path)
+    steps = "/".join(step for step in text.split("/") if step not in ("", "."))
+    return f"/{steps}" if text.startswith("/") else steps or "."
+
+
+class Stat(NamedTuple):
     """What lies under a name, the name itself not followed.
 
     ``mode`` holds the twelve permission bits, ``size`` is in bytes, ``inode``
@@ -132,8 +142,7 @@ class Stat:
         return bool(self.mode & 0o100)
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(NamedTuple):
     """What an ordinary process may still use of a file system."""
 
     bytes_free: int
@@ -203,7 +212,7 @@ class Disk(Protocol):
     module), ``ValueError`` for what is not a single name.
     """
 
-    def open_root(self, path: Path | str) -> Dir:
+    def open_root(self, path: PathLike) -> Dir:
         """Open the directory at ``path``: the only place where a path is taken and links are followed."""
 
     def open_dir(self, at: Dir, name: str) -> Dir:

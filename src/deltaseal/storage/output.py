@@ -12,13 +12,11 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from deltaseal.errors import DeltasealError, DigestError, UsageError
-from deltaseal.storage.disk import Buffer, Dir, Disk, File, MissingError, Stat
+from deltaseal.storage.disk import Buffer, Dir, Disk, File, MissingError, PathLike, Stat, plain_path
 from deltaseal.storage.ranges import chunks
 from deltaseal.storage.real import RealDisk
-from deltaseal.storage.recipes import remove_tree
 
 __all__ = ["Output", "open_output", "open_output_dir", "write_output"]
 
@@ -65,10 +63,10 @@ class Output:
 #  4. An input is never the output, under whatever name.
 @contextlib.contextmanager
 def open_output(
-    path: Path,
+    path: PathLike,
     *,
     force: bool = False,
-    inputs: Iterable[Path] = (),
+    inputs: Iterable[PathLike] = (),
     verify: bool = False,
     mode: int | None = None,
     disk: Disk | None = None,
@@ -82,8 +80,9 @@ def open_output(
     Raises ``UsageError`` for an output that exists, is no regular file, or is an input.
     """
     disk = disk or RealDisk()
+    path = plain_path(path)
     refuse_inputs(path, inputs)
-    with disk.open_root(path.parent) as directory:
+    with disk.open_root(os.path.dirname(path) or ".") as directory:
         _check_free(disk, directory, path, force=force, kind="file")
         part = _temporary_name()
         try:
@@ -94,7 +93,7 @@ def open_output(
                 if verify:
                     output.read_back()
             _check_free(disk, directory, path, force=force, kind="file")
-            disk.rename(directory, part, directory, path.name)
+            disk.rename(directory, part, directory, os.path.basename(path))
         except BaseException:
             with contextlib.suppress(DeltasealError):
                 disk.unlink(directory, part)
@@ -103,11 +102,11 @@ def open_output(
 
 
 def write_output(
-    path: Path,
+    path: PathLike,
     pieces: Iterable[Buffer],
     force: bool = False,
     *,
-    inputs: Iterable[Path] = (),
+    inputs: Iterable[PathLike] = (),
     verify: bool = False,
     mode: int | None = None,
     disk: Disk | None = None,
@@ -126,15 +125,16 @@ def write_output(
 #     with a name that ends in ``.part``; an error there puts it back.
 @contextlib.contextmanager
 def open_output_dir(
-    path: Path, *, force: bool = False, inputs: Iterable[Path] = (), disk: Disk | None = None
+    path: PathLike, *, force: bool = False, inputs: Iterable[PathLike] = (), disk: Disk | None = None
 ) -> Iterator[Dir]:
     """Make the directory ``path`` from what is put into the yielded one inside the ``with``.
 
     Raises ``UsageError`` for an output that exists, is no directory, or is or lies in an input.
     """
     disk = disk or RealDisk()
+    path = plain_path(path)
     refuse_inputs(path, inputs)
-    with disk.open_root(path.parent) as directory:
+    with disk.open_root(os.path.dirname(path) or ".") as directory:
         _check_free(disk, directory, path, force=force, kind="dir")
         part = _temporary_name()
         try:
@@ -142,20 +142,21 @@ def open_output_dir(
                 yield made
                 disk.sync_dir(made)
             replaces = _check_free(disk, directory, path, force=force, kind="dir")
-            _take_place(disk, directory, part, path.name, replaces=replaces)
+            _take_place(disk, directory, part, os.path.basename(path), replaces=replaces)
         except BaseException:
             with contextlib.suppress(DeltasealError):
-                remove_tree(disk, directory, part)
+                _remove(disk, directory, part)
             raise
 
 
 def check_output(
-    path: Path, *, force: bool = False, inputs: Iterable[Path] = (), disk: Disk | None = None
+    path: PathLike, *, force: bool = False, inputs: Iterable[PathLike] = (), disk: Disk | None = None
 ) -> None:
     """Raise at once what ``open_output`` would raise, before work whose result it is to hold."""
     disk = disk or RealDisk()
+    path = plain_path(path)
     refuse_inputs(path, inputs)
-    with disk.open_root(path.parent) as directory:
+    with disk.open_root(os.path.dirname(path) or ".") as directory:
         _check_free(disk, directory, path, force=force, kind="file")
 
 
@@ -172,50 +173,64 @@ def _take_place(disk: Disk, directory: Dir, part: str, name: str, *, replaces: b
         disk.rename(directory, aside, directory, name)
         raise
     disk.sync_dir(directory)
-    remove_tree(disk, directory, aside)
+    _remove(disk, directory, aside)
 
 
-def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+def _remove(disk: Disk, directory: Dir, name: str) -> None:
+    from deltaseal.storage.recipes import remove_tree  # an output that is a file needs none of them
+
+    remove_tree(disk, directory, name)
+
+
+def refuse_inputs(path: str, inputs: Iterable[PathLike]) -> None:
     """Raise ``UsageError`` if ``path`` is one of ``inputs`` by whatever name, or lies inside one."""
-    if not path.name or path.name == "..":
-        raise UsageError(f"{str(path)!r} cannot be an output", hint="name a file", path=str(path))
-    places = {_identity(place) for place in (path, *path.absolute().parents)} - {None}
+    if os.path.basename(path) in ("", ".", ".."):
+        raise UsageError(f"{path!r} cannot be an output", hint="name a file", path=path)
+    places = {_identity(place) for place in (path, *_parents(path))} - {None}
     for source in inputs:
         if _identity(source) in places:
             raise UsageError(
-                f"the output {str(path)!r} is the input {str(source)!r}, or lies in it",
+                f"the output {path!r} is the input {str(source)!r}, or lies in it",
                 hint="choose another output",
-                path=str(path),
+                path=path,
                 input=str(source),
             )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _parents(path: str) -> Iterator[str]:
+    """Every directory that a path lies in, the nearest first."""
+    place = os.path.join(os.getcwd(), path)
+    while place != os.path.dirname(place):
+        place = os.path.dirname(place)
+        yield place
+
+
+def _identity(path: PathLike) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return (status.st_dev, status.st_ino)
 
 
-def _check_free(disk: Disk, directory: Dir, path: Path, *, force: bool, kind: str) -> bool:
+def _check_free(disk: Disk, directory: Dir, path: str, *, force: bool, kind: str) -> bool:
     """Return whether something will be replaced; raise ``UsageError`` if it may not be."""
     try:
-        found: Stat = disk.stat(directory, path.name)
+        found: Stat = disk.stat(directory, os.path.basename(path))
     except MissingError:
         return False
     words = {"file": "a regular file", "dir": "a directory"}[kind]
     if found.kind != kind:
         raise UsageError(
-            f"{str(path)!r} exists and is not {words}",
+            f"{path!r} exists and is not {words}",
             hint="choose another output",
-            path=str(path),
+            path=path,
             kind=found.kind,
         )
     if not force:
         raise UsageError(
-            f"{str(path)!r} exists already",
+            f"{path!r} exists already",
             hint="choose another output, or replace it with --force",
-            path=str(path),
+            path=path,
         )
     return True

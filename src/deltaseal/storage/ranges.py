@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from deltaseal.storage.disk import Buffer, ShortReadError, WrongKindError, translate
+from deltaseal.storage.disk import Buffer, PathLike, ShortReadError, WrongKindError, translate
 
 __all__ = ["ByteSource", "BytesSource", "FileSource", "SliceSource", "chunks"]
 
@@ -88,7 +87,7 @@ class FileSource:
     gives ``ShortReadError``.
     """
 
-    def __init__(self, file: Path | str | int) -> None:
+    def __init__(self, file: PathLike | int) -> None:
         self._name = f"descriptor {file}" if isinstance(file, int) else os.fspath(file)
         try:
             # O_NONBLOCK: opening a FIFO must not wait for its writer; for a regular file it means nothing.

@@ -13,10 +13,20 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from deltaseal.errors import LockedError
-from deltaseal.storage.disk import Buffer, Dir, File, Kind, Space, Stat, WrongKindError, check_name, translate
+from deltaseal.storage.disk import (
+    Buffer,
+    Dir,
+    File,
+    Kind,
+    PathLike,
+    Space,
+    Stat,
+    WrongKindError,
+    check_name,
+    translate,
+)
 from deltaseal.storage.ranges import CHUNK, check_range, read_descriptor
 
 __all__ = ["RealDisk"]
@@ -125,7 +135,7 @@ def _label(at: Dir, name: str) -> str:
 class RealDisk:
     """The disk of the machine.  Holds no state; every value of it is the same disk."""
 
-    def open_root(self, path: Path | str) -> Dir:
+    def open_root(self, path: PathLike) -> Dir:
         """Open the directory at ``path``; links in it are followed."""
         name = os.fspath(path)
         with _translated("open the directory", name):

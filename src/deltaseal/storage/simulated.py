@@ -13,11 +13,21 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal, NoReturn
 
 from deltaseal.errors import LockedError
-from deltaseal.storage.disk import Buffer, Dir, File, Space, Stat, WrongKindError, check_name, translate
+from deltaseal.storage.disk import (
+    Buffer,
+    Dir,
+    File,
+    PathLike,
+    Space,
+    Stat,
+    WrongKindError,
+    check_name,
+    translate,
+)
 from deltaseal.storage.nodes import (
     DirNode,
     DiskState,
@@ -246,7 +256,7 @@ class SimulatedDisk:
 
     # The operations ---------------------------------------------------------
 
-    def open_root(self, path: Path | str) -> Dir:
+    def open_root(self, path: PathLike) -> Dir:
         """Open the directory at ``path``, read from this disk's root; links in it are refused."""
         self._step("open_root", str(path))
         node: Node | None = self._volume.root
