@@ -225,8 +225,7 @@ def test_a_header_that_cannot_be_written() -> None:
 
 
 def _replaced(header: _core.DeltaHeader, changes: dict[str, object]) -> _core.DeltaHeader:
-    fields = {name: getattr(header, name) for name in header.__slots__} | changes
-    return _core.DeltaHeader(**fields)
+    return header._replace(**changes)
 
 
 # Callbacks

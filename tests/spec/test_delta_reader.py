@@ -6,7 +6,6 @@ import hashlib
 import random
 import re
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,7 +162,7 @@ def test_parts_that_end_elsewhere_are_refused_by_both(much_code: tuple[Path, byt
     first, second = made.code_parts()
     for start in (second.start - 1, second.start + 1):
         known = {"old_size": len(old), "new_size": len(new), "digests": None, "plain": False, "threads": 1}
-        delta = write_streams(code, code_parts=[first, replace(second, start=start)], **known)
+        delta = write_streams(code, code_parts=[first, second._replace(start=start)], **known)
         with pytest.raises(delta_reader.Refused):
             stream_reader.decode(old, delta, old_image(path))
         with pytest.raises(DeltasealError):

@@ -4,6 +4,8 @@ The only place that sees a pointer. Nothing here knows a file name, a key or a
 policy. The interpreter lock is released while the core works.
 """
 
+from typing import TYPE_CHECKING
+
 from deltaseal._core.binding import (
     CONTEXT_STREAM,
     STREAM_COUNT,
@@ -26,7 +28,10 @@ from deltaseal._core.binding import (
     sketch_code,
     write_header,
 )
-from deltaseal._core.explaining import Explained, explain, explain_bytes
+from deltaseal._lazy import homes_in, names_from
+
+if TYPE_CHECKING:
+    from deltaseal._core.explaining import Explained, explain, explain_bytes
 
 __all__ = [
     "CONTEXT_STREAM",
@@ -53,3 +58,7 @@ __all__ = [
     "sketch_code",
     "write_header",
 ]
+
+__getattr__ = names_from(
+    __name__, homes_in(__name__, {"explaining": ("Explained", "explain", "explain_bytes")})
+)

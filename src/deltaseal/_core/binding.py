@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deltaseal._core import _native
 from deltaseal._core._native import ffi, lib
@@ -96,28 +95,26 @@ def ds_python_progress(context: Any, done: int) -> bool:
 # ---- create ----
 
 
-@dataclass(frozen=True, slots=True)
-class Modelled:
+class Modelled(NamedTuple):
     """A delta's body coded by the model, and the size of the table it needs (units of 256 KiB)."""
 
     body: bytes
     table: int
 
 
-@dataclass(frozen=True, slots=True)
-class CodePart:
+class CodePart(NamedTuple):
     """Literals of code from ``start`` of their stream on, and the old bytes round their places."""
 
     start: int
     context: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class _Free:
     """Frees what a thread of the core may be at work on, and keeps until then what that reads."""
 
-    free: Callable[[Any], None]
-    kept: Any
+    def __init__(self, free: Callable[[Any], None], kept: Any) -> None:
+        self.free = free
+        self.kept = kept
 
     def __call__(self, pointer: Any) -> None:
         self.free(pointer)
@@ -219,8 +216,7 @@ TECHNIQUES: dict[str, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Without:
+class Without(NamedTuple):
     """Techniques to do without, by name, and kinds of references, a bit each by their number."""
 
     techniques: tuple[str, ...] = ()
@@ -360,16 +356,15 @@ def prove(
     return int(same[0])
 
 
-def applier_path() -> Path:
+def applier_path() -> str:
     """The confined applier that was built beside the extension."""
-    return Path(_native.__file__).parent / "deltaseal-apply"
+    return os.path.join(os.path.dirname(_native.__file__), "deltaseal-apply")
 
 
 # ---- the container's header ----
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaHeader:
+class DeltaHeader(NamedTuple):
     """What the header of a delta says (docs/spec/delta-format.md, "Container"); sizes in bytes."""
 
     zstd_version: tuple[int, int, int]  # zeros without streams

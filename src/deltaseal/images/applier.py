@@ -12,8 +12,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from deltaseal import _core
 from deltaseal.errors import (
@@ -26,15 +25,15 @@ from deltaseal.errors import (
 )
 from deltaseal.images.inspector import inspect
 from deltaseal.images.limits import Limits
+from deltaseal.storage import PathLike
 
 Buffer = bytes | bytearray | memoryview
-Input = int | Path | Buffer
+Input = int | PathLike | Buffer
 
 _PIECE = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedImage:
+class AppliedImage(NamedTuple):
     """What came out: size in bytes and SHA-256."""
 
     size: int
@@ -47,7 +46,7 @@ def _descriptor(source: Input) -> Iterator[int]:
     if isinstance(source, int):
         yield source
         return
-    if isinstance(source, Path):
+    if isinstance(source, (str, os.PathLike)):
         try:
             fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -55,7 +54,7 @@ def _descriptor(source: Input) -> Iterator[int]:
     else:
         fd = os.memfd_create("deltaseal", os.MFD_CLOEXEC)
     try:
-        if not isinstance(source, Path):
+        if not isinstance(source, (str, os.PathLike)):
             view = memoryview(source)
             while view:
                 view = view[os.write(fd, view) :]
@@ -64,9 +63,10 @@ def _descriptor(source: Input) -> Iterator[int]:
         os.close(fd)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: PathLike) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
 
@@ -152,7 +152,7 @@ def _drain(pipe: int, sink: Callable[[memoryview], None], most: int) -> AppliedI
 
 def apply(
     old: Input,
-    delta: Path | Buffer,
+    delta: PathLike | Buffer,
     sink: Callable[[memoryview], None],
     *,
     limits: Limits | None = None,
@@ -164,7 +164,7 @@ def apply(
     file; both digests are said), DeltaError, LimitError, DigestError, StorageError.
     """
     limits = limits or Limits()
-    if isinstance(delta, Path):
+    if isinstance(delta, (str, os.PathLike)):
         delta = _read(delta)
     header = inspect(delta).header
     if header.new_size > limits.output_bytes:

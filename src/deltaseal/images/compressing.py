@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zstandard
 
@@ -52,8 +52,7 @@ def _parameters(total: int, less: int, widest: int) -> zstandard.ZstdCompression
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One frame to make: how, and what that takes of memory."""
 
     parameters: zstandard.ZstdCompressionParameters

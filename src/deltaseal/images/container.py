@@ -8,10 +8,10 @@ alone, so that the applier can read them piece by piece.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from operator import itemgetter
+from typing import NamedTuple
 
 import zstandard
 
@@ -27,8 +27,7 @@ _HELD_MAX = 4 << 20  # raw bytes of a frame of several streams: the reader's lim
 ZSTD_VERSION: tuple[int, int, int] = zstandard.ZSTD_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Consecutive streams stored together: compressed, or raw where that is not smaller."""
 
     streams: tuple[int, ...]

@@ -6,20 +6,19 @@ import hashlib
 import mmap
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.compressing import TooLittleMemoryError
 from deltaseal.images.container import memory_at_once, write_modelled, write_streams
+from deltaseal.storage import PathLike
 
 Buffer = bytes | bytearray | memoryview
 Digests = tuple[bytes, bytes]  # SHA-256 of old and new
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(NamedTuple):
     """A place on the curve of bytes against processor time of both sides."""
 
     rounds: int  # of matching; 0 lets the core choose by size
@@ -41,8 +40,7 @@ _MANY = 1 << 20  # bytes that are worth a thread
 _PLAIN_MORE = 2  # times as many raw bytes are not worth compressing: they never became fewer
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """A delta, and whether plain bytes may do better."""
 
     delta: bytes
@@ -58,8 +56,7 @@ def _is_doubtful(creation: _core.Creation, new_size: int) -> bool:
     return creation.has_parsed and (new_size <= _TINY or _HARM * harmed > helped)
 
 
-@dataclass(frozen=True, slots=True)
-class _Container:
+class _Container(NamedTuple):
     """What the header of a delta says whatever its coding."""
 
     old_size: int
@@ -222,8 +219,7 @@ def _is_header_good(delta: bytes, old_size: int, new_size: int, digests: Digests
     return (header.old_size, header.new_size, header.digests) == (old_size, new_size, digests)
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedOld:
+class PreparedOld(NamedTuple):
     """An old image, read and indexed once, for the deltas to several new ones. It holds the image's bytes."""
 
     core: _core.Prepared
@@ -304,7 +300,7 @@ def diff_bytes(
     return prove(attempt(True))  # plain bytes have no references: the leanest way there is
 
 
-def _map(path: Path) -> Buffer:
+def _map(path: PathLike) -> Buffer:
     """The file's bytes, mapped until the last view of them goes; an empty file has none to map."""
     try:
         with open(path, "rb") as file:
@@ -316,8 +312,8 @@ def _map(path: Path) -> Buffer:
 
 
 def diff(
-    old: Path,
-    new: Path,
+    old: PathLike,
+    new: PathLike,
     *,
     effort: str = "default",
     threads: int = 1,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deltaseal import _core
 from deltaseal.errors import DeltaError, LimitError
@@ -13,8 +12,7 @@ Buffer = bytes | bytearray | memoryview
 _MAGIC = b"\xd5ds\n"
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
+class StreamInfo(NamedTuple):
     """One typed stream: its raw size, and the frame that holds it."""
 
     name: str
@@ -22,8 +20,7 @@ class StreamInfo:
     frame: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageDeltaInfo:
+class ImageDeltaInfo(NamedTuple):
     """Header of an image delta; sizes in bytes."""
 
     header: _core.DeltaHeader
