@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +10,7 @@ from deltaseal.cli.app import App, pass_app
 from deltaseal.cli.depfile import depfile_option, write_depfile
 from deltaseal.cli.lazy import Command
 from deltaseal.cli.options import (
-    PATH,
+    NAME,
     SIZE,
     exclude_option,
     force_option,
@@ -23,13 +22,16 @@ from deltaseal.cli.options import (
 from deltaseal.cli.progress import bar
 from deltaseal.cli.words import share
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["apply", "diff"]
 
 
 @click.command(cls=Command)
-@click.argument("old", type=PATH)
-@click.argument("new", type=PATH)
-@output_option("DELTA")
+@click.argument("old", type=NAME)
+@click.argument("new", type=NAME)
+@output_option("DELTA", NAME)
 @making_options
 @click.option("--max-memory", type=SIZE, metavar="SIZE", help="Memory for one image, such as 500M or 2G.")
 @exclude_option
@@ -40,9 +42,9 @@ __all__ = ["apply", "diff"]
 @pass_app
 def diff(
     app: App,
-    old: Path,
-    new: Path,
-    output: Path,
+    old: str,
+    new: str,
+    output: str,
     effort: str,
     threads: int,
     max_memory: int | None,
@@ -77,13 +79,13 @@ def diff(
         f"{output}: {made.size:,} bytes, {share(made.size, made.new_size)} of the new {what}'s "
         f"{made.new_size:,}; applied and compared"
     )
-    app.done(asdict(made), words)
+    app.done(made._asdict(), words)
 
 
 @click.command(cls=Command)
-@click.argument("old", type=PATH)
-@click.argument("delta", type=PATH)
-@output_option("NEW")
+@click.argument("old", type=NAME)
+@click.argument("delta", type=NAME)
+@output_option("NEW", NAME)
 @exclude_option
 @names_option
 @depfile_option
@@ -92,9 +94,9 @@ def diff(
 @pass_app
 def apply(
     app: App,
-    old: Path,
-    delta: Path,
-    output: Path,
+    old: str,
+    delta: str,
+    output: str,
     exclude: tuple[str, ...],
     names: str,
     depfile: Path | None,
@@ -119,4 +121,4 @@ def apply(
         )
     write_depfile(depfile, output, [old, delta])
     digest = "SHA-256" if applied.kind == "image" else "tree digest"
-    app.done(asdict(applied), f"{output}: {applied.size:,} bytes, {digest} {applied.digest}")
+    app.done(applied._asdict(), f"{output}: {applied.size:,} bytes, {digest} {applied.digest}")

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from deltaseal.cli.options import PATH
 from deltaseal.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deltaseal.storage import PathLike
 
 __all__ = ["depfile_option", "write_depfile"]
 
@@ -30,13 +34,15 @@ def depfile_option(command: Decorated) -> Decorated:
     )(command)
 
 
-def write_depfile(depfile: Path | None, output: Path, inputs: Iterable[Path]) -> None:
+def write_depfile(depfile: Path | None, output: PathLike, inputs: Iterable[PathLike]) -> None:
     """Write the file, if one is wanted: ``output`` depends on ``inputs``, and on all that is in them."""
     if depfile is None:
         return
+    from pathlib import Path
+
     from deltaseal.storage import write_output
 
-    names = list(dict.fromkeys(_escaped(path) for given in inputs for path in _files(given)))
+    names = list(dict.fromkeys(_escaped(path) for given in inputs for path in _files(Path(given))))
     rule = " \\\n  ".join([f"{_escaped(output)}:", *names])
     # Rules without commands: a file that goes is no error, it only makes the output out of date.
     nothing = "".join(f"\n{name}:\n" for name in names)
@@ -56,7 +62,7 @@ def _files(given: Path) -> Iterator[Path]:
                 yield given / found.path
 
 
-def _escaped(path: Path) -> str:
+def _escaped(path: PathLike) -> str:
     text = os.fspath(path)
     if "\n" in text:
         raise UsageError(f"a name with a line break cannot stand in a depfile: {text!r}", path=text)

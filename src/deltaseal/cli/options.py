@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +16,7 @@ __all__ = [
     "DIRECTORY",
     "FILE",
     "MOMENT",
+    "NAME",
     "PATH",
     "PLACE",
     "SIZE",
@@ -36,10 +37,30 @@ __all__ = [
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+
+class _Path(click.Path):
+    """A ``pathlib.Path``. Loading that takes a while: it is done where one is given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from pathlib import Path
+
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+class _Name(click.Path):
+    """A path as text, for commands that may take less time than loading ``pathlib``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from deltaseal.storage import plain_path
+
+        return plain_path(os.fsdecode(super().convert(value, param, ctx)))
+
+
 # Whether a file may be read is told when it is read (E_IO), not guessed beforehand.
-PATH = click.Path(readable=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
-DIRECTORY = click.Path(exists=True, file_okay=False, readable=False, path_type=Path)
+NAME = _Name(readable=False)
+PATH = _Path(readable=False)
+FILE = _Path(exists=True, dir_okay=False, readable=False)
+DIRECTORY = _Path(exists=True, file_okay=False, readable=False)
 
 DAY = 86_400  # seconds
 
@@ -136,10 +157,10 @@ store_option = click.option(
 )
 
 
-def output_option(what: str) -> Callable[[Decorated], Decorated]:
+def output_option(what: str, kind: click.Path = PATH) -> Callable[[Decorated], Decorated]:
     """``-o``: where the result goes."""
     return click.option(
-        "-o", "--output", type=PATH, required=True, metavar=what, help=f"The {what} to write."
+        "-o", "--output", type=kind, required=True, metavar=what, help=f"The {what} to write."
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from deltaseal import images
 from deltaseal.errors import UsageError
-from deltaseal.storage import BytesSource, RealDisk
+from deltaseal.storage import BytesSource, PathLike, RealDisk
 from deltaseal.trees.applier import judged_tree
 from deltaseal.trees.container import dump, load
 from deltaseal.trees.grouping import IMAGE_MAGICS, SMALL, Frames, KnownImages, make_groups
@@ -35,8 +34,8 @@ class ImagePair:
 
 
 def diff(
-    old_dir: Path,
-    new_dir: Path,
+    old_dir: PathLike,
+    new_dir: PathLike,
     *,
     exclude: Collection[str | bytes] = (),
     names: Names = "sensitive",
@@ -92,8 +91,8 @@ def diff(
 
 
 def image_pairs(
-    old_dir: Path,
-    new_dir: Path,
+    old_dir: PathLike,
+    new_dir: PathLike,
     *,
     exclude: Collection[str | bytes] = (),
     names: Names = "sensitive",
@@ -123,8 +122,8 @@ def _goes_alone(entry: Entry, tree: ScannedTree) -> bool:
 
 @contextmanager
 def _both(
-    old_dir: Path,
-    new_dir: Path,
+    old_dir: PathLike,
+    new_dir: PathLike,
     exclude: Collection[str | bytes],
     names: Names,
     progress: Progress | None,

@@ -7,12 +7,11 @@ for.  Outputs are written through ``storage``: whole, or not at all.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from deltaseal import images, trees
+from deltaseal import images
 from deltaseal.errors import DigestError, DocumentTypeError, UsageError
 from deltaseal.storage import (
     ByteSource,
@@ -23,9 +22,12 @@ from deltaseal.storage import (
     chunks,
     open_output,
     open_output_dir,
-    walk,
+    plain_path,
 )
 from deltaseal.verbs.kinds import PathLike, Progress, is_directory, kind_of
+
+if TYPE_CHECKING:
+    from deltaseal import trees
 
 __all__ = ["Applied", "DeltaKind", "Made", "apply", "diff", "prove"]
 
@@ -33,8 +35,7 @@ DeltaKind = Literal["image delta", "tree delta"]
 _STEPS = 1000  # how far the making of an image delta is, in the core's own measure
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """A delta that was made and proved. Sizes in bytes, digests hexadecimal."""
 
     kind: DeltaKind
@@ -45,8 +46,7 @@ class Made:
     new_digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """What applying a delta wrote. Size in bytes; ``digest`` is an image's SHA-256 or a tree digest."""
 
     kind: Literal["image", "tree"]
@@ -76,11 +76,13 @@ def diff(
     Raises ``UsageError`` for a file and a directory, or an output that exists (without ``force``) or is an
     input; ``TreeError`` for what must not be in a tree; ``LimitError`` for an image that needs more memory.
     """
-    before, after = Path(old), Path(new)
+    before, after = plain_path(old), plain_path(new)
     kind = _kind_between(before, after)
     # Opened first: an output that cannot be written is said before the work, not after it.
-    with open_output(Path(delta), force=force, inputs=[before, after], verify=True) as output:
+    with open_output(delta, force=force, inputs=[before, after], verify=True) as output:
         if kind == "tree delta":
+            from deltaseal import trees
+
             made = trees.diff(
                 before,
                 after,
@@ -121,13 +123,13 @@ def apply(
     ``BaseMismatchError`` if ``old`` is not what the delta was made from (both digests are said),
     ``DeltaError``, ``LimitError``, ``DigestError``, ``TreeError``, and ``UsageError`` as ``diff``.
     """
-    before, path, out = Path(old), Path(delta), Path(new)
+    before, path = plain_path(old), plain_path(delta)
     if delta_kind(path, before) == "tree delta":
-        with open_output_dir(out, force=force, inputs=[before, path]) as dest:
+        with open_output_dir(new, force=force, inputs=[before, path]) as dest:
             listing = _apply_tree(before, path, dest, exclude=exclude, names=names, progress=progress)
         return Applied("tree", sum(entry.size for entry in listing.entries), listing.digest.hex())
-    mode = before.stat().st_mode & 0o777
-    with open_output(out, force=force, inputs=[before, path], verify=True, mode=mode) as output:
+    mode = os.stat(before).st_mode & 0o777
+    with open_output(new, force=force, inputs=[before, path], verify=True, mode=mode) as output:
         applied = _apply_image(before, path, output.write, progress)
     return Applied("image", applied.size, applied.sha256.hex())
 
@@ -145,22 +147,22 @@ def prove(
     with ``new`` the promise is compared with that. Raises as ``apply``; ``DigestError`` if ``new`` is not
     what the delta makes.
     """
-    path = Path(delta)
+    path = plain_path(delta)
     if old is None and new is None:
         raise UsageError(
             f"{str(path)!r} is a delta: it carries no signature",
             hint="give --old, --new, or both: it is proved by applying it",
         )
-    kind = delta_kind(path, *(Path(side) for side in (old, new) if side is not None))
+    kind = delta_kind(path, *(plain_path(side) for side in (old, new) if side is not None))
     known = []
     if old is not None:
-        known.append(_prove_by_old(path, Path(old), kind, progress))
+        known.append(_prove_by_old(path, plain_path(old), kind, progress))
     if new is not None:
-        known.append(_prove_by_new(path, Path(new), kind))
+        known.append(_prove_by_new(path, plain_path(new), kind))
     return tuple(known)
 
 
-def delta_kind(delta: Path, *sides: Path) -> DeltaKind:
+def delta_kind(delta: PathLike, *sides: PathLike) -> DeltaKind:
     """Which delta a file is. Raises ``DocumentTypeError`` if none, ``UsageError`` if a side does not fit."""
     kind = kind_of(delta)
     if kind not in ("image delta", "tree delta"):
@@ -180,7 +182,7 @@ def delta_kind(delta: Path, *sides: Path) -> DeltaKind:
 # ---- which kind, how large, which digests ----------------------------------------------------------------
 
 
-def _kind_between(old: Path, new: Path) -> DeltaKind:
+def _kind_between(old: str, new: str) -> DeltaKind:
     directory = is_directory(old)
     if directory != is_directory(new):
         one, other = (old, new) if directory else (new, old)
@@ -198,24 +200,28 @@ def _digests(delta: ByteSource, kind: DeltaKind) -> tuple[str, str]:
     if kind == "image delta":
         pair = images.inspect(delta.read_at(0, delta.size())).header.digests or (b"", b"")
     else:
+        from deltaseal import trees
+
         info = trees.inspect(delta)
         pair = (info.old_digest, info.new_digest)
     return pair[0].hex(), pair[1].hex()
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     """Bytes of a file, or of all files in a directory."""
     if not is_directory(path):
-        return path.stat().st_size
+        return os.stat(path).st_size
+    from deltaseal.storage import walk
+
     disk = RealDisk()
     with disk.open_root(path) as top:
         return sum(found.stat.size for found in walk(disk, top) if found.stat.kind == "file")
 
 
-def _image_progress(progress: Progress | None, new: Path) -> Callable[[int], bool] | None:
+def _image_progress(progress: Progress | None, new: str) -> Callable[[int], bool] | None:
     if progress is None:
         return None
-    total = new.stat().st_size
+    total = os.stat(new).st_size
 
     def advance(step: int) -> bool:
         progress(total * step // _STEPS, total)
@@ -228,7 +234,7 @@ def _image_progress(progress: Progress | None, new: Path) -> Callable[[int], boo
 
 
 def _apply_image(
-    old: Path, delta: Path, sink: Callable[[memoryview], None], progress: Progress | None
+    old: str, delta: str, sink: Callable[[memoryview], None], progress: Progress | None
 ) -> images.AppliedImage:
     with FileSource(delta) as source:
         data = source.read_at(0, source.size())
@@ -246,21 +252,23 @@ def _apply_image(
 
 
 def _apply_tree(
-    old: Path,
-    delta: Path,
+    old: str,
+    delta: str,
     dest: Dir,
     *,
     exclude: Collection[str] = (),
     names: trees.Names = "sensitive",
     progress: Progress | None,
 ) -> trees.Listing:
+    from deltaseal import trees
+
     disk = RealDisk()
     with FileSource(delta) as source, disk.open_root(old) as top:
         listing = trees.scan(disk, top, exclude=exclude, names=names)
         return trees.apply(disk, top, source, dest, listing=listing, names=names, progress=progress)
 
 
-def _prove_by_old(delta: Path, old: Path, kind: DeltaKind, progress: Progress | None) -> str:
+def _prove_by_old(delta: str, old: str, kind: DeltaKind, progress: Progress | None) -> str:
     if kind == "image delta":
         applied = _apply_image(old, delta, lambda piece: None, progress)
         return f"applied to {str(old)!r} it gives {applied.size:,} bytes, SHA-256 {applied.sha256.hex()}"
@@ -272,7 +280,7 @@ def _prove_by_old(delta: Path, old: Path, kind: DeltaKind, progress: Progress | 
     return f"applied to {str(old)!r} it gives {entries}, tree digest {listing.digest.hex()}"
 
 
-def _prove_by_new(delta: Path, new: Path, kind: DeltaKind) -> str:
+def _prove_by_new(delta: str, new: str, kind: DeltaKind) -> str:
     with FileSource(delta) as source:
         promised = _digests(source, kind)[1]
     found = _digest(new)
@@ -286,9 +294,11 @@ def _prove_by_new(delta: Path, new: Path, kind: DeltaKind) -> str:
     return f"what it promises is {str(new)!r}, digest {found}"
 
 
-def _digest(path: Path) -> str:
+def _digest(path: str) -> str:
     """SHA-256 of a file, tree digest of a directory; hexadecimal."""
     if is_directory(path):
+        from deltaseal import trees
+
         disk = RealDisk()
         with disk.open_root(path) as top:
             return trees.scan(disk, top).digest.hex()

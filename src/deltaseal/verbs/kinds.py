@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from deltaseal.errors import DocumentTypeError, LimitError, UsageError
-from deltaseal.storage import FileSource
+from deltaseal.storage import FileSource, PathLike
 from deltaseal.storage.disk import translate
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "read_whole",
 ]
 
-PathLike = str | os.PathLike[str]
 Kind = Literal["image delta", "tree delta", "bundle", "signed document", "private key", "JSON", "tree"]
 
 Progress = Callable[[int, int], None]
@@ -59,10 +57,10 @@ SMALL = 4 << 20  # bytes of a file that is read whole: documents, keys, trust fi
 _HEAD_BYTES = 16
 
 
-def is_directory(path: Path) -> bool:
+def is_directory(path: PathLike) -> bool:
     """Whether a path is a directory; anything but that or a regular file is refused (``UsageError``)."""
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(
             f"{str(path)!r} does not exist", hint="check how it is written", path=str(path)
@@ -74,19 +72,19 @@ def is_directory(path: Path) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def begin_of(path: Path) -> bytes:
+def begin_of(path: PathLike) -> bytes:
     """The first bytes of a file. Raises ``UsageError`` for a directory or nothing."""
     _check_file(path)
     with FileSource(path) as source:
         return source.read_at(0, min(source.size(), _HEAD_BYTES))
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: PathLike) -> None:
     if is_directory(path):
         raise UsageError(f"{str(path)!r} is a directory", hint="name a file", path=str(path))
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: PathLike) -> Kind:
     """What a path is. Raises ``DocumentTypeError`` for a file that is none of deltaseal's."""
     if is_directory(path):
         return "tree"
@@ -107,7 +105,7 @@ def kind_of(path: Path) -> Kind:
     )
 
 
-def read_whole(path: Path, *, limit: int = SMALL) -> bytes:
+def read_whole(path: PathLike, *, limit: int = SMALL) -> bytes:
     """A small file, whole. Raises ``LimitError`` over ``limit`` bytes, ``UsageError`` for no file."""
     _check_file(path)
     with FileSource(path) as source:
