@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def main() -> NoReturn:
     """Run the command line of this process, and end it."""
     for number in _ENDING:
         signal.signal(number, _end)
+    gc.freeze()  # what is loaded by now stays: to look through it for garbage is lost time
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -41,6 +43,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # whoever read our output has gone; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         _die_of(signal.SIGPIPE)
+    gc.freeze()  # what is left goes with the process
     sys.exit(code)
 
 
