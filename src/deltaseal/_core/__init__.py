@@ -25,6 +25,7 @@ from deltaseal._core.binding import (
     create,
     prove,
     read_header,
+    sha256,
     sketch_code,
     write_header,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "explain_bytes",
     "prove",
     "read_header",
+    "sha256",
     "sketch_code",
     "write_header",
 ]

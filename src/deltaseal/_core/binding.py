@@ -309,6 +309,13 @@ def sketch_code(data: Buffer, *, memory_bytes: int) -> frozenset[int]:
     return frozenset(found)
 
 
+def sha256(data: Buffer) -> bytes:
+    """SHA-256 of a buffer."""
+    digest = ffi.new("uint8_t[]", lib.DS_DIGEST_SIZE)
+    lib.ds_sha256(ffi.from_buffer("uint8_t[]", data), len(data), digest)
+    return bytes(digest)
+
+
 # ---- apply ----
 
 

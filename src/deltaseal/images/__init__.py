@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deltaseal.images.applier import AppliedImage, apply
     from deltaseal.images.creator import EFFORTS, PreparedOld, diff, diff_bytes, prepare
     from deltaseal.images.explainer import NOWHERE, ImageAccount, account, price, split
+    from deltaseal.images.hashing import Sha256
     from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
     from deltaseal.images.limits import Limits
 
@@ -24,6 +25,7 @@ __all__ = [
     "ImageDeltaInfo",
     "Limits",
     "PreparedOld",
+    "Sha256",
     "StreamInfo",
     "account",
     "apply",
@@ -46,6 +48,7 @@ __getattr__ = names_from(
             "applier": ("AppliedImage", "apply"),
             "creator": ("EFFORTS", "PreparedOld", "diff", "diff_bytes", "prepare"),
             "explainer": ("NOWHERE", "ImageAccount", "account", "price", "split"),
+            "hashing": ("Sha256",),
             "inspector": ("ImageDeltaInfo", "StreamInfo", "inspect", "is_image_delta"),
             "limits": ("Limits",),
         },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.compressing import TooLittleMemoryError
 from deltaseal.images.container import memory_at_once, write_modelled, write_streams
+from deltaseal.images.hashing import sha256
 from deltaseal.storage import PathLike
 
 Buffer = bytes | bytearray | memoryview
@@ -203,7 +203,7 @@ class _Hashing:
 
     def _compute(self) -> Digests:
         old, new = self._sides
-        self._found = hashlib.sha256(old).digest(), hashlib.sha256(new).digest()
+        self._found = sha256(old), sha256(new)
         return self._found
 
     def digests(self) -> Digests:

@@ -8,17 +8,17 @@ the work ends, an existing output, an input, and the directory stay as they were
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from deltaseal.errors import DeltasealError, DigestError, UsageError
 from deltaseal.storage.disk import Buffer, Dir, Disk, File, MissingError, PathLike, Stat, plain_path
 from deltaseal.storage.ranges import chunks
 from deltaseal.storage.real import RealDisk
 
-__all__ = ["Output", "open_output", "open_output_dir", "write_output"]
+__all__ = ["Hasher", "Output", "open_output", "open_output_dir", "write_output"]
 
 _serial = itertools.count()
 
@@ -28,31 +28,48 @@ def _temporary_name() -> str:
     return f".deltaseal-{os.getpid()}-{next(_serial)}.part"
 
 
+class Hasher(Protocol):
+    """A digest in the making, as those of ``hashlib``."""
+
+    def update(self, data: Buffer, /) -> None:
+        """Take the next bytes."""
+
+    def digest(self) -> bytes:
+        """Return the digest of all bytes so far."""
+
+
+def _sha256() -> Hasher:
+    import hashlib
+
+    return hashlib.sha256()
+
+
 class Output:
     """An output in the making; see :func:`open_output`."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, hasher: Callable[[], Hasher]) -> None:
         self._file = file
-        self._digest = hashlib.sha256()
+        self._hasher = hasher
+        self._written = hasher()
         self.size = 0  # bytes written so far
 
     def write(self, data: Buffer) -> None:
         """Write the next bytes."""
         self._file.write(data)
-        self._digest.update(data)
+        self._written.update(data)
         self.size += memoryview(data).nbytes
 
     def read_back(self) -> None:
         """Raise ``DigestError`` unless the file holds exactly what was written."""
-        found = hashlib.sha256()
+        found = self._hasher()
         for piece in chunks(self._file):
             found.update(piece)
-        if found.digest() != self._digest.digest():
+        if found.digest() != self._written.digest():
             raise DigestError(
                 "the output differs from what was written when it is read back",
                 hint="the storage may be failing; write to another disk",
-                expected=self._digest.hexdigest(),
-                found=found.hexdigest(),
+                expected=self._written.digest().hex(),
+                found=found.digest().hex(),
             )
 
 
@@ -68,13 +85,15 @@ def open_output(
     force: bool = False,
     inputs: Iterable[PathLike] = (),
     verify: bool = False,
+    hasher: Callable[[], Hasher] = _sha256,
     mode: int | None = None,
     disk: Disk | None = None,
 ) -> Iterator[Output]:
     """Make the file ``path`` from what is written inside the ``with``.
 
     ``force`` allows replacing an existing file; ``inputs`` are the paths that
-    the work reads; ``verify`` reads the file back before it gets its name;
+    the work reads; ``verify`` reads the file back before it gets its name,
+    and compares digests of ``hasher`` (SHA-256, unless the caller has a better);
     ``mode`` are its permission bits (None: as the umask says).
 
     Raises ``UsageError`` for an output that exists, is no regular file, or is an input.
@@ -87,7 +106,7 @@ def open_output(
         part = _temporary_name()
         try:
             with disk.create(directory, part, mode) as file:
-                output = Output(file)
+                output = Output(file, hasher)
                 yield output
                 disk.sync(file)
                 if verify:

@@ -6,7 +6,6 @@ for.  Outputs are written through ``storage``: whole, or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -79,7 +78,7 @@ def diff(
     before, after = plain_path(old), plain_path(new)
     kind = _kind_between(before, after)
     # Opened first: an output that cannot be written is said before the work, not after it.
-    with open_output(delta, force=force, inputs=[before, after], verify=True) as output:
+    with open_output(delta, force=force, inputs=[before, after], verify=True, hasher=images.Sha256) as output:
         if kind == "tree delta":
             from deltaseal import trees
 
@@ -129,7 +128,8 @@ def apply(
             listing = _apply_tree(before, path, dest, exclude=exclude, names=names, progress=progress)
         return Applied("tree", sum(entry.size for entry in listing.entries), listing.digest.hex())
     mode = os.stat(before).st_mode & 0o777
-    with open_output(new, force=force, inputs=[before, path], verify=True, mode=mode) as output:
+    inputs, hasher = [before, path], images.Sha256
+    with open_output(new, force=force, inputs=inputs, verify=True, hasher=hasher, mode=mode) as output:
         applied = _apply_image(before, path, output.write, progress)
     return Applied("image", applied.size, applied.sha256.hex())
 
@@ -302,8 +302,8 @@ def _digest(path: str) -> str:
         disk = RealDisk()
         with disk.open_root(path) as top:
             return trees.scan(disk, top).digest.hex()
-    hasher = hashlib.sha256()
+    hasher = images.Sha256()
     with FileSource(path) as source:
         for piece in chunks(source):
             hasher.update(piece)
-    return hasher.hexdigest()
+    return hasher.digest().hex()
