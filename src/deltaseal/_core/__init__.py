@@ -10,28 +10,30 @@ from deltaseal._core.binding import (
     CONTEXT_STREAM,
     STREAM_COUNT,
     STREAM_NAMES,
-    TECHNIQUES,
-    CodePart,
     CoreError,
-    Creation,
     DeltaHeader,
-    Modelled,
-    OpenedOld,
-    Prepared,
     Status,
-    Without,
     applier_path,
-    apply,
-    create,
-    prove,
     read_header,
     sha256,
-    sketch_code,
     write_header,
 )
 from deltaseal._lazy import homes_in, names_from
 
 if TYPE_CHECKING:
+    from deltaseal._core.creating import (
+        TECHNIQUES,
+        CodePart,
+        Creation,
+        Modelled,
+        OpenedOld,
+        Prepared,
+        Without,
+        apply,
+        create,
+        prove,
+        sketch_code,
+    )
     from deltaseal._core.explaining import Explained, explain, explain_bytes
 
 __all__ = [
@@ -62,5 +64,24 @@ __all__ = [
 ]
 
 __getattr__ = names_from(
-    __name__, homes_in(__name__, {"explaining": ("Explained", "explain", "explain_bytes")})
+    __name__,
+    homes_in(
+        __name__,
+        {
+            "creating": (
+                "TECHNIQUES",
+                "CodePart",
+                "Creation",
+                "Modelled",
+                "OpenedOld",
+                "Prepared",
+                "Without",
+                "apply",
+                "create",
+                "prove",
+                "sketch_code",
+            ),
+            "explaining": ("Explained", "explain", "explain_bytes"),
+        },
+    ),
 )
