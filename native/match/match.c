@@ -4,7 +4,7 @@
 #include "base/pool.h"
 
 #define RANGES_MAX 8
-#define RANGE_MIN ((uint64_t)2 << 20) /* a border costs a few bytes: small images have none */
+#define RANGE_MIN ((uint64_t)1 << 20) /* a border costs a few bytes: small images have none */
 
 typedef struct matcher {
     ds_side old_side, new_side;
