@@ -6,8 +6,16 @@
 /* Ways to name a target. */
 enum { WAY_HINT, WAY_RECENT, WAY_RANK, WAY_DISTANCE };
 #define WAY_BITS 2
+
 #define RECENT_BITS 5
 #define NEAR 4096 /* a distance below this says less than a rank */
+
+/* What a distance counts from: the place itself, the latest target of the class that was far from its place (parts of
+ * functions that were moved out of them lie in the order of the functions), or the hint. */
+enum { FROM_PLACE, FROM_FAR, FROM_HINT };
+#define FROM_BITS 2
+#define FAR_GAIN 32 /* times nearer than the place, to be worth saying */
+#define HINT_GAIN 4 /* times nearer than the far one */
 
 /* ---- ranks ---- */
 
@@ -207,6 +215,20 @@ static void remember(ds_targets *t, ds_address address) {
     t->recent[0] = address;
 }
 
+static uint64_t magnitude(uint64_t distance) {
+    return distance >> 63 ? 0 - distance : distance;
+}
+
+/* Writing: the base that says least. */
+static unsigned choose_base(const ds_targets *t, const ds_target *target) {
+    uint64_t place = magnitude(target->address - target->place) / FAR_GAIN,
+             far = magnitude(target->address - t->latest_far[target->class_]),
+             hint = target->has_hint ? magnitude(target->address - target->hint) : UINT64_MAX;
+    if (far < place && far / HINT_GAIN <= hint)
+        return FROM_FAR;
+    return hint < place ? FROM_HINT : FROM_PLACE;
+}
+
 /* Writing: the way that says least. Its number, where it has one, in *recent or *rank. */
 static unsigned choose_way(const ds_targets *t, const ds_target *target, unsigned *recent, uint64_t *rank) {
     *recent = find_recent(t, target->address);
@@ -246,7 +268,19 @@ static ds_status code_rank(ds_targets *t, ds_coder *c, ds_target *target, uint64
     return DS_OK;
 }
 
-static ds_status code_distance(ds_targets *t, ds_coder *c, ds_target *target) {
+static unsigned code_base(ds_targets *t, ds_coder *c, const ds_target *target) {
+    uint32_t class_ = target->class_, known = target->known, hint = target->has_hint;
+    unsigned from = c->writing ? choose_base(t, target) : FROM_PLACE;
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_BASE,
+                            .select = hint,
+                            .hash = {ds_mix(class_, hint), ds_mix(1, known), ds_mix(class_ + 2, t->last_bases & 15),
+                                     ds_mix(ds_mix(known, hint), t->last_bases & 3)}};
+    from = ds_code_symbol(c, &contexts, FROM_BITS, from);
+    t->last_bases = t->last_bases << FROM_BITS | from;
+    return from;
+}
+
+static ds_status code_from_place(ds_targets *t, ds_coder *c, ds_target *target) {
     uint64_t distance = target->address - target->place;
     uint32_t class_ = target->class_, known = target->known, around = target->around;
     ds_contexts contexts = {.row = DS_DECIDE_TARGET_DISTANCE,
@@ -256,6 +290,31 @@ static ds_status code_distance(ds_targets *t, ds_coder *c, ds_target *target) {
     DS_TRY(ds_code_signed(c, DS_STREAM_REF_FIXES, &contexts, &distance));
     t->last_distance = (uint32_t)distance;
     target->address = target->place + distance;
+    return DS_OK;
+}
+
+static ds_status code_from_other(ds_targets *t, ds_coder *c, ds_target *target, unsigned from) {
+    ds_address base = from == FROM_HINT ? target->hint : t->latest_far[target->class_];
+    uint64_t step = target->address - base;
+    uint32_t kind = target->class_ << 2 | from, known = target->known, *last = &t->last_steps[target->class_];
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_STEP,
+                            .low = base & 15,
+                            .hash = {kind, ds_mix(kind, known), ds_mix(kind + 8, ds_bits_in(*last)),
+                                     ds_mix(kind + 16, *last), ds_mix(ds_mix(kind, known), ds_bits_in(*last))}};
+    DS_TRY(ds_code_signed(c, DS_STREAM_REF_FIXES, &contexts, &step));
+    if (from == FROM_FAR)
+        *last = (uint32_t)step;
+    target->address = base + step;
+    return DS_OK;
+}
+
+static ds_status code_distance(ds_targets *t, ds_coder *c, ds_target *target) {
+    unsigned from = code_base(t, c, target);
+    if (from > FROM_HINT || (from == FROM_HINT && !target->has_hint))
+        return DS_E_DELTA;
+    DS_TRY(from == FROM_PLACE ? code_from_place(t, c, target) : code_from_other(t, c, target, from));
+    if (magnitude(target->address - target->place) >= NEAR)
+        t->latest_far[target->class_] = target->address;
     return DS_OK;
 }
 

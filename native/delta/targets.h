@@ -21,9 +21,11 @@ typedef struct ds_target_list {
 typedef struct ds_targets {
     const ds_predictor *predictor;
     ds_target_list ranked[DS_TARGET_CLASSES];
-    ds_address recent[DS_TARGETS_RECENT]; /* latest first */
-    uint32_t last_distance;
-    uint32_t last_ways; /* latest ways, two bits each */
+    ds_address recent[DS_TARGETS_RECENT];     /* latest first */
+    ds_address latest_far[DS_TARGET_CLASSES]; /* named by a distance, and at least NEAR from its place */
+    uint32_t last_steps[DS_TARGET_CLASSES];   /* from one such to the next */
+    uint32_t last_distance;                   /* from a place */
+    uint32_t last_ways, last_bases;           /* latest ones lowest, two bits each */
     ds_arena *arena;
 } ds_targets;
 

@@ -139,8 +139,10 @@ class Targets:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self.recent = [0] * 32
-        self.ways = 0
+        self.ways = self.bases = 0
         self.last_distance = 0
+        self.latest_far = [0, 0]
+        self.last_step = [0, 0]
         tallies: list[Tally[int]] = [Tally(), Tally()]
         for reference in shared.image.references:
             if reference.kind in HINTED:
@@ -174,11 +176,33 @@ class Targets:
             rank = model.number("rank", [kind, m(known, kind)])
             damaged(rank >= len(self._lists[kind]), "rank")
             return self._shared.prediction.far(self._lists[kind][rank])[0]
-        contexts = [kind, m(1, known), m(known, low(self.ways, 4)), m(kind + 2, self.last_distance)]
-        contexts += [m(around, 5), m(around, known)]
-        distance = model.signed("distance", contexts, place % 16)
-        self.last_distance = distance & M32
-        return place + distance & MASK
+        target = self._by_base(place, known, kind, around, hint)
+        if 4096 <= (target - place & MASK) <= (1 << 64) - 4096:
+            self.latest_far[kind] = target
+        return target
+
+    def _by_base(self, place: int, known: int, kind: int, around: int, hint: int | None) -> int:
+        model, is_hint = self._shared.model, int(hint is not None)
+        contexts = [m(kind, is_hint), m(1, known), m(kind + 2, low(self.bases, 4))]
+        contexts += [m(m(known, is_hint), low(self.bases, 2))]
+        base = model.symbol("base", 2, contexts, is_hint)
+        self.bases = (4 * self.bases + base) & M32
+        damaged(base == 3 or (base == 2 and hint is None), "base")
+        if base == 0:
+            contexts = [kind, m(1, known), m(known, low(self.ways, 4)), m(kind + 2, self.last_distance)]
+            contexts += [m(around, 5), m(around, known)]
+            distance = model.signed("distance", contexts, place % 16)
+            self.last_distance = distance & M32
+            return place + distance & MASK
+        b = self.latest_far[kind] if base == 1 else hint
+        assert b is not None
+        k, last = 4 * kind + base, self.last_step[kind]
+        contexts = [k, m(k, known), m(k + 8, last.bit_length()), m(k + 16, last)]
+        contexts += [m(m(k, known), last.bit_length())]
+        step = model.signed("step", contexts, b % 16)
+        if base == 1:
+            self.last_step[kind] = step & M32
+        return b + step & MASK
 
 
 def data_contexts(n: bytes, o: int) -> list[int]:
