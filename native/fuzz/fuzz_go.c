@@ -2,7 +2,7 @@
  * image.h, for any place that a file format may give for them.
  *
  * The front: place and size of the functions' table, place and size of the module data, two bytes each, and one
- * byte that bounds the work. Then the file, loaded from its 64th byte on. `test_go FILE` writes the seed.
+ * byte that bounds the work. Then the file, loaded from its 64th byte on. `test_go FOLDER` writes the seeds.
  */
 #include <stdlib.h>
 

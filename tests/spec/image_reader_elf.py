@@ -497,7 +497,8 @@ class Elf:
         return next(fits, None)
 
     def read_go(self) -> None:
-        functions, module = self.first_named(1, ".gopclntab"), self.first_named(1, ".go.module")
+        functions = self.first_named(1, ".gopclntab")
+        module = self.first_named(1, ".go.module") or self.first_named(1, ".noptrdata")
         if functions is None or not functions.is_loaded or self.table(functions).address >= B:
             return
         there = ABSENT if module is None else self.table(module)

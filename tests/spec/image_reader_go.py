@@ -8,6 +8,10 @@ from itertools import pairwise
 from spec.image_reader_model import ABSENT, MASK, Bad, Building, Cursor, Table
 
 NONE = 0xFFFFFFFF
+WORDS = ("types", "end of types", "read-only data", "function data", "type links", "method links", "bytes")
+FORM_A = dict(zip(WORDS, (280, 288, 296, 304, 336, 360, 384), strict=True))
+FORM_B = dict(zip(WORDS, (296, 304, 312, 320, 352, 376, 400), strict=True))
+FORM_C = dict(zip(WORDS, (296, 304, 312, 320, 360, 384, 408), strict=True))
 PARTS = (("names", 32), ("units", 40), ("files", 48), ("counters", 56), ("pairs", 64))
 FORMS = {17: (72, 2), 18: (64, 1), 19: (56, 0), 20: (80, 0), 21: (112, 3), 22: (56, 1), 23: (56, 1)}
 FORMS[25] = (80, 0)
@@ -65,21 +69,43 @@ class Functions(Part):
     ) -> None:
         super().__init__(image, table, space)
         self.is_function = is_function
-        there = module.size >= 408 and space + image.u64(module.offset) & MASK == table.address
-        self.module = Part(image, module if there else ABSENT, space)
+        self.module = Part(image, self.find_module(module), space)
+        self.form = self.find_form()
+        if self.form is None or not self.module.has(0, self.form["bytes"]):
+            self.module = Part(image, ABSENT, space)
+        self.record = 40 if self.form is FORM_A else 44
         self.data: list[tuple[int, int, int]] = []  # address, number of its entry in the list, k
         self.entries: list[int] = []
         self.counter_tables: list[tuple[int, int]] = []  # offset, entry of the function
         self.at: dict[str, int] = {}
         self.base: dict[str, int] = {}
 
-    def word(self, at: int) -> int:
+    def find_module(self, there: Table) -> Table:
+        if not self.has(0, 72) or not self.image.charge(there.size):
+            return ABSENT
+        table = self.table.address
+        for at in range(0, there.size - 15, 8):
+            words = (self.image.u64(there.offset + at + word) for word in (0, 8))
+            if [self.space + word & MASK for word in words] == [table, table + self.u64(32) & MASK]:
+                return Table(there.offset + at, there.address + at, there.size - at)
+        return ABSENT
+
+    def find_form(self) -> dict[str, int] | None:
+        if not self.has(0, 72):
+            return None
+        older = self.module.has(0, 352) and self.module.u64(336) == self.module.u64(344)
+        return {0xFFFFFFF0: FORM_A, 0xFFFFFFF1: FORM_B if older else FORM_C}.get(self.u32(0))
+
+    def word(self, at: int | str) -> int:
+        if isinstance(at, str):
+            assert self.form is not None
+            at = self.form[at]
         return self.space + self.module.u64(at) & MASK
 
     def read(self) -> None:
         if self.module.table.size:
-            self.base["function data"] = self.word(320)
-        if not self.has(0, 72) or self.u32(0) != 0xFFFFFFF1 or self.u8(7) != 8:
+            self.base["function data"] = self.word("function data")
+        if self.form is None or self.u8(7) != 8:
             return
         table = self.table.address
         for name, at in PARTS:
@@ -120,17 +146,18 @@ class Functions(Part):
             self.read_record(pairs + self.u32(at + 4))
 
     def read_record(self, at: int) -> None:
-        if not self.has(at, 44):
+        r = self.record
+        if not self.has(at, r):
             return
-        counters, data = self.u32(at + 28), self.u8(at + 43)
+        counters, data = self.u32(at + 28), self.u8(at + r - 1)
         after = 4 * (counters + data)
-        if not self.has(at + 44, after) or not self.image.charge(44 + after):
+        if not self.has(at + r, after) or not self.image.charge(r + after):
             return
         entry = self.text + self.u32(at) & MASK
         self.add("BASE32", at, self.base["text"])
         self.add("BASE32", at + 4, self.base["names"])
         self.add_nonzero("BASE32", at + 12, entry)
-        for field in (*range(at + 16, at + 28, 4), *range(at + 44, at + 44 + 4 * counters, 4)):
+        for field in (*range(at + 16, at + 28, 4), *range(at + r, at + r + 4 * counters, 4)):
             if self.u32(field):
                 self.add("BASE32", field, self.base["counters"])
                 self.counter_tables.append((self.u32(field), entry))
@@ -139,10 +166,10 @@ class Functions(Part):
         if not self.module.table.size:
             return
         for k in range(data):
-            field = at + 44 + 4 * (counters + k)
+            field = at + r + 4 * (counters + k)
             if self.u32(field) != NONE:
                 self.add("BASE32", field, self.base["function data"])
-                address = self.word(320) + self.u32(field) & MASK
+                address = self.word("function data") + self.u32(field) & MASK
                 self.data.append((address, len(self.entries), k))
                 self.entries.append(entry)
 
@@ -173,7 +200,8 @@ class Functions(Part):
             return at
 
     def read_data(self) -> None:
-        shapes = self.word(312)
+        shapes = self.word("read-only data")
+        tree = (20, 12, 16) if self.form is FORM_A else (16, 4, 8)
         first: dict[int, tuple[int, int]] = {}
         for address, number, k in sorted(self.data):
             first.setdefault(address, (self.entries[number], k))
@@ -184,11 +212,14 @@ class Functions(Part):
             entry, k = first[address]
             if k not in (2, 3) or not self.image.charge(part.table.size):
                 continue
-            start, field, base = (8, 12, shapes) if k == 2 else (0, 4, self.base["names"])
-            for at in range(start, part.table.size - 15, 16):
-                part.add("BASE32", at + field, base)
-                if k == 3:
-                    part.add("BASE32", at + 8, entry)
+            if k == 2:
+                for at in range(8, size - 15, 16):
+                    part.add("BASE32", at + 12, shapes)
+                continue
+            length, name, place = tree
+            for at in range(0, size - length + 1, length):
+                part.add("BASE32", at + name, self.base["names"])
+                part.add("BASE32", at + place, entry)
 
     def read_find_table(self) -> None:
         if self.count == 0:
@@ -203,9 +234,9 @@ class Functions(Part):
 
 class Types(Part):
     def __init__(self, functions: Functions) -> None:
-        first = functions.word(296)
+        first = functions.word("types")
         there = functions.image.bytes_from(first)
-        size = min(there.size, functions.word(304) - there.address & MASK)
+        size = min(there.size, functions.word("end of types") - there.address & MASK)
         super().__init__(functions.image, Table(there.offset, there.address, size), functions.space)
         self.functions = functions
         self.base = there.address
@@ -233,19 +264,21 @@ class Types(Part):
             self.name(at)
             self.open(self.u32(at))
 
-    def links(self, at: int, size: int) -> Part:
+    def links(self, name: str, size: int) -> Part:
         """What M names, whole entries; empty if it is too much."""
+        assert self.functions.form is not None
+        at = self.functions.form[name]
         count = self.functions.module.u64(at + 8)
         there = self.image.bytes_from(self.functions.word(at))
         fits = count * size <= there.size and self.image.charge(count * size)
         return Part(self.image, Table(there.offset, there.address, count * size if fits else 0), self.space)
 
     def read(self) -> None:
-        links = self.links(360, 4)
+        links = self.links("type links", 4)
         for at in range(0, links.table.size, 4):
             links.add("BASE32", at, self.base)
             self.open(links.u32(at))
-        links = self.links(384, 8)
+        links = self.links("method links", 8)
         for at in range(0, links.table.size, 8):
             there = self.image.bytes_from(self.space + links.u64(at) & MASK)
             if there.size >= 16:
@@ -257,6 +290,8 @@ class Types(Part):
     def read_type(self, at: int) -> None:
         kind, uncommon = self.u8(at + 23) & 31, self.u8(at + 20) & 1
         size, pointers = FORMS.get(kind, (48, 0))
+        if kind == 21 and self.has(at, 88) and self.u64(at + 80) >= 1 << 16:
+            size = 88
         if not 1 <= kind <= 26 or not self.has(at, size + 16 * uncommon) or not self.image.charge(size):
             return
         self.name(at + 40)

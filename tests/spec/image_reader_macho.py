@@ -495,10 +495,10 @@ class Macho:
     # sections
 
     def read_go(self, section: Section) -> None:
-        modules = (s.table for s in self.sections if s.name == b"__go_module" and s.table.size)
-        read_go(
-            self.image, section.table, next(modules, ABSENT), self.space, self.is_function, words=self.is_arm
-        )
+        names = (b"__go_module", b"__noptrdata")
+        modules = (s.table for name in names for s in self.sections if s.name == name and s.table.size)
+        module = next(modules, ABSENT)
+        read_go(self.image, section.table, module, self.space, self.is_function, words=self.is_arm)
 
     def read_all_sections(self) -> None:
         rows: list[tuple[Callable[[Section], bool], Callable[[Section], None]]] = [
@@ -511,6 +511,7 @@ class Macho:
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__eh_frame"), self.read_frames),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__unwind_info"), self.read_unwind_info),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__gopclntab"), self.read_go),
+            (lambda s: (s.segment, s.name) == (b"__DATA_CONST", b"__gopclntab"), self.read_go),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__objc_methlist"), self.read_method_lists),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_protos"), self.read_pointers),
             (lambda s: (s.segment, s.name) == (b"__TEXT", b"__swift5_proto"), self.read_pointers),

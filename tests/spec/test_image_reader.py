@@ -35,9 +35,10 @@ SEED_FILES = sorted(
     path for path in SEEDS.iterdir() if path.suffix in (".so", ".dylib") or path.name == "fixed"
 )
 GOLDEN = Path(__file__).parent / "golden"
+GO_SEEDS = SEEDS.parent / "go"
 CPUS = [X86_64_CPU, ARM64]
 PAIRS = ["libpng", "expat", "libssl", "libarchive", "curl", "sshd", "libc"]
-PAIRS += ["curl-arm64", "glib-arm64", "libc-arm64", "rollup", "numpy-umath", "lxml-x86_64", "lxml"]
+PAIRS += ["esbuild", "curl-arm64", "glib-arm64", "libc-arm64", "rollup", "numpy-umath", "lxml-x86_64", "lxml"]
 
 THROWS = """
 #include <stdexcept>
@@ -290,6 +291,38 @@ def test_example_of_aarch64(tmp_path: Path) -> None:
         (0x408, "LO12", 3, 0x21018),
         (0x40C, "B26", 0, 0x10000),
     ]
+
+
+def go_program(seed: bytes, machine: int, module: str) -> bytes:
+    """A seed of the fuzz target of Go's tables in an ELF frame: its file, loaded from the byte 0x40 on."""
+    table, table_size, data, data_size = struct.unpack_from("<HHHH", seed)
+    file = seed[9:]
+    cuts = [
+        (0x40, ""),
+        (table, ".gopclntab"),
+        (table + table_size, ""),
+        (data, module),
+        (data + data_size, ""),
+    ]
+    ends = [at for at, _ in cuts[1:]] + [len(file)]
+    pieces = [
+        Piece(PROGBITS, ALLOC, 0x10000 + at, at, file[at:end], name)
+        for (at, name), end in zip(cuts, ends, strict=True)
+        if at < end
+    ]
+    return elf(machine, pieces)
+
+
+@pytest.mark.parametrize("module", [".go.module", ".noptrdata"])
+@pytest.mark.parametrize("seed", sorted(GO_SEEDS.iterdir()), ids=lambda path: path.name)
+def test_go_programs(seed: Path, module: str, tmp_path: Path) -> None:
+    front, file = seed.read_bytes()[:9], seed.read_bytes()[9:]
+    image = go_program(front + file, X86_64, module)
+    assert len(parse(image).references) > 60
+    check(image, tmp_path / "image")
+    for number in range(60):
+        bent = damaged(file, number, front=0x800).ljust(len(file), b"\0")
+        check(go_program(front + bent, (X86_64, AARCH64)[number % 2], module), tmp_path / "image")
 
 
 @pytest.mark.corpus

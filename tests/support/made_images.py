@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 X86_64, AARCH64 = 62, 183
-PROGBITS, SYMTAB, RELA = 1, 2, 4
+PROGBITS, SYMTAB, STRTAB, RELA = 1, 2, 3, 4
 WRITE, ALLOC, CODE = 1, 2, 6
 
 
@@ -21,6 +21,7 @@ class Piece:
     address: int
     offset: int
     data: bytes
+    name: str = ""
 
 
 def elf(machine: int, pieces: list[Piece], *, functions: Sequence[int] = ()) -> bytes:
@@ -29,13 +30,17 @@ def elf(machine: int, pieces: list[Piece], *, functions: Sequence[int] = ()) -> 
     for piece in pieces:
         image[len(image) :] = bytes(piece.offset - len(image)) + piece.data
     symbols = b"".join(struct.pack("<IBBHQQ", 0, 2, 0, 1, start, 4) for start in functions)
-    headers = bytearray(64)
-    for piece in [*pieces, Piece(SYMTAB, 0, 0, len(image), symbols)]:
-        fields = (0, piece.kind, piece.flags, piece.address, piece.offset, len(piece.data), 0, 0, 1, 0)
+    names = b"\0" + b"".join(piece.name.encode() + b"\0" for piece in pieces)
+    headers, name = bytearray(64), 1
+    behind = [Piece(SYMTAB, 0, 0, len(image), symbols), Piece(STRTAB, 0, 0, len(image) + len(symbols), names)]
+    for piece in [*pieces, *behind]:
+        place = name if piece.name else 0
+        fields = (place, piece.kind, piece.flags, piece.address, piece.offset, len(piece.data), 0, 0, 1, 0)
         headers += struct.pack("<IIQQQQIIQQ", *fields)
-    image += symbols
-    names = (b"\x7fELF\x02\x01\x01", 3, machine, 1, functions[0] if functions else 0, 0, len(image), 0)
-    image[:64] = struct.pack("<16sHHIQQQIHHHHHH", *names, 64, 56, 0, 64, len(pieces) + 2, 0)
+        name += len(piece.name) + 1
+    image += symbols + names
+    front = (b"\x7fELF\x02\x01\x01", 3, machine, 1, functions[0] if functions else 0, 0, len(image), 0)
+    image[:64] = struct.pack("<16sHHIQQQIHHHHHH", *front, 64, 56, 0, 64, len(pieces) + 3, len(pieces) + 2)
     return bytes(image + headers)
 
 

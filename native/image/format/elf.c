@@ -411,7 +411,8 @@ static ds_status read_go(ds_elf *elf, const headers *h) {
                              .work_left = &elf->work_left,
                              .sink = note_go_function,
                              .context = elf};
-    if (find_named(elf, h, SHT_PROGBITS, ".go.module", &module))
+    if (find_named(elf, h, SHT_PROGBITS, ".go.module", &module) ||
+        find_named(elf, h, SHT_PROGBITS, ".noptrdata", &module))
         program.module = section_extent(elf, &module);
     return is_loaded(program.functions) ? ds_go_read(&program) : DS_OK;
 }

@@ -1,4 +1,4 @@
-/* The function table of Go programs (Go 1.20 and later) and what it names. See go.h.
+/* The function table of Go programs (Go 1.18 and later) and what it names. See go.h.
  *
  * Sources: Go, src/runtime/symtab.go (pcHeader, moduledata, functab, _func, findfuncbucket, inlinedCall),
  * src/internal/abi/symtab.go (FUNCDATA_*), src/runtime/stack.go (stackObjectRecord).
@@ -16,11 +16,49 @@
  */
 #include "image/format/go.h"
 
-enum { MAGIC = 0xfffffff1 }; /* Go 1.20 */
+#define MAGIC_1_18 0xfffffff0u
+#define MAGIC_1_20 0xfffffff1u
 enum { HEADER = 72, POINTER_SIZE_AT = 7, POINTER_SIZE = 8 };
 enum { COUNT_AT = 8, TEXT_AT = 24, NAMES_AT = 32, UNITS_AT = 40, FILES_AT = 48, COUNTERS_AT = 56, PAIRS_AT = 64 };
-enum { PAIR = 8, RECORD = 44 };
+enum { PAIR = 8 };
 #define NO_OFFSET UINT32_MAX /* a unit without the file, a function without the data */
+
+static const ds_go_form form_1_18 = {
+    .types = 280,
+    .read_only = 296,
+    .function_data = 304,
+    .type_links = 336,
+    .itab_links = 360,
+    .module = 384,
+    .record = 40,
+    .inlined = 20,
+    .inlined_name = 12,
+    .inlined_counter = 16,
+};
+static const ds_go_form form_1_20 = {
+    .types = 296,
+    .read_only = 312,
+    .function_data = 320,
+    .type_links = 352,
+    .itab_links = 376,
+    .module = 400,
+    .record = 44,
+    .inlined = 16,
+    .inlined_name = 4,
+    .inlined_counter = 8,
+};
+static const ds_go_form form_1_26 = {
+    .types = 296,
+    .read_only = 312,
+    .function_data = 320,
+    .type_links = 360,
+    .itab_links = 384,
+    .module = 408,
+    .record = 44,
+    .inlined = 16,
+    .inlined_name = 4,
+    .inlined_counter = 8,
+};
 
 /* A part of the table. */
 typedef struct part {
@@ -73,8 +111,7 @@ static ds_status nonzero(go_table *t, uint64_t at, ds_ref_kind kind, ds_address 
 
 static ds_status read_header(go_table *t, bool *usable) {
     const uint8_t *header = t->data + t->bytes.offset;
-    *usable =
-        t->bytes.size >= HEADER && ds_load32(header) == (uint32_t)MAGIC && header[POINTER_SIZE_AT] == POINTER_SIZE;
+    *usable = t->program->form != NULL && header[POINTER_SIZE_AT] == POINTER_SIZE;
     if (!*usable)
         return DS_OK;
     const struct {
@@ -116,7 +153,6 @@ enum {
     RECORD_COUNTERS = 16, /* of stack, file, line */
     RECORD_COUNTER_TABLES = 28,
     RECORD_UNIT = 32,
-    RECORD_DATA = 43,
 };
 
 static ds_status note_function_data(go_table *t, uint64_t at, unsigned number, ds_address entry) {
@@ -143,12 +179,13 @@ static ds_status note_counters(go_table *t, uint64_t at, ds_address entry) {
 }
 
 static ds_status read_record(go_table *t, uint64_t at) {
-    if (!ds_within(at, RECORD, t->bytes.size))
+    const unsigned size = t->program->form->record;
+    if (!ds_within(at, size, t->bytes.size))
         return DS_OK;
     uint64_t tables = load_at(t, at + RECORD_COUNTER_TABLES);
-    unsigned data = t->data[t->bytes.offset + at + RECORD_DATA];
+    unsigned data = t->data[t->bytes.offset + at + size - 1];
     uint64_t after = 4 * (tables + data);
-    if (!ds_within(at + RECORD, after, t->bytes.size) || !ds_go_charge(t->program, RECORD + after))
+    if (!ds_within(at + size, after, t->bytes.size) || !ds_go_charge(t->program, size + after))
         return DS_OK;
     ds_address entry = t->text + load_at(t, at + RECORD_ENTRY);
     DS_TRY(field(t, at + RECORD_ENTRY, DS_REF_BASE32, t->text));
@@ -158,7 +195,7 @@ static ds_status read_record(go_table *t, uint64_t at) {
         DS_TRY(note_counters(t, at + RECORD_COUNTERS + i, entry));
     if (load_at(t, at + RECORD_UNIT) != NO_OFFSET)
         DS_TRY(field(t, at + RECORD_UNIT, DS_REF_INDEX32_4, t->units.base));
-    at += RECORD;
+    at += size;
     for (uint64_t i = 0; i < tables; i++, at += 4)
         DS_TRY(note_counters(t, at, entry));
     for (unsigned i = 0; i < data && t->has_module; i++, at += 4)
@@ -222,34 +259,37 @@ static ds_status read_counters(go_table *t) {
 
 /* --- data of functions ------------------------------------------------------------------- */
 
-/* Data that holds references: from `first`, every `stride` bytes, at `at` an offset from names or rodata. */
-enum {
-    STACK_OBJECTS = 2,
-    STACK_OBJECT_FIRST = 8,
-    STACK_OBJECT_SHAPE = 12,
-    INLINE_TREE = 3,
-    INLINE_NAME = 4,
-    INLINE_COUNTER = 8, /* where it is inlined, from the entry of the function */
-    ENTRY = 16
-};
+/* Kinds of data that hold references (FUNCDATA_*), in entries. */
+enum { STACK_OBJECTS = 2, INLINE_TREE = 3 };
+/* Stack objects: the first entry stands behind their number. */
+enum { OBJECT_FIRST = 8, OBJECT = 16, OBJECT_SHAPE = 12 };
 
 static ds_status entry_field(go_table *t, ds_offset offset, ds_address base) {
     return ds_image_add_field(t->program->image, offset, t->program->space, DS_REF_BASE32, base);
+}
+
+static ds_status read_objects(go_table *t, ds_extent table) {
+    ds_address shapes = ds_go_address_at(t->program, t->program->form->read_only);
+    for (uint64_t at = OBJECT_FIRST; ds_within(at, OBJECT, table.size); at += OBJECT)
+        DS_TRY(entry_field(t, table.offset + at + OBJECT_SHAPE, shapes));
+    return DS_OK;
+}
+
+/* Functions inlined into the one at `entry`, each with where in it. */
+static ds_status read_inline_tree(go_table *t, ds_extent table, ds_address entry) {
+    const ds_go_form *form = t->program->form;
+    for (uint64_t at = 0; ds_within(at, form->inlined, table.size); at += form->inlined) {
+        DS_TRY(entry_field(t, table.offset + at + form->inlined_name, t->names.base));
+        DS_TRY(entry_field(t, table.offset + at + form->inlined_counter, entry));
+    }
+    return DS_OK;
 }
 
 static ds_status read_function_table(go_table *t, ds_extent table, const function_table *function) {
     bool objects = function->number == STACK_OBJECTS;
     if ((!objects && function->number != INLINE_TREE) || !ds_go_charge(t->program, table.size))
         return DS_OK;
-    ds_address shapes = ds_go_address_at(t->program, GO_READ_ONLY);
-    for (uint64_t at = objects ? STACK_OBJECT_FIRST : 0; ds_within(at, ENTRY, table.size); at += ENTRY) {
-        ds_offset entry = table.offset + at;
-        DS_TRY(objects ? entry_field(t, entry + STACK_OBJECT_SHAPE, shapes)
-                       : entry_field(t, entry + INLINE_NAME, t->names.base));
-        if (!objects)
-            DS_TRY(entry_field(t, entry + INLINE_COUNTER, function->entry));
-    }
-    return DS_OK;
+    return objects ? read_objects(t, table) : read_inline_tree(t, table, function->entry);
 }
 
 static ds_status read_function_tables(go_table *t) {
@@ -302,13 +342,47 @@ static ds_status read_all(go_table *t) {
     return ds_go_types(t->program);
 }
 
+/* Where the header's address stands, and behind it that of the names; what is in front of it goes from the extent.
+ * False where it does not. */
+static bool find_module(ds_go_program *program) {
+    const uint8_t *data = program->image->file.data;
+    const ds_address table = program->functions.address,
+                     names = table + ds_load64(data + program->functions.offset + NAMES_AT);
+    ds_extent *module = &program->module;
+    if (!ds_go_charge(program, module->size))
+        return false;
+    for (; module->size >= 2 * POINTER_SIZE;
+         module->offset += POINTER_SIZE, module->address += POINTER_SIZE, module->size -= POINTER_SIZE)
+        if (ds_go_address_at(program, GO_HEADER) == table && ds_go_address_at(program, GO_NAMES) == names)
+            return true;
+    return false;
+}
+
+/* Since Go 1.26 one word more stands in front of a list of one or more entries, as many as there is room for; the
+ * releases before have its number and its room where that has a pointer and a number. */
+static const ds_go_form *find_form(const ds_go_program *program, bool has_module) {
+    enum { NUMBER = 336, ROOM = 344 };
+    uint32_t magic = ds_load32(program->image->file.data + program->functions.offset);
+    if (magic == MAGIC_1_18)
+        return &form_1_18;
+    if (magic != MAGIC_1_20)
+        return NULL;
+    bool is_old = has_module && program->module.size >= ROOM + POINTER_SIZE &&
+                  ds_go_word_at(program, NUMBER) == ds_go_word_at(program, ROOM);
+    return is_old ? &form_1_20 : &form_1_26;
+}
+
 ds_status ds_go_read(ds_go_program *program) {
     ds_image *image = program->image;
     go_table t = {.program = program, .data = image->file.data, .bytes = program->functions};
-    if (program->module.size >= GO_MODULE_SIZE && ds_go_address_at(program, GO_HEADER) == program->functions.address) {
-        t.has_module = true;
+    if (program->functions.size < HEADER)
+        return DS_OK;
+    t.has_module = find_module(program);
+    program->form = find_form(program, t.has_module);
+    t.has_module = t.has_module && program->form != NULL && program->module.size >= program->form->module;
+    if (t.has_module) {
         t.text = ds_go_address_at(program, GO_TEXT);
-        t.function_data = ds_go_address_at(program, GO_FUNCTION_DATA);
+        t.function_data = ds_go_address_at(program, program->form->function_data);
     }
     ds_status status = read_all(&t);
     DS_VEC_FREE(image->arena, &t.counter_tables);

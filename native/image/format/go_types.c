@@ -2,7 +2,7 @@
  * relocations already. See go.h.
  *
  * Source: Go, src/internal/abi/type.go (Type, UncommonType, Method, Imethod and the types of each kind),
- * src/runtime/symtab.go (typelinks, itablinks), as of Go 1.26; types have looked so since 1.7, maps since 1.24.
+ * src/runtime/symtab.go (typelinks, itablinks), as of Go 1.26; types have looked so since 1.7, but maps.
  *
  * Types are found along what names them: type links, tables of interface methods, and every type's own
  * pointers and offsets. Invariant: each type is read once, and what it holds is charged.
@@ -11,7 +11,7 @@
 
 enum { TYPE = 48, FLAGS_AT = 20, KIND_AT = 23, NAME_AT = 40, POINTER_TO_AT = 44, KIND_MASK = 31, FLAG_UNCOMMON = 1 };
 enum { ARRAY = 17, CHANNEL, FUNCTION, INTERFACE, MAP, POINTER, SLICE, STRING, STRUCT, UNSAFE_POINTER };
-enum { TYPE_ALIGN = 8, WORD = 8 };
+enum { TYPE_ALIGN = 8, WORD = 8, OLD_MAP = 88 };
 
 /* What stands behind a type's first 48 bytes, by kind. */
 typedef struct type_form {
@@ -123,11 +123,23 @@ static ds_status read_methods(types *t, uint64_t uncommon) {
     return DS_OK;
 }
 
+/* A map of Go before 1.24 has four sizes and flags where one size stands since, which is small. */
+static bool is_old_map(const types *t, uint64_t type) {
+    enum { SIZES = 80, SMALL = 1 << 16 };
+    return ds_within(type, OLD_MAP, t->bytes.size) && load64_at(t, type + SIZES) >= SMALL;
+}
+
+static uint64_t size_of(const types *t, uint64_t type, unsigned kind) {
+    if (kind == MAP && is_old_map(t, type))
+        return OLD_MAP;
+    return type_forms[kind].size == 0 ? (uint64_t)TYPE : type_forms[kind].size;
+}
+
 static ds_status read_type(types *t, uint64_t type) {
     enum { UNCOMMON = 16 };
     const uint8_t *p = t->data + t->bytes.offset + type;
     unsigned kind = p[KIND_AT] & KIND_MASK;
-    uint64_t size = type_forms[kind].size == 0 ? (uint64_t)TYPE : type_forms[kind].size;
+    uint64_t size = size_of(t, type, kind);
     bool uncommon = (p[FLAGS_AT] & FLAG_UNCOMMON) != 0;
     if (kind == 0 || kind > UNSAFE_POINTER || !ds_within(type, size + (uncommon ? UNCOMMON : 0), t->bytes.size) ||
         !ds_go_charge(t->program, size))
@@ -153,8 +165,8 @@ static ds_status read_type(types *t, uint64_t type) {
 /* Links: offsets of types that programs may look up by name. */
 static ds_status read_links(types *t) {
     ds_image *image = t->program->image;
-    ds_extent links = ds_go_rest(t->program, ds_go_address_at(t->program, GO_TYPE_LINKS));
-    uint64_t count = ds_go_word_at(t->program, GO_TYPE_LINKS + WORD);
+    ds_extent links = ds_go_rest(t->program, ds_go_address_at(t->program, t->program->form->type_links));
+    uint64_t count = ds_go_word_at(t->program, t->program->form->type_links + WORD);
     if (count > links.size / 4 || !ds_go_charge(t->program, count * 4))
         return DS_OK;
     for (uint64_t i = 0; i < count; i++) {
@@ -167,8 +179,8 @@ static ds_status read_links(types *t) {
 /* Tables of interface methods: their first two words point to an interface and a type. */
 static ds_status read_itabs(types *t) {
     ds_go_program *program = t->program;
-    ds_extent links = ds_go_rest(program, ds_go_address_at(program, GO_ITAB_LINKS));
-    uint64_t count = ds_go_word_at(program, GO_ITAB_LINKS + WORD);
+    ds_extent links = ds_go_rest(program, ds_go_address_at(program, program->form->itab_links));
+    uint64_t count = ds_go_word_at(program, program->form->itab_links + WORD);
     if (count > links.size / WORD || !ds_go_charge(program, count * WORD))
         return DS_OK;
     for (uint64_t i = 0; i < count; i++) {
@@ -190,8 +202,8 @@ static ds_status read_all(types *t) {
 ds_status ds_go_types(ds_go_program *program) {
     ds_arena *arena = program->image->arena;
     types t = {.program = program, .data = program->image->file.data, .text = ds_go_address_at(program, GO_TEXT)};
-    t.bytes = ds_go_rest(program, ds_go_address_at(program, GO_TYPES));
-    uint64_t size = ds_go_address_at(program, GO_TYPES_END) - t.bytes.address;
+    t.bytes = ds_go_rest(program, ds_go_address_at(program, program->form->types));
+    uint64_t size = ds_go_address_at(program, program->form->types + WORD) - t.bytes.address;
     if (size < t.bytes.size)
         t.bytes.size = size;
     t.seen = ds_arena_alloc(arena, t.bytes.size / 8 + 1);

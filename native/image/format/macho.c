@@ -537,9 +537,11 @@ static ds_status read_go(ds_macho *macho, const ds_macho_section *section) {
                              .work_left = &macho->work_left,
                              .sink = note_go_function,
                              .context = macho};
-    for (uint64_t i = 0; i < macho->sections.count && program.module.size == 0; i++)
-        if (strcmp(macho->sections.items[i].name, "__go_module") == 0)
-            program.module = macho->sections.items[i].bytes;
+    static const char *const modules[] = {"__go_module", "__noptrdata"};
+    for (uint64_t name = 0; name < DS_COUNT(modules); name++)
+        for (uint64_t i = 0; i < macho->sections.count && program.module.size == 0; i++)
+            if (strcmp(macho->sections.items[i].name, modules[name]) == 0)
+                program.module = macho->sections.items[i].bytes;
     return ds_go_read(&program);
 }
 
@@ -557,7 +559,8 @@ static const struct {
     {"__TEXT", "__stub_helper", 0, read_stub_helpers},
     {"__TEXT", "__eh_frame", 0, read_frames},
     {"__TEXT", "__unwind_info", 0, read_unwind_info},
-    {"__TEXT", "__gopclntab", 0, read_go},
+    {"__TEXT", "__gopclntab", 0, read_go}, /* Go 1.26 */
+    {"__DATA_CONST", "__gopclntab", 0, read_go},
     {"__TEXT", "__objc_methlist", 0, read_method_lists},
     {"__TEXT", "__swift5_protos", 0, read_relative_pointers},
     {"__TEXT", "__swift5_proto", 0, read_relative_pointers},
