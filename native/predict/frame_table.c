@@ -3,7 +3,7 @@
 
 #include "image/call_frame.h"
 
-enum { PC_RELATIVE = 0x1b, INDIRECT_PC_RELATIVE = 0x9b, OMITTED = 0xff }; /* pointer encodings, four bytes each */
+enum { PC_RELATIVE = 0x1b, PC_RELATIVE_8 = 0x1c, INDIRECT = 0x80 }; /* pointer encodings, of four and of eight bytes */
 enum { LENGTH_BYTES = 4, ID_BYTES = 4 };
 
 /* ---- reading bytes of one record ---- */
@@ -31,13 +31,16 @@ static uint8_t take_short(cursor *c) {
 
 /* ---- records ---- */
 
-static bool read_pointer_letter(cursor *c, uint32_t at, ds_frame_record *record) {
-    uint8_t encoding = take_byte(c);
-    if (encoding != PC_RELATIVE && encoding != INDIRECT_PC_RELATIVE)
-        return false;
+/* Bytes of a pointer relative to its place; 0: of none such. */
+static uint8_t pointer_bytes(uint8_t encoding) {
+    return encoding == PC_RELATIVE ? 4 : encoding == PC_RELATIVE_8 ? 8 : 0;
+}
+
+static bool read_personality(cursor *c, uint32_t at, ds_frame_record *record) {
+    record->pointer_bytes = pointer_bytes(take_byte(c) & (uint8_t)~INDIRECT);
     record->personality = c->at - at;
-    c->at += 4;
-    return c->at <= c->end;
+    c->at += record->pointer_bytes;
+    return record->pointer_bytes != 0 && c->at <= c->end;
 }
 
 static bool read_letter(cursor *c, char letter, uint32_t at, ds_frame_record *record, bool *is_relative) {
@@ -46,10 +49,10 @@ static bool read_letter(cursor *c, char letter, uint32_t at, ds_frame_record *re
         *is_relative = take_byte(c) == PC_RELATIVE;
         return *is_relative;
     case 'L':
-        record->has_lsda = take_byte(c) == PC_RELATIVE;
-        return record->has_lsda;
+        record->lsda_bytes = pointer_bytes(take_byte(c));
+        return record->lsda_bytes != 0;
     case 'P':
-        return read_pointer_letter(c, at, record);
+        return read_personality(c, at, record);
     default:
         return letter == 'S' || letter == 'B' || letter == 'G';
     }
@@ -93,23 +96,24 @@ static uint32_t find_cie(const ds_frame_table *table, uint32_t at) {
                                                                                             : UINT32_MAX;
 }
 
-static ds_address pointer_at(const ds_frame_table *table, uint32_t at) {
-    return ds_ref_solve(DS_REF_PREL32, table->bytes + at, table->address + at, 0, 0, 0);
+static ds_address pointer_at(const ds_frame_table *table, uint32_t at, unsigned bytes) {
+    return ds_ref_solve(ds_frame_pointer(bytes), table->bytes + at, table->address + at, 0, 0, 0);
 }
 
 static bool read_fde(const ds_frame_table *table, uint32_t at, uint32_t end, uint32_t id, ds_frame_record *record) {
     record->cie = id <= at + LENGTH_BYTES ? find_cie(table, at + LENGTH_BYTES - id) : UINT32_MAX;
     if (record->cie == UINT32_MAX)
         return false;
-    bool has_lsda = table->records.items[record->cie].has_lsda;
-    uint32_t fixed = ds_frame_fixed_size(has_lsda);
-    if (end - at < fixed || table->bytes[at + 16] != (has_lsda ? 4 : 0))
+    static const uint8_t none[8];
+    unsigned lsda_bytes = table->records.items[record->cie].lsda_bytes;
+    uint32_t fixed = ds_frame_fixed_size(lsda_bytes);
+    if (end - at < fixed || table->bytes[at + 16] != lsda_bytes)
         return false;
-    record->start = pointer_at(table, at + 8);
+    record->start = pointer_at(table, at + 8, 4);
     record->code_size = ds_load32(table->bytes + at + 12);
     record->program = at + fixed;
-    if (has_lsda && ds_load32(table->bytes + at + DS_FRAME_LSDA_AT) != 0)
-        record->lsda = pointer_at(table, at + DS_FRAME_LSDA_AT);
+    if (memcmp(table->bytes + at + DS_FRAME_LSDA_AT, none, lsda_bytes) != 0)
+        record->lsda = pointer_at(table, at + DS_FRAME_LSDA_AT, lsda_bytes);
     return true;
 }
 

@@ -19,9 +19,10 @@ typedef struct ds_frame_record {
     uint32_t at, size; /* in the table, the length field included */
     uint8_t kind;
     /* CIE */
-    uint8_t has_lsda;     /* its FDEs name exception tables */
-    uint8_t unit_bits;    /* logarithm of the unit of steps */
-    uint32_t personality; /* of a pointer relative to its place, in the record; 0: none */
+    uint8_t lsda_bytes;    /* of the pointer to an exception table in its FDEs: 4, 8; 0: they have none */
+    uint8_t unit_bits;     /* logarithm of the unit of steps */
+    uint8_t pointer_bytes; /* of the personality */
+    uint32_t personality;  /* of a pointer relative to its place, in the record; 0: none */
     /* FDE */
     uint32_t cie;           /* number of its record */
     uint32_t code_size;     /* of the function */
@@ -39,9 +40,13 @@ typedef struct ds_frame_table {
 
 /* Bytes of an FDE before its program: length, id, start, size, a length, and the exception table where its CIE says so. */
 #define DS_FRAME_LSDA_AT 17
-#define DS_FRAME_FIXED_MAX (DS_FRAME_LSDA_AT + 4)
-static inline uint32_t ds_frame_fixed_size(bool has_lsda) {
-    return has_lsda ? DS_FRAME_FIXED_MAX : DS_FRAME_LSDA_AT;
+#define DS_FRAME_FIXED_MAX (DS_FRAME_LSDA_AT + 8)
+static inline uint32_t ds_frame_fixed_size(unsigned lsda_bytes) {
+    return DS_FRAME_LSDA_AT + lsda_bytes;
+}
+/* Of a pointer of 4 or 8 bytes, relative to its place. */
+static inline ds_ref_kind ds_frame_pointer(unsigned bytes) {
+    return bytes == 8 ? DS_REF_PREL64 : DS_REF_PREL32;
 }
 
 #define DS_FRAME_TABLE_MAX ((uint64_t)1 << 30)

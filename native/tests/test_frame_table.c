@@ -23,7 +23,7 @@ static void test_records(void) {
     ds_frame_table table = table_of(table_bytes, sizeof table_bytes);
     const ds_frame_record *r = table.records.items;
     CHECK(table.records.count == 4);
-    CHECK(r[0].kind == DS_FRAME_CIE && r[0].size == 20 && r[0].unit_bits == 2 && !r[0].has_lsda &&
+    CHECK(r[0].kind == DS_FRAME_CIE && r[0].size == 20 && r[0].unit_bits == 2 && r[0].lsda_bytes == 0 &&
           r[0].personality == 0);
     CHECK(r[1].kind == DS_FRAME_FDE && r[1].at == 20 && r[1].size == 24 && r[1].cie == 0);
     CHECK(r[1].start == 0x5000 && r[1].code_size == 0x40 && r[1].program == 37 && r[1].lsda == 0);

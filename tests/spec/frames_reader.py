@@ -27,6 +27,7 @@ from spec.model_reader_coder import M32, H, low, m
 
 TABLE, HEADER = 2, 3
 END, CIE, FDE, OTHER, NONE = range(5)
+POINTERS = {0x1B: 4, 0x1C: 8}  # bytes of pointers relative to their place, by encoding
 FOLLOWS, SKIPS, OWN, BYTES = range(4)
 MOVED, CODE, PROVED, SAME = range(4)
 ADVANCE = 0x40
@@ -43,14 +44,13 @@ def u32(data: bytes | bytearray, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "little")
 
 
-def word(value: int) -> bytes:
-    return (value & M32).to_bytes(4, "little")
+def word(value: int, size: int = 4) -> bytes:
+    return (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
 
-def solved(data: bytes | bytearray, at: int, address: int) -> int:
-    """PREL32 in a table."""
-    number = u32(data, at)
-    return address + at + (number - 2**32 if number >> 31 else number) & MASK
+def solved(data: bytes | bytearray, at: int, address: int, size: int = 4) -> int:
+    """PREL32 or PREL64 in a table."""
+    return address + at + int.from_bytes(data[at : at + size], "little", signed=True) & MASK
 
 
 def ends_of_tables(image: OldImage, tables: dict[int, Derivation]) -> list[Block]:
@@ -71,9 +71,10 @@ class Record:
     at: int
     size: int
     kind: int = OTHER
-    has_table: bool = False
+    table_size: int = 0  # of the pointer to an exception table
     unit: int = 0
     personality: int | None = None
+    personality_size: int = 0
     cie: int = 0  # number of its record
     start: int = 0
     code_size: int = 0
@@ -126,13 +127,16 @@ class Records:
             return None
         end, relative = at + size, False
         for letter in letters.decode("latin-1"):
-            if letter in "RL" and at < end and data[at] == 0x1B:
-                relative |= letter == "R"
-                record.has_table |= letter == "L"
+            encoding = data[at] if at < end else 0
+            if letter == "R" and encoding == 0x1B:
+                relative = True
                 at += 1
-            elif letter == "P" and at + 5 <= end and data[at] in (0x1B, 0x9B):
-                record.personality = 8 + at + 1
-                at += 5
+            elif letter == "L" and encoding in POINTERS:
+                record.table_size = POINTERS[encoding]
+                at += 1
+            elif letter == "P" and encoding & 0x7F in POINTERS and at + 1 + POINTERS[encoding & 0x7F] <= end:
+                record.personality, record.personality_size = 8 + at + 1, POINTERS[encoding & 0x7F]
+                at += 1 + record.personality_size
             elif letter not in "SBG":
                 return None
         record.kind = CIE
@@ -145,12 +149,12 @@ class Records:
             return None
         record.kind, record.cie = FDE, owners[0]
         record.start, record.code_size = solved(self.data, p + 8, self.address), u32(self.data, p + 12)
-        has_table = self.all[record.cie].has_table
-        if self.data[p + 16] != 4 * has_table or record.size < 17 + 4 * has_table:
+        size = self.all[record.cie].table_size
+        if self.data[p + 16] != size or record.size < 17 + size:
             return None
-        if has_table and u32(self.data, p + 17):
-            record.table = solved(self.data, p + 17, self.address)
-        record.program = bytes(self.data[p + 17 + 4 * has_table : p + record.size])
+        if any(self.data[p + 17 : p + 17 + size]):
+            record.table = solved(self.data, p + 17, self.address, size)
+        record.program = bytes(self.data[p + 17 + size : p + record.size])
         return record
 
     def alignment(self) -> int:
@@ -415,10 +419,10 @@ class Making:
         if old.kind == CIE:
             self._made[number] = len(self._new_tables.all)
             if old.personality is not None:
-                target = solved(self._old.data, old.at + old.personality, self._old.address)
-                place = self._new_tables.address + len(self._data) + old.personality
-                far = self._prediction.far(target)[0]
-                record[old.personality : old.personality + 4] = word(far - place)
+                at, size = old.personality, old.personality_size
+                target = solved(self._old.data, old.at + at, self._old.address, size)
+                place = self._new_tables.address + len(self._data) + at
+                record[at : at + size] = word(self._prediction.far(target)[0] - place, size)
         return bytes(record)
 
     def _bytes(self) -> bytes:
@@ -468,7 +472,7 @@ class Making:
         if not self._flag(3, 0, copied):
             size, same = self._checked(size + self._signed(3)), False
         said.size, said.table = size, 0
-        if not self._new_tables.all[said.cie].has_table:
+        if not self._new_tables.all[said.cie].table_size:
             return same, True
         said.table = self._expected_table(old, said.cie)
         right = self._flag(4, 0, copied)
@@ -499,7 +503,7 @@ class Making:
         return self._prediction.sized(last, old.start, start) + 1 - start & M32
 
     def _expected_table(self, old: Record, cie: int) -> int:
-        if not self._new_tables.all[cie].has_table or not old.table:
+        if not self._new_tables.all[cie].table_size or not old.table:
             return 0
         return self._prediction.far(old.table)[0]
 
@@ -513,7 +517,7 @@ class Making:
         said = Said(self._cie(), 0, 0, 0)
         said.start = (self._behind + 15 & MASK & ~15) + self._signed(10) & MASK
         said.size = self._checked(self._signed(11))
-        if self._new_tables.all[said.cie].has_table:
+        if self._new_tables.all[said.cie].table_size:
             said.table = self._table(12, self._last_table)
         code = self._new_code(said)
         guess = Guess()
@@ -530,7 +534,8 @@ class Making:
         at = len(self._data)
         address = self._new_tables.address + at
         fixed = word(at + 4 - cie.at) + word(said.start - address - 8) + word(said.size)
-        fixed += bytes([4]) + word(said.table and said.table - address - 17) if cie.has_table else b"\0"
+        fixed += bytes([cie.table_size])
+        fixed += word(said.table and said.table - address - 17, cie.table_size)
         if right:
             record = fixed + guess.program(cie.unit)
             if guess.data is None:
@@ -592,7 +597,7 @@ class Making:
 
     def _ends_well(self, guess: Guess, said: Said) -> bool:
         cie = self._new_tables.all[said.cie]
-        size, place = 21 if cie.has_table else 17, 0
+        size, place = 17 + cie.table_size, 0
         for at, step in guess.steps:
             if at != place and (at - place) % cie.unit == 0:
                 size += len(advance(at - place, cie.unit))
@@ -634,7 +639,7 @@ class Making:
         before, now = self._old.all[old.cie], self._new_tables.all[said.cie]
         guess = Guess(trust)
         if steps is None:
-            if before.has_table == now.has_table and before.unit == now.unit:
+            if before.table_size == now.table_size and before.unit == now.unit:
                 guess.data = old.program
             return guess
         last = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -11,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native.images import CORPUS, SEEDS
-from spec import image_reader, model_reader, model_reader_coder
+from spec import image_reader, model_reader, model_reader_coder, stream_reader
 from spec.delta_reader import KINDS, Refused
 from spec.make_golden import GOLDEN, PAIRS
 from spec.model_reader_coder import RATE, STRETCH, Counter, H, m, spread, squash
 from spec.model_reader_layout import read_header
 from support.image_delta import number
-from support.old_images import build_library, library_source
+from support.old_images import build_library, library_source, old_image
 
 from deltaseal import images
+from deltaseal._core.explaining import explain
 from deltaseal.errors import DeltasealError
 
 PAGE = (Path(__file__).parents[2] / "docs/spec/delta-model.md").read_text()
@@ -159,6 +161,36 @@ def test_real_images(libraries: dict[str, Path], old: str, new: str) -> None:
     delta = best(old_bytes, new_bytes)
     assert not read_header(delta).plain
     assert second(old_bytes, delta) == new_bytes
+
+
+def throwing_library(output: Path, changed: int) -> bytes:
+    """With pointers of eight bytes to exception tables, as LLVM writes them for AArch64."""
+    text = ["struct Guard { ~Guard(); }; extern int risky(int);"]
+    for n in range(40):
+        more = f"x += risky({n} * x); " * (n % 3 + (n % 7 == 0) * changed)
+        text.append(
+            f"int f{n}(int x) {{ Guard guard; {more}try {{ return risky(x + {n}); }}"
+            f" catch (int e) {{ return e + {n}; }} }}"
+        )
+    compile_it = ["gcc", "-S", "-O2", "-fPIC", "-xc++", "-o", "-", "-"]
+    lines = subprocess.run(compile_it, check=True, capture_output=True, input="\n".join(text), text=True)
+    wide = lines.stdout.replace(".cfi_personality 0x9b", ".cfi_personality 0x9c")
+    wide = wide.replace(".cfi_lsda 0x1b", ".cfi_lsda 0x1c")
+    assert wide.count(".cfi_lsda 0x1c") >= 40
+    link = ["gcc", "-shared", "-s", "-nostdlib", "-xassembler", "-o", str(output), "-"]
+    subprocess.run(link, check=True, input=wide, text=True)
+    return output.read_bytes()
+
+
+def test_wide_pointers_of_unwind_tables(tmp_path: Path) -> None:
+    old, new = (throwing_library(tmp_path / str(changed), changed) for changed in (0, 2))
+    image = old_image(tmp_path / "0")
+    assert stream_reader.decode(old, images.diff_bytes(old, new), image) == new
+    delta = best(old, new)
+    assert second(old, delta) == new
+    explained = explain(old, delta, [0], output_bytes=len(new), memory_bytes=1 << 30)
+    column = explained.kinds.index("frame right")
+    assert sum(explained.costs[column :: len(explained.kinds)]) > 0  # else they were copied as bytes
 
 
 @pytest.mark.parametrize("old", ["lazy.so", "arm64.so", "throws.so", "universal.dylib"])

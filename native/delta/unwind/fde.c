@@ -9,11 +9,12 @@ static ds_status append_fixed(ds_unwinding *f, const ds_fde *said, uint32_t *siz
     ds_store32(bytes + 4, f->at + 4 - cie->at);
     ds_store32(bytes + 8, (uint32_t)(said->start - (address + 8)));
     ds_store32(bytes + 12, said->size);
-    bytes[16] = cie->has_lsda ? 4 : 0;
+    bytes[16] = cie->lsda_bytes;
     if (said->lsda != 0)
-        ds_store32(bytes + DS_FRAME_LSDA_AT, (uint32_t)(said->lsda - (address + DS_FRAME_LSDA_AT)));
+        ds_ref_put(ds_frame_pointer(cie->lsda_bytes), bytes + DS_FRAME_LSDA_AT, address + DS_FRAME_LSDA_AT, 0, 0,
+                   said->lsda);
     *size = 0;
-    return ds_unwinding_append(f, size, bytes, ds_frame_fixed_size(cie->has_lsda));
+    return ds_unwinding_append(f, size, bytes, ds_frame_fixed_size(cie->lsda_bytes));
 }
 
 static ds_status code_cie(ds_unwinding *f, uint32_t *cie) {

@@ -103,7 +103,7 @@ static bool spend(ds_unwinding *f, uint64_t work) {
 /* Whether the guess would end at a multiple of eight as it is. */
 static bool ends_well(const ds_unwinding *f, const ds_fde *said) {
     const ds_frame_record *cie = &f->table.records.items[said->cie];
-    uint32_t size = ds_frame_fixed_size(cie->has_lsda) + (uint32_t)ds_frame_steps_size(&f->guessed, cie->unit_bits);
+    uint32_t size = ds_frame_fixed_size(cie->lsda_bytes) + (uint32_t)ds_frame_steps_size(&f->guessed, cie->unit_bits);
     return (f->at + round_up(size, f->alignment)) % LAST_ALIGNMENT == 0;
 }
 
@@ -139,7 +139,7 @@ static ds_status guess_moved(ds_unwinding *f, const ds_frame_record *old_record,
     const ds_frame_record *cie = &f->table.records.items[said->cie];
     if (exact)
         return move_steps(f, old_record, said);
-    if (old_cie->has_lsda == cie->has_lsda && old_cie->unit_bits == cie->unit_bits)
+    if (old_cie->lsda_bytes == cie->lsda_bytes && old_cie->unit_bits == cie->unit_bits)
         g->bytes = (ds_span){f->old_table.bytes + old_record->program,
                              old_record->at + old_record->size - old_record->program};
     return DS_OK;

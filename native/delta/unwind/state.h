@@ -84,7 +84,7 @@ static inline uint32_t round_up(uint32_t size, unsigned alignment) {
 }
 
 static inline bool has_lsda(const ds_unwinding *f, uint32_t cie) {
-    return f->table.records.items[cie].has_lsda;
+    return f->table.records.items[cie].lsda_bytes != 0;
 }
 
 /* ---- decisions.c: by the model; or a byte each, and numbers, in the stream of the layout ---- */

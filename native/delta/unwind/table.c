@@ -15,9 +15,9 @@ static ds_status copy_record(ds_unwinding *f, const ds_frame_record *old_record,
     if (old_record->kind != DS_FRAME_CIE || old_record->personality == 0)
         return DS_OK;
     uint32_t inside = old_record->personality;
-    ds_address target =
-        ds_ref_solve(DS_REF_PREL32, bytes + inside, f->old_table.address + old_record->at + inside, 0, 0, 0);
-    ds_ref_put(DS_REF_PREL32, f->bytes + f->at + inside, f->table.address + f->at + inside, 0, 0,
+    ds_ref_kind kind = ds_frame_pointer(old_record->pointer_bytes);
+    ds_address target = ds_ref_solve(kind, bytes + inside, f->old_table.address + old_record->at + inside, 0, 0, 0);
+    ds_ref_put(kind, f->bytes + f->at + inside, f->table.address + f->at + inside, 0, 0,
                ds_predict_far(&f->w->predictor, target));
     return DS_OK;
 }
