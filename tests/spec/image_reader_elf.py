@@ -499,10 +499,11 @@ class Elf:
     def read_go(self) -> None:
         functions = self.first_named(1, ".gopclntab")
         module = self.first_named(1, ".go.module") or self.first_named(1, ".noptrdata")
-        if functions is None or not functions.is_loaded or self.table(functions).address >= B:
+        table = ABSENT if functions is None else self.table(functions)
+        if functions is not None and (not functions.is_loaded or table.address >= B):
             return
         there = ABSENT if module is None else self.table(module)
-        read_go(self.image, self.table(functions), there, 0, self.is_function, words=self.machine == AARCH64)
+        read_go(self.image, table, there, 0, self.is_function, words=self.machine == AARCH64)
 
     def read_fixed_words(self) -> None:
         if self.image.u16(16) != 2:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from spec.image_reader_model import ABSENT, MASK, Bad, Building, Cursor, Table
 
 NONE = 0xFFFFFFFF
+MAGICS = 0xFFFFFFF0, 0xFFFFFFF1
 WORDS = ("types", "end of types", "read-only data", "function data", "type links", "method links", "bytes")
 FORM_A = dict(zip(WORDS, (280, 288, 296, 304, 336, 360, 384), strict=True))
 FORM_B = dict(zip(WORDS, (296, 304, 312, 320, 352, 376, 400), strict=True))
@@ -69,7 +70,7 @@ class Functions(Part):
     ) -> None:
         super().__init__(image, table, space)
         self.is_function = is_function
-        self.module = Part(image, self.find_module(module), space)
+        self.module = Part(image, self.find_module(module, is_given=table.size > 0), space)
         self.form = self.find_form()
         if self.form is None or not self.module.has(0, self.form["bytes"]):
             self.module = Part(image, ABSENT, space)
@@ -80,13 +81,20 @@ class Functions(Part):
         self.at: dict[str, int] = {}
         self.base: dict[str, int] = {}
 
-    def find_module(self, there: Table) -> Table:
-        if not self.has(0, 72) or not self.image.charge(there.size):
+    def find_module(self, there: Table, *, is_given: bool) -> Table:
+        """And the table, where none is given."""
+        image = self.image
+        if (is_given and not self.has(0, 72)) or not image.charge(there.size):
             return ABSENT
-        table = self.table.address
         for at in range(0, there.size - 15, 8):
-            words = (self.image.u64(there.offset + at + word) for word in (0, 8))
-            if [self.space + word & MASK for word in words] == [table, table + self.u64(32) & MASK]:
+            first, second = (self.space + image.u64(there.offset + at + word) & MASK for word in (0, 8))
+            table = self.table if is_given else image.bytes_from(first)
+            if not is_given and (
+                table.size < 72 or image.u32(table.offset) not in MAGICS or image.data[table.offset + 7] != 8
+            ):
+                continue
+            if [first, second] == [table.address, table.address + image.u64(table.offset + 32) & MASK]:
+                self.table = table
                 return Table(there.offset + at, there.address + at, there.size - at)
         return ABSENT
 

@@ -36,6 +36,7 @@ SEED_FILES = sorted(
 )
 GOLDEN = Path(__file__).parent / "golden"
 GO_SEEDS = SEEDS.parent / "go"
+GO_NAMES = [(".gopclntab", ".go.module"), (".gopclntab", ".noptrdata"), ("", ".noptrdata")]  # of sections
 CPUS = [X86_64_CPU, ARM64]
 PAIRS = ["libpng", "expat", "libssl", "libarchive", "curl", "sshd", "libc"]
 PAIRS += ["esbuild", "curl-arm64", "glib-arm64", "libc-arm64", "rollup", "numpy-umath", "lxml-x86_64", "lxml"]
@@ -293,13 +294,13 @@ def test_example_of_aarch64(tmp_path: Path) -> None:
     ]
 
 
-def go_program(seed: bytes, machine: int, module: str) -> bytes:
+def go_program(seed: bytes, machine: int, functions: str, module: str) -> bytes:
     """A seed of the fuzz target of Go's tables in an ELF frame: its file, loaded from the byte 0x40 on."""
     table, table_size, data, data_size = struct.unpack_from("<HHHH", seed)
     file = seed[9:]
     cuts = [
         (0x40, ""),
-        (table, ".gopclntab"),
+        (table, functions),
         (table + table_size, ""),
         (data, module),
         (data + data_size, ""),
@@ -313,16 +314,18 @@ def go_program(seed: bytes, machine: int, module: str) -> bytes:
     return elf(machine, pieces)
 
 
-@pytest.mark.parametrize("module", [".go.module", ".noptrdata"])
+@pytest.mark.parametrize(
+    "names", [(".gopclntab", ".go.module"), (".gopclntab", ".noptrdata"), ("", ".noptrdata")]
+)
 @pytest.mark.parametrize("seed", sorted(GO_SEEDS.iterdir()), ids=lambda path: path.name)
-def test_go_programs(seed: Path, module: str, tmp_path: Path) -> None:
+def test_go_programs(seed: Path, names: tuple[str, str], tmp_path: Path) -> None:
     front, file = seed.read_bytes()[:9], seed.read_bytes()[9:]
-    image = go_program(front + file, X86_64, module)
+    image = go_program(front + file, X86_64, *names)
     assert len(parse(image).references) > 60
     check(image, tmp_path / "image")
     for number in range(60):
         bent = damaged(file, number, front=0x800).ljust(len(file), b"\0")
-        check(go_program(front + bent, (X86_64, AARCH64)[number % 2], module), tmp_path / "image")
+        check(go_program(front + bent, (X86_64, AARCH64)[number % 2], *names), tmp_path / "image")
 
 
 @pytest.mark.corpus

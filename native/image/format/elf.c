@@ -404,17 +404,17 @@ static void note_go_function(void *context, ds_address function) {
 
 static ds_status read_go(ds_elf *elf, const headers *h) {
     section functions, module;
-    if (!find_named(elf, h, SHT_PROGBITS, ".gopclntab", &functions) || (functions.flags & SHF_ALLOC) == 0)
-        return DS_OK;
-    ds_go_program program = {.image = elf->image,
-                             .functions = section_extent(elf, &functions),
-                             .work_left = &elf->work_left,
-                             .sink = note_go_function,
-                             .context = elf};
+    ds_go_program program = {
+        .image = elf->image, .work_left = &elf->work_left, .sink = note_go_function, .context = elf};
+    if (find_named(elf, h, SHT_PROGBITS, ".gopclntab", &functions)) {
+        program.functions = section_extent(elf, &functions);
+        if ((functions.flags & SHF_ALLOC) == 0 || !is_loaded(program.functions))
+            return DS_OK;
+    }
     if (find_named(elf, h, SHT_PROGBITS, ".go.module", &module) ||
         find_named(elf, h, SHT_PROGBITS, ".noptrdata", &module))
         program.module = section_extent(elf, &module);
-    return is_loaded(program.functions) ? ds_go_read(&program) : DS_OK;
+    return ds_go_read(&program);
 }
 
 /* Debug links of distributions: the name of the file is the build id, but its first byte, which names the folder. */

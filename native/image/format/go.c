@@ -342,19 +342,33 @@ static ds_status read_all(go_table *t) {
     return ds_go_types(t->program);
 }
 
-/* Where the header's address stands, and behind it that of the names; what is in front of it goes from the extent.
- * False where it does not. */
+static bool is_table(const ds_go_program *program, ds_extent table) {
+    const uint8_t *header = program->image->file.data + table.offset;
+    return table.size >= HEADER && header[POINTER_SIZE_AT] == POINTER_SIZE &&
+           (ds_load32(header) == MAGIC_1_18 || ds_load32(header) == MAGIC_1_20);
+}
+
+/* Whether the module data begin as those of the table: its address, and behind it that of the names. */
+static bool is_module_of(const ds_go_program *program, ds_extent table) {
+    return ds_go_address_at(program, GO_HEADER) == table.address &&
+           ds_go_address_at(program, GO_NAMES) ==
+               table.address + ds_load64(program->image->file.data + table.offset + NAMES_AT);
+}
+
+/* Where the module data begin; what is in front of it goes from the extent. Linkers of the system may have put the table
+ * into a section with other things: then it is what the module data point to. False where there are none. */
 static bool find_module(ds_go_program *program) {
-    const uint8_t *data = program->image->file.data;
-    const ds_address table = program->functions.address,
-                     names = table + ds_load64(data + program->functions.offset + NAMES_AT);
-    ds_extent *module = &program->module;
+    ds_extent *module = &program->module, known = program->functions;
     if (!ds_go_charge(program, module->size))
         return false;
     for (; module->size >= 2 * POINTER_SIZE;
-         module->offset += POINTER_SIZE, module->address += POINTER_SIZE, module->size -= POINTER_SIZE)
-        if (ds_go_address_at(program, GO_HEADER) == table && ds_go_address_at(program, GO_NAMES) == names)
+         module->offset += POINTER_SIZE, module->address += POINTER_SIZE, module->size -= POINTER_SIZE) {
+        ds_extent table = known.size != 0 ? known : ds_go_rest(program, ds_go_address_at(program, GO_HEADER));
+        if ((known.size != 0 || is_table(program, table)) && is_module_of(program, table)) {
+            program->functions = table;
             return true;
+        }
+    }
     return false;
 }
 
@@ -374,10 +388,13 @@ static const ds_go_form *find_form(const ds_go_program *program, bool has_module
 
 ds_status ds_go_read(ds_go_program *program) {
     ds_image *image = program->image;
-    go_table t = {.program = program, .data = image->file.data, .bytes = program->functions};
-    if (program->functions.size < HEADER)
+    go_table t = {.program = program, .data = image->file.data};
+    if (program->functions.size != 0 && program->functions.size < HEADER)
         return DS_OK;
     t.has_module = find_module(program);
+    t.bytes = program->functions;
+    if (t.bytes.size == 0)
+        return DS_OK;
     program->form = find_form(program, t.has_module);
     t.has_module = t.has_module && program->form != NULL && program->module.size >= program->form->module;
     if (t.has_module) {

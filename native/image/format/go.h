@@ -22,7 +22,7 @@ typedef struct ds_go_form {
 /* A Go program, as a file format finds it. */
 typedef struct ds_go_program {
     ds_image *image;
-    ds_extent functions;    /* .gopclntab, with what the linker put behind it in the same section */
+    ds_extent functions;    /* .gopclntab, with what the linker put behind it in the same section; size 0: unknown */
     ds_extent module;       /* runtime.firstmoduledata is somewhere in it; a section of its own since Go 1.26 */
     const ds_go_form *form; /* found by ds_go_read() */
     ds_address space;
