@@ -42,7 +42,7 @@ static ds_status read_go(const uint8_t *front, ds_span file, ds_arena *arena) {
                              .context = &sum};
     DS_TRY(ds_image_add_region(&image,
                                (ds_region){.offset = HEADER, .address = LOADED + HEADER, .size = file.size - HEADER}));
-    ds_status status = program.functions.size == 0 ? DS_OK : ds_go_read(&program);
+    ds_status status = ds_go_read(&program);
     if (status == DS_OK)
         status = ds_image_settle(&image);
     if (status == DS_OK && !ds_is_sound(&image))
