@@ -181,8 +181,8 @@ static inline void learn_final(const int *outputs, int32_t *weights, int error) 
 
 /* Of each counter its own opinion, and what came after its history elsewhere. Returns how many counters have been seen
  * before: what they say is worth something. */
-static unsigned take_opinions(const ds_model *m, const bit_place *place, uint32_t *const counters[], uint32_t *entries[],
-                              opinions *x) {
+static unsigned take_opinions(const ds_model *m, const bit_place *place, uint32_t *const counters[],
+                              uint32_t *entries[], opinions *x) {
     row_state *state = &m->states[place->row];
     unsigned trusted = 0;
     x->lanes = (2 * place->inputs + 1 + LANES - 1) / LANES * LANES;
@@ -282,9 +282,10 @@ static inline unsigned first_group(unsigned bits) {
 }
 
 static void learn_group(ds_model *m, const lesson *l, unsigned group, unsigned value, unsigned bits) {
+    const unsigned inputs = l->inputs;
     line *lines[DS_MODEL_INPUTS];
-    find_lines(m, l->inputs, l->hashes[group], lines);
-    for (unsigned i = 0; i < l->inputs; i++) {
+    find_lines(m, inputs, l->hashes[group], lines);
+    for (unsigned i = 0; i < inputs; i++) {
         unsigned node = 1;
         for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
             ds_counter_learn(&lines[i]->counters[node], value >> k & 1, &m->rates);
@@ -364,9 +365,7 @@ static void open_set(mixer_set *set, unsigned inputs) {
 }
 
 static ds_status open_row(row_state *state, const ds_model_row *row, ds_arena *arena) {
-    uint64_t counts[MIXERS] = {[BY_SELECT] = row->selects,
-                               [BY_TRUST] = row->inputs + 1u,
-                               [BY_NODE] = DS_MODEL_NODES};
+    uint64_t counts[MIXERS] = {[BY_SELECT] = row->selects, [BY_TRUST] = row->inputs + 1u, [BY_NODE] = DS_MODEL_NODES};
     for (unsigned i = 0; i < MIXERS; i++) {
         state->sets[i] = ds_arena_alloc(arena, counts[i] * sizeof *state->sets[i]);
         if (state->sets[i] == NULL)

@@ -17,7 +17,7 @@
 /* What the model must know of a kind of decision. */
 typedef struct ds_model_row {
     const char *name;
-    uint8_t inputs;   /* contexts, at most DS_MODEL_INPUTS */
+    uint8_t inputs;  /* contexts, at most DS_MODEL_INPUTS */
     uint8_t selects; /* sets of weights that the caller chooses from, at most DS_MODEL_SELECTS */
 } ds_model_row;
 
