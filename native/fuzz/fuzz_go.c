@@ -1,7 +1,7 @@
 /* Any bytes as the tables of a Go program: reading them must end, stay inside the file and keep the promises of
  * image.h, for any place that a file format may give for them.
  *
- * The front: place and size of the functions' table, place and size of the module data, two bytes each, and one
+ * The front: place and size of the functions' table (size 0: it is to be found), place and size of the module data, two bytes each, and one
  * byte that bounds the work. Then the file, loaded from its 64th byte on. `test_go FOLDER` writes the seeds.
  */
 #include <stdlib.h>

@@ -23,41 +23,12 @@ enum { COUNT_AT = 8, TEXT_AT = 24, NAMES_AT = 32, UNITS_AT = 40, FILES_AT = 48, 
 enum { PAIR = 8 };
 #define NO_OFFSET UINT32_MAX /* a unit without the file, a function without the data */
 
-static const ds_go_form form_1_18 = {
-    .types = 280,
-    .read_only = 296,
-    .function_data = 304,
-    .type_links = 336,
-    .itab_links = 360,
-    .module = 384,
-    .record = 40,
-    .inlined = 20,
-    .inlined_name = 12,
-    .inlined_counter = 16,
-};
-static const ds_go_form form_1_20 = {
-    .types = 296,
-    .read_only = 312,
-    .function_data = 320,
-    .type_links = 352,
-    .itab_links = 376,
-    .module = 400,
-    .record = 44,
-    .inlined = 16,
-    .inlined_name = 4,
-    .inlined_counter = 8,
-};
-static const ds_go_form form_1_26 = {
-    .types = 296,
-    .read_only = 312,
-    .function_data = 320,
-    .type_links = 360,
-    .itab_links = 384,
-    .module = 408,
-    .record = 44,
-    .inlined = 16,
-    .inlined_name = 4,
-    .inlined_counter = 8,
+/* By the release that brought each; in the order of the fields. */
+enum { FORM_1_18, FORM_1_20, FORM_1_26, FORMS };
+static const ds_go_form forms[FORMS] = {
+    [FORM_1_18] = {280, 296, 304, 336, 360, 384, 40, 20, 12, 16},
+    [FORM_1_20] = {296, 312, 320, 352, 376, 400, 44, 16, 4, 8},
+    [FORM_1_26] = {296, 312, 320, 360, 384, 408, 44, 16, 4, 8},
 };
 
 /* A part of the table. */
@@ -378,12 +349,12 @@ static const ds_go_form *find_form(const ds_go_program *program, bool has_module
     enum { NUMBER = 336, ROOM = 344 };
     uint32_t magic = ds_load32(program->image->file.data + program->functions.offset);
     if (magic == MAGIC_1_18)
-        return &form_1_18;
+        return &forms[FORM_1_18];
     if (magic != MAGIC_1_20)
         return NULL;
     bool is_old = has_module && program->module.size >= ROOM + POINTER_SIZE &&
                   ds_go_word_at(program, NUMBER) == ds_go_word_at(program, ROOM);
-    return is_old ? &form_1_20 : &form_1_26;
+    return &forms[is_old ? FORM_1_20 : FORM_1_26];
 }
 
 ds_status ds_go_read(ds_go_program *program) {

@@ -530,18 +530,24 @@ static void note_go_function(void *context, ds_address function) {
     ds_macho_function(context, function);
 }
 
+/* The bytes of the first section that has some, of those of a name; none where there is none. */
+static ds_extent first_named(const ds_macho *macho, const char *name) {
+    for (uint64_t i = 0; i < macho->sections.count; i++)
+        if (macho->sections.items[i].bytes.size != 0 && strcmp(macho->sections.items[i].name, name) == 0)
+            return macho->sections.items[i].bytes;
+    return (ds_extent){0};
+}
+
 static ds_status read_go(ds_macho *macho, const ds_macho_section *section) {
     ds_go_program program = {.image = macho->image,
                              .functions = section->bytes,
+                             .module = first_named(macho, "__go_module"),
                              .space = macho->space,
                              .work_left = &macho->work_left,
                              .sink = note_go_function,
                              .context = macho};
-    static const char *const modules[] = {"__go_module", "__noptrdata"};
-    for (uint64_t name = 0; name < DS_COUNT(modules); name++)
-        for (uint64_t i = 0; i < macho->sections.count && program.module.size == 0; i++)
-            if (strcmp(macho->sections.items[i].name, modules[name]) == 0)
-                program.module = macho->sections.items[i].bytes;
+    if (program.module.size == 0)
+        program.module = first_named(macho, "__noptrdata"); /* before Go 1.26 */
     return ds_go_read(&program);
 }
 

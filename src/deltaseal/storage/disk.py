@@ -115,6 +115,7 @@ def check_name(name: str) -> str:
 def plain_path(path: PathLike) -> str:
     """Return ``path`` as ``pathlib`` writes it, without a ``.`` or a slash that says nothing.
 
+    Two slashes in front are one here: no system that this runs on tells them apart.
     Loading ``pathlib`` takes longer than a small image takes to be applied.
     """
     text = os.fspath(path)
