@@ -325,6 +325,19 @@ static void test_seeds(ds_arena *arena) {
     CHECK(spaces[0] > 5 && spaces[1] > 5 && ds_is_sound(&image));
     CHECK(image.signatures.count == 2);
     ds_image_free(&image);
+    /* A segment that does not lie in the slice, and a section of it that loads half of the header: what stands in the
+     * commands behind it has no place, and refers to nothing. */
+    enum { SLICE = 0x6000, SEGMENT = SLICE + 32, SECTION = SEGMENT + 72, LOADED = 16 };
+    uint8_t before[SECTION + 80 - SEGMENT];
+    memcpy(before, data + SEGMENT, sizeof before);
+    ds_store64(data + SEGMENT + 40, UINT64_C(1) << 40); /* in the file */
+    ds_store64(data + SECTION + 40, LOADED);            /* its size */
+    ds_store32(data + SECTION + 48, 0);                 /* in the slice */
+    image = parse(arena, data, size);
+    CHECK(ds_image_address(&image, SLICE + LOADED) == DS_FILE_BASE + SLICE + LOADED);
+    CHECK(ds_image_address(&image, SLICE) >> DS_SPACE_SHIFT == 1 && ds_is_sound(&image));
+    ds_image_free(&image);
+    memcpy(data + SEGMENT, before, sizeof before);
     /* A second slice that shares bytes with the first is left out. */
     memcpy(data + 8 + 20 + 8, data + 8 + 8, 8);
     image = parse(arena, data, size);

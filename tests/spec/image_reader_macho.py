@@ -610,7 +610,8 @@ class Macho:
         self.file = B + self.start
         self.zero = self.space
         self.find_tables()
-        if self.has_place(self.start):
+        size = self.commands_end - self.start
+        if self.has_place(self.start) and self.table(0, size).size == size:
             self.add_commands()
         readers: list[tuple[str, Callable[[Table], None]]] = [
             ("chained fixups", self.read_chained_fixups),

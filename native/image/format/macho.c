@@ -389,8 +389,16 @@ static ds_status find_signature(ds_macho *macho) {
     return DS_OK;
 }
 
+/* Whether header and commands are loaded as one: their fields count from where they lie. */
+static bool has_loaded_commands(const ds_macho *macho) {
+    uint64_t size = commands_end(macho) - macho->start;
+    return ds_macho_has_place(macho, macho->start) && extent_at(macho, 0, size).size == size;
+}
+
 static ds_status commands_refs(ds_macho *macho) {
     command c = {0};
+    if (!has_loaded_commands(macho))
+        return DS_OK;
     while (next_command(macho, &c))
         DS_TRY(command_refs(macho, &c));
     return DS_OK;
@@ -621,8 +629,7 @@ static ds_status read_slice(ds_macho *macho) {
     DS_TRY(add_regions(macho));
     find_tables(macho);
     DS_TRY(find_signature(macho));
-    if (ds_macho_has_place(macho, macho->start))
-        DS_TRY(commands_refs(macho));
+    DS_TRY(commands_refs(macho));
     DS_TRY(read_tables(macho));
     DS_TRY(read_sections(macho));
     for (uint64_t i = 0; i < macho->unwind.count; i++)
