@@ -23,14 +23,30 @@
 #define MAP_CHANCE_BITS (32 - MAP_COUNT_BITS)
 #define MAP_START 6 /* what is assumed of a history counts as so many observations */
 
-/* rates[n] = 65536 / (n + 1.3): how far a probability moves towards a bit when it has been seen n times. */
-typedef struct ds_counter_rates {
-    uint32_t of[MAP_COUNT_MAX + 1];
-} ds_counter_rates;
+/* How a counter or a map's entry changes, by what it is: looked up, since every bit of every context asks. */
+typedef struct ds_counter_steps {
+    uint32_t counter[COUNT_MAX + 1], map[MAP_COUNT_MAX + 1]; /* by count: ds_step_of */
+    uint8_t history[HISTORIES];                              /* what a history becomes with a 0 behind it */
+} ds_counter_steps;
 
-static inline void ds_counter_rates_open(ds_counter_rates *rates) {
+#define STEP_SHIFT 8
+
+/* How far a probability moves towards a bit when it has been seen n times, 65536 / (n + 1.3); and, in the low
+ * STEP_SHIFT bits, what is added to the word so that its count grows, unless it is `most`. */
+static inline uint32_t ds_step_of(unsigned n, unsigned most, unsigned one) {
+    return 655360 / (10 * n + 13) << STEP_SHIFT | (n < most ? one : 0);
+}
+
+static inline void ds_counter_steps_open(ds_counter_steps *steps) {
+    for (unsigned n = 0; n <= COUNT_MAX; n++)
+        steps->counter[n] = ds_step_of(n, COUNT_MAX, 1u << HISTORY_BITS);
     for (unsigned n = 0; n <= MAP_COUNT_MAX; n++)
-        rates->of[n] = 655360 / (10 * n + 13);
+        steps->map[n] = ds_step_of(n, MAP_COUNT_MAX, 1);
+    for (unsigned history = 0; history < HISTORIES; history++) {
+        unsigned longer = (history == 0 ? 1 : history) << 1;
+        steps->history[history] =
+            (uint8_t)(longer < HISTORIES ? longer : (longer & (HISTORIES / 2 - 1)) | HISTORIES / 2);
+    }
 }
 
 /* The probability of a 1, in 1/65536. */
@@ -44,20 +60,17 @@ static inline unsigned ds_counter_history(uint32_t counter) {
     return counter & (HISTORIES - 1);
 }
 
-/* `chance` of so many bits moves towards the bit. */
-static inline uint32_t ds_move_chance(uint32_t chance, unsigned bits, bool bit, uint32_t rate) {
-    int64_t goal = bit ? (INT64_C(1) << bits) - 1 : 0;
-    return (uint32_t)((int64_t)chance + ((goal - (int64_t)chance) * rate >> 16));
+/* By how much a word changes whose probability, its bits above `low`, moves towards `goal`: none of them below. */
+static inline uint32_t ds_move(int64_t goal, int64_t chance, uint32_t low, uint32_t step) {
+    return (uint32_t)((goal - chance) * (step >> STEP_SHIFT) >> 16) & ~low;
 }
 
-static inline void ds_counter_learn(uint32_t *counter, bool bit, const ds_counter_rates *rates) {
-    uint32_t c = *counter ^ COUNTER_ZERO, count = ds_counter_count(c), history = ds_counter_history(c);
-    uint32_t chance = ds_move_chance(c >> (32 - CHANCE_BITS), CHANCE_BITS, bit, rates->of[count]);
-    history = (history == 0 ? 1 : history) << 1 | bit;
-    if (history >= HISTORIES)
-        history = (history & (HISTORIES / 2 - 1)) | HISTORIES / 2;
-    count += count < COUNT_MAX;
-    *counter = (chance << (32 - CHANCE_BITS) | count << HISTORY_BITS | history) ^ COUNTER_ZERO;
+static inline void ds_counter_learn(uint32_t *counter, bool bit, const ds_counter_steps *steps) {
+    const int32_t low = (1 << (32 - CHANCE_BITS)) - 1, c = (int32_t)*counter; /* less COUNTER_ZERO, hence signed */
+    const uint32_t step = steps->counter[ds_counter_count(*counter)];
+    const uint32_t history = steps->history[ds_counter_history(*counter)] | bit;
+    const uint32_t move = ds_move(bit ? INT32_MAX - low : INT32_MIN, c & ~low, (uint32_t)low, step);
+    *counter = ((*counter & ~(HISTORIES - 1)) | history) + move + (step & ((1u << STEP_SHIFT) - 1));
 }
 
 /* What is assumed of a history of `ones` among `length` bits: (ones + 0.4) / (length + 0.8). */
@@ -72,10 +85,10 @@ static inline void ds_map_open(uint32_t map[HISTORIES]) {
 static inline uint32_t ds_map_chance(uint32_t entry) {
     return entry >> 16;
 }
-static inline void ds_map_learn(uint32_t *entry, bool bit, const ds_counter_rates *rates) {
-    uint32_t count = *entry & MAP_COUNT_MAX;
-    uint32_t chance = ds_move_chance(*entry >> MAP_COUNT_BITS, MAP_CHANCE_BITS, bit, rates->of[count]);
-    *entry = chance << MAP_COUNT_BITS | (count + (count < MAP_COUNT_MAX));
+/* `steps`: as those of a map, by count. */
+static inline void ds_map_learn(uint32_t *entry, bool bit, const uint32_t *steps) {
+    const uint32_t low = MAP_COUNT_MAX, step = steps[*entry & low];
+    *entry += ds_move(bit ? UINT32_MAX - low : 0, *entry & ~low, low, step) + (step & ((1u << STEP_SHIFT) - 1));
 }
 
 #endif

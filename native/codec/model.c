@@ -73,7 +73,7 @@ struct ds_model {
     uint32_t *flags;
     lesson lessons[LESSONS];
     unsigned lessons_put, lessons_taken; /* so many altogether */
-    ds_counter_rates rates;
+    ds_counter_steps steps;
     uint16_t mixer_rates[USES_MAX + 1];
     uint16_t squash[2 * STRETCH_MAX + 1];
     int16_t stretch[65536];
@@ -120,7 +120,7 @@ static void build_tables(ds_model *m) {
         m->stretch[p] = (int16_t)x;
     }
     build_prices(m);
-    ds_counter_rates_open(&m->rates);
+    ds_counter_steps_open(&m->steps);
     for (unsigned uses = 0; uses <= USES_MAX; uses++)
         m->mixer_rates[uses] = (uint16_t)(RATE_LEAST + RATE_MORE * RATE_HALF / (RATE_HALF + uses));
 }
@@ -157,13 +157,19 @@ static inline int mix(const opinions *x, const mixer_set *set) {
     return clip(sum >> WEIGHT_SHIFT, STRETCH_MAX);
 }
 
-/* `error`: what the bit was, less its probability, in 1/65536. */
+/* `error`: what the bit was, less its probability, in 1/65536. A weight moves by (opinion * step + half) >> RATE_SHIFT;
+ * it is computed from both halves of the product, so that nothing is wider than 16 bits and vectors hold twice as
+ * many: what high << 3 is in, low >> 13 adds, rounded. */
 static inline void learn_set(const ds_model *m, const opinions *x, mixer_set *set, int error) {
     const int16_t step = (int16_t)(error * m->mixer_rates[set->uses] >> RATE_SHIFT);
     set->uses += set->uses < USES_MAX;
     for (unsigned i = 0; i < x->lanes; i++) {
-        int moved = (x->of[i] * step + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT;
-        set->weights[i] = (int16_t)clip(set->weights[i] + moved, WEIGHT_MAX);
+        const int16_t high = (int16_t)(x->of[i] * step >> 16);
+        const uint16_t low = (uint16_t)(x->of[i] * step);
+        const int16_t moved = (int16_t)((high << (16 - RATE_SHIFT)) + (((low >> (RATE_SHIFT - 1)) + 1) >> 1));
+        int16_t weight = (int16_t)(set->weights[i] + moved);
+        weight = weight < -WEIGHT_MAX ? -WEIGHT_MAX : weight;
+        set->weights[i] = weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
     }
 }
 
@@ -220,8 +226,8 @@ static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counte
     for (unsigned i = 0; i < MIXERS; i++)
         learn_set(m, &x, sets[i], actual - (int)squash(m, outputs[i]));
     for (unsigned i = 0; i < place->inputs; i++) {
-        ds_counter_learn(counters[i], bit, &m->rates);
-        ds_map_learn(entries[i], bit, &m->rates);
+        ds_counter_learn(counters[i], bit, &m->steps);
+        ds_map_learn(entries[i], bit, m->steps.map);
     }
     return bit;
 }
@@ -288,7 +294,7 @@ static void learn_group(ds_model *m, const lesson *l, unsigned group, unsigned v
     for (unsigned i = 0; i < inputs; i++) {
         unsigned node = 1;
         for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
-            ds_counter_learn(&lines[i]->counters[node], value >> k & 1, &m->rates);
+            ds_counter_learn(&lines[i]->counters[node], value >> k & 1, &m->steps);
     }
 }
 

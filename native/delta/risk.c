@@ -2,11 +2,11 @@
 #include "delta/risk.h"
 
 #define CHANCE_START 4000 /* of 2^22: one in a thousand */
-#define LATEST 20         /* observations after which a chance no longer slows down: what differs comes in stretches */
 #define LEVEL_SHIFT 4     /* chances below 2^-18 are none */
 
 ds_status ds_risk_open(ds_risk *risk, ds_arena *arena) {
-    ds_counter_rates_open(&risk->rates);
+    for (unsigned n = 0; n <= DS_RISK_LATEST; n++)
+        risk->steps[n] = ds_step_of(n, DS_RISK_LATEST, 1);
     for (unsigned table = 0; table < DS_RISKS; table++) {
         risk->chances[table] = ds_arena_alloc(arena, DS_RISK_KEYS * sizeof *risk->chances[table]);
         if (risk->chances[table] == NULL)
@@ -32,9 +32,6 @@ unsigned ds_risk_level(const ds_risk *risk, unsigned table, const ds_site *sites
 }
 
 void ds_risk_learn(ds_risk *risk, const ds_site *site, bool differs) {
-    for (unsigned table = 0; table < DS_RISKS; table++) {
-        uint32_t *chance = &risk->chances[table][site->keys[table]], count = *chance & MAP_COUNT_MAX;
-        uint32_t moved = ds_move_chance(*chance >> MAP_COUNT_BITS, MAP_CHANCE_BITS, differs, risk->rates.of[count]);
-        *chance = moved << MAP_COUNT_BITS | (count + (count < LATEST));
-    }
+    for (unsigned table = 0; table < DS_RISKS; table++)
+        ds_map_learn(&risk->chances[table][site->keys[table]], differs, risk->steps);
 }

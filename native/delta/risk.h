@@ -9,10 +9,11 @@
 
 enum { DS_RISK_BY_FORM, DS_RISK_BY_OPERAND, DS_RISKS };
 #define DS_RISK_KEYS ((uint32_t)1 << 16)
+#define DS_RISK_LATEST 20 /* observations after which a chance no longer slows down: what differs comes in stretches */
 
 typedef struct ds_risk {
     uint32_t *chances[DS_RISKS];
-    ds_counter_rates rates;
+    uint32_t steps[DS_RISK_LATEST + 1]; /* codec/counters.h */
 } ds_risk;
 
 /* An old instruction that begins in a unit of copied bytes. */
