@@ -10,7 +10,7 @@
 
 #include "codec/relay.h"
 
-#define DS_MODEL_INPUTS 12 /* most contexts of a decision */
+#define DS_MODEL_INPUTS 10 /* most contexts of a decision */
 #define DS_MODEL_BITS 8    /* most bits of a symbol */
 #define DS_MODEL_SELECTS 8 /* most sets of weights of a row */
 

@@ -111,14 +111,12 @@ static bool old_offset_of(const places *p, place at, ds_offset new_offset, ds_of
 
 /* What the model knows of a block: how the last ones went. */
 typedef struct history {
-    unsigned place[3], gap[2], length[2]; /* latest first; numbers by their logarithm */
-    uint32_t ended;                       /* latest blocks, a bit each: did they end where a function starts */
+    unsigned place, gap[2], length[2]; /* latest first; numbers by their logarithm */
+    uint32_t ended;                    /* latest blocks, a bit each: did they end where a function starts */
 } history;
 
 static void remember(history *h, uint64_t gap, unsigned place, uint64_t length, bool ends) {
-    h->place[2] = h->place[1];
-    h->place[1] = h->place[0];
-    h->place[0] = place;
+    h->place = place;
     h->gap[1] = h->gap[0];
     h->gap[0] = ds_bits_in(gap);
     h->length[1] = h->length[0];
@@ -127,10 +125,9 @@ static void remember(history *h, uint64_t gap, unsigned place, uint64_t length, 
 }
 
 static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
-    ds_contexts contexts = {.row = DS_DECIDE_GAP,
-                            .hash = {0, h->place[0], ds_mix(h->gap[0], h->gap[1]), ds_mix(h->length[0], h->place[0]),
-                                     ds_mix(ds_mix(h->gap[0], h->place[0]), h->length[0]),
-                                     ds_mix(h->ended & 3, h->place[0])}};
+    ds_contexts contexts = {
+        .row = DS_DECIDE_GAP,
+        .hash = {0, ds_mix(h->gap[0], h->gap[1]), ds_mix(ds_mix(h->gap[0], h->place), h->length[0])}};
     return ds_code_number(c, DS_STREAM_GAPS, &contexts, gap);
 }
 
@@ -149,11 +146,9 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
     if (c->model == NULL)
         return stream_place(c, p, at);
     unsigned g = ds_bits_in(gap);
-    ds_contexts contexts = {.row = DS_DECIDE_PLACE,
-                            .hash = {0, g, ds_mix(h->place[0], h->place[1]), ds_mix(h->place[0], g),
-                                     ds_mix(ds_mix(h->place[0], h->place[1]), h->place[2]),
-                                     ds_mix(ds_mix(h->length[0], h->place[0]), g),
-                                     ds_mix(ds_mix(h->ended & 3, h->place[0]), g)}};
+    ds_contexts contexts = {
+        .row = DS_DECIDE_PLACE,
+        .hash = {0, g, ds_mix(ds_mix(h->length[0], h->place), g), ds_mix(ds_mix(h->ended & 3, h->place), g)}};
     at->code = ds_code_symbol(c, &contexts, PLACE_BITS, at->code);
     if (at->code < PLACE_FAR)
         return DS_OK;
@@ -162,8 +157,7 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
     unsigned way = at->code - PLACE_FAR;
     ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
                                 .low = way < BASES ? p->ends[way] & 15 : 0,
-                                .hash = {way, ds_mix(way, h->place[0]), ds_mix(h->length[0], g),
-                                         ds_mix(way, ds_mix(h->place[0], h->place[1]))}};
+                                .hash = {way, ds_mix(way, h->place), ds_mix(h->length[0], g)}};
     uint64_t far = ds_unzigzag(at->far);
     DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
     at->far = ds_zigzag(far);
@@ -191,8 +185,7 @@ static ds_status code_length(ds_coder *c, const places *p, const history *h, uin
     uint64_t value = *ends ? last - first : *length - 1;
     unsigned g = ds_bits_in(gap);
     ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
-                            .hash = {0, code, ds_mix(h->length[0], h->length[1]), ds_mix(h->length[0], code),
-                                     ds_mix(ds_mix(g, code), h->place[0]), ds_mix(g, h->length[0])}};
+                            .hash = {0, code, ds_mix(h->length[0], h->length[1]), ds_mix(ds_mix(g, code), h->place)}};
     if (c->model == NULL) {
         value = p->by_functions ? value << 1 | *ends : value;
         DS_TRY(ds_code_number(c, DS_STREAM_LENGTHS, NULL, &value));

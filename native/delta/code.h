@@ -34,7 +34,8 @@ void ds_x86_64_follow(ds_walk *walk, const ds_block *block);
 void ds_x86_64_teach(ds_walk *walk, ds_offset at, ds_offset end);
 void ds_aarch64_teach(ds_walk *walk, ds_offset at, ds_offset end);
 void ds_data_teach(ds_walk *walk, ds_offset at, ds_offset end);
-/* Show it what lies round the gap before `block`; `code` is the region of the new bytes, NULL for data. */
-void ds_walk_teach(ds_walk *walk, uint64_t block, const ds_region *code);
+/* Show it what lies round the gap before `block`, of which `size` bytes are to come; `code` is the region of the new
+ * bytes, NULL for data. */
+void ds_walk_teach(ds_walk *walk, uint64_t block, const ds_region *code, uint64_t size);
 
 #endif

@@ -54,17 +54,15 @@ static void enter_word(ds_walk *w, uint32_t word) {
     w->last_of[word >> 24] = word;
 }
 
-#define TAUGHT 7 /* contexts of literal words that old code has too */
+#define TAUGHT 5 /* contexts of literal words that old code has too */
 
 static void taught_contexts(const uint32_t before[2], unsigned f, uint32_t so_far, uint32_t *h) {
     uint32_t op = so_far >> 24, p1 = before[0], p2 = before[1];
     h[0] = ds_mix(so_far, f);
     h[1] = ds_mix(so_far + f, p1);
     h[2] = ds_mix(ds_mix(so_far + f, p1), p2);
-    h[3] = ds_mix(ds_mix(so_far, f), p1 >> 24);
-    h[4] = ds_mix(ds_mix(op << 8 | f, p1 >> 24), p2 >> 24);
-    h[5] = ds_mix(op << 8 | f, field_of(p1, f));
-    h[6] = ds_mix(ds_mix(op << 8 | f, p1 & 31), p2 & 31);
+    h[3] = ds_mix(ds_mix(op << 8 | f, p1 >> 24), p2 >> 24);
+    h[4] = ds_mix(op << 8 | f, field_of(p1, f));
 }
 
 static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint32_t expected, ds_contexts *c) {
@@ -73,9 +71,9 @@ static void literal_contexts(const ds_walk *w, unsigned f, uint32_t so_far, uint
     c->row = DS_DECIDE_WORD;
     c->select = f;
     taught_contexts(w->words, f, so_far, c->hash);
-    c->hash[7] = ds_mix(ds_mix(expected, f), agree << 2 | run);
-    c->hash[8] = f == 0 ? ds_mix(1, w->words[0] & 0xff00001f) : ds_mix(ds_mix(op << 8 | f, last), agree);
-    c->hash[9] = ds_mix(field_of(expected, f), (f << 8 | op) + agree);
+    c->hash[5] = ds_mix(ds_mix(expected, f), agree << 2 | run);
+    c->hash[6] = f == 0 ? ds_mix(1, w->words[0] & 0xff00001f) : ds_mix(ds_mix(op << 8 | f, last), agree);
+    c->hash[7] = ds_mix(field_of(expected, f), (f << 8 | op) + agree);
 }
 
 /* Writing: what the word refers to. An ADRP's whole target is known to the parser of the new image. */
@@ -105,11 +103,25 @@ static ds_status code_address(ds_walk *w, uint64_t block, const shape *s, uint32
     return DS_OK;
 }
 
+#define SURE 8 /* words that came as expected, after which whole ones are: padding of other length, above all */
+
+static bool code_as_expected(ds_walk *w, uint32_t expected, bool as_expected) {
+    ds_contexts contexts = {.row = DS_DECIDE_WORD_EXPECTED, .hash = {ds_bits_in(w->alignment.run), expected}};
+    return ds_code_flag(w->coder, &contexts, as_expected);
+}
+
 static ds_status literal_word(ds_walk *w, uint64_t block, ds_offset at, uint8_t *bytes, const uint8_t *new_bytes) {
     uint32_t word = new_bytes != NULL ? without_address(ds_load32(new_bytes)) : 0, so_far = 0, expected = 0;
-    const shape *s = NULL;
-    ds_align_expect_word(&w->alignment, &expected);
+    bool expects = ds_align_expect_word(&w->alignment, &expected);
     expected = without_address(expected);
+    if (expects && w->alignment.run >= SURE && code_as_expected(w, expected, word == expected)) {
+        const shape *s = shape_of(expected);
+        if (s != NULL)
+            return code_address(w, block, s, expected, at, bytes, new_bytes);
+        ds_store32(bytes, expected);
+        return DS_OK;
+    }
+    const shape *s = NULL;
     for (unsigned f = 0; f < FIELDS; f++) {
         ds_contexts contexts;
         literal_contexts(w, f, so_far, expected, &contexts);
@@ -234,72 +246,125 @@ unsigned ds_sites_aarch64(const ds_image *image, ds_offset offset, unsigned size
 typedef struct near_words {
     uint32_t before; /* the new word before */
     uint32_t flags;  /* latest words, a bit each: did they differ */
-    const ds_block *block;
 } near_words;
 
-static bool code_differs(ds_walk *w, const near_words *n, uint64_t in_block, uint32_t old, bool must, bool differs) {
+static bool code_differs(ds_walk *w, const near_words *n, ds_offset old_offset, uint32_t old, bool must, bool differs) {
     ds_site site;
-    ds_sites_aarch64(w->old_image, n->block->old_offset + in_block, DS_WORD, &site);
-    unsigned length = ds_bits_in(n->block->length), from = ds_bits_in(in_block),
-             to = ds_bits_in(n->block->length - in_block);
+    ds_sites_aarch64(w->old_image, old_offset, DS_WORD, &site);
     ds_shift_state shift = ds_shifts_state(&w->shifts, site.base);
-    uint32_t form = without_address(old), ends = (from < 4 ? from : 4) << 4 | (to < 4 ? to : 4);
+    uint32_t form = without_address(old);
     ds_contexts contexts = {.row = DS_DECIDE_WORD_DIFFERS,
                             .select = shift == DS_SHIFT_MOVES,
-                            .hash = {old >> 24, ds_mix(old >> 24, n->flags & 0xff), ds_mix(1, form),
-                                     ds_mix(length << 8 | ends, n->flags & 3),
-                                     ds_mix(ds_mix(form, n->before), n->flags & 1), ds_mix(form >> 24, n->before >> 24),
+                            .hash = {old >> 24, ds_mix(1, form), ds_mix(ds_mix(form, n->before), n->flags & 1),
+                                     ds_mix(form >> 24, n->before >> 24),
                                      ds_mix(w->substituted[old & 31] << 8 | w->substituted[old >> 5 & 31],
                                             (old & 31) << 5 | (old >> 5 & 31)),
                                      ds_mix(ds_risk_level(&w->risk, DS_RISK_BY_FORM, &site, 1),
                                             ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, &site, 1)),
-                                     ds_mix(ds_mix(3, shift), site.base), ds_mix(ds_mix(4, shift), n->flags & 15)}};
+                                     ds_mix(ds_mix(3, shift), site.base)}};
     return must || ds_code_flag(w->coder, &contexts, differs);
 }
 
-#define GUESSED 77 /* keeps a context from others of the same parts */
+/* Which fields of two words differ, a bit each, the first highest. */
+static uint32_t fields_apart(uint32_t a, uint32_t b) {
+    uint32_t apart = 0;
+    for (unsigned f = 0; f < FIELDS; f++)
+        apart = apart << 1 | (field_of(a, f) != field_of(b, f));
+    return apart;
+}
 
-/* Fields as differences from the old ones: what moved, moves alike whatever it was. */
-static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint32_t word) {
-    uint32_t so_far = 0, changed = 0, guessed = guess_word(w, old);
-    operand o = operand_of(old);
-    unsigned shift = ds_shifts_state(&w->shifts, o.base);
+/* A word that differs for certain, and what it is if nothing else happened than to the words before. */
+typedef struct change {
+    const near_words *near;
+    uint32_t old, guessed;
+    uint32_t apart; /* the fields in which those two differ */
+    unsigned shift; /* state of the operand */
+} change;
+
+static bool code_as_guessed(ds_walk *w, const change *c, bool as_guessed) {
+    uint32_t op = c->old >> 24, by = c->guessed - c->old;
+    ds_contexts contexts = {.row = DS_DECIDE_WORD_GUESSED,
+                            .select = c->shift == DS_SHIFT_MOVES,
+                            .hash = {ds_mix(op, c->apart), ds_mix(ds_mix(without_address(c->old), by), 1),
+                                     ds_mix(ds_mix(op, by), 2), ds_mix(ds_mix(c->shift, c->apart), w->guesses & 7),
+                                     ds_mix(op << 8 | c->apart, c->near->flags & 15), ds_mix(by, w->guesses & 3)}};
+    as_guessed = ds_code_flag(w->coder, &contexts, as_guessed);
+    w->guesses = w->guesses << 1 | as_guessed;
+    return as_guessed;
+}
+
+static uint32_t code_parts(ds_walk *w, const change *c, uint32_t parts) {
+    uint32_t op = c->old >> 24;
+    ds_contexts contexts = {
+        .row = DS_DECIDE_WORD_PARTS,
+        .hash = {ds_mix(op, 1), ds_mix(op, c->apart), ds_mix(without_address(c->old), 2),
+                 ds_mix(op << 8 | c->apart, w->changed_parts), ds_mix(ds_mix(op, c->near->before), 3),
+                 ds_mix(ds_mix(c->apart, c->shift), c->near->flags & 15), ds_mix(op, c->near->before >> 24)}};
+    return w->changed_parts = ds_code_symbol(w->coder, &contexts, FIELDS, parts);
+}
+
+static bool is_register(unsigned f) {
+    return f == 1 || f == 2;
+}
+
+/* A field as the difference from the old one: what moved, moves alike whatever it was. */
+static uint32_t code_field(ds_walk *w, const change *c, uint32_t parts, unsigned f, uint32_t so_far, uint32_t value) {
+    uint32_t was = field_of(c->old, f), op = so_far >> 24, kind = op << 8 | f, mask = (1u << fields[f].bits) - 1;
+    uint32_t agrees = (c->guessed & known_bits(f)) == so_far, before = c->near->before;
+    uint32_t guess = is_register(f)                 ? (w->substituted[was] - was) & 0xff
+                     : operand_of(c->old).bits != 0 ? (field_of(c->guessed, f) - was) & mask
+                                                    : w->last_change[f];
+    ds_contexts contexts = {.row = DS_DECIDE_WORD_FIELD,
+                            .select = f,
+                            .hash = {ds_mix(f << 16 | was, 1), ds_mix(ds_mix(so_far, f), c->old),
+                                     ds_mix(ds_mix(so_far, f), before), ds_mix(ds_mix(kind, was), 2),
+                                     ds_mix(ds_mix(kind, guess), parts), ds_mix(f, parts),
+                                     ds_mix(ds_mix(3, f << 16 | guess << 1 | agrees), c->shift)}};
+    return (was + ds_code_symbol(w->coder, &contexts, fields[f].bits, (value - was) & mask)) & mask;
+}
+
+/* What became of a field; a register that stays, stays itself from now on. */
+static void learn_field(ds_walk *w, unsigned f, uint32_t was, uint32_t value) {
+    if (is_register(f))
+        w->substituted[was] = (uint8_t)value;
+    else if (value != was)
+        w->last_change[f] = (uint8_t)(value - was);
+}
+
+static uint32_t code_fields(ds_walk *w, const change *c, uint32_t word) {
+    uint32_t so_far = 0, parts = code_parts(w, c, fields_apart(c->old, word));
     for (unsigned f = 0; f < FIELDS; f++) {
-        uint32_t was = field_of(old, f), op = so_far >> 24, kind = op << 8 | f, mask = (1u << fields[f].bits) - 1;
-        uint32_t agrees = (guessed & known_bits(f)) == so_far;
-        uint32_t guess = f == 1 || f == 2 ? (w->substituted[was] - was) & 0xff
-                         : o.bits != 0    ? (field_of(guessed, f) - was) & mask
-                                          : w->last_change[f];
-        ds_contexts contexts = {.row = DS_DECIDE_WORD_FIELD,
-                                .select = f,
-                                .hash = {ds_mix(f << 16 | was, changed), ds_mix(ds_mix(so_far, f), old),
-                                         ds_mix(ds_mix(f, old), 7), ds_mix(kind << 8 | guess, GUESSED),
-                                         ds_mix(ds_mix(so_far, f), n->before), ds_mix(so_far, f),
-                                         ds_mix(ds_mix(kind, was), changed), ds_mix(ds_mix(kind, n->before & 31), was),
-                                         ds_mix(ds_mix(kind, guess), changed), ds_mix(f, changed),
-                                         ds_mix(ds_mix(1, f << 16 | guess << 1 | agrees), shift),
-                                         ds_mix(ds_mix(2, kind << 8 | guess), agrees << 8 | (n->flags & 15))}};
-        uint32_t difference = (field_of(word, f) - was) & mask;
-        uint32_t value = (was + ds_code_symbol(w->coder, &contexts, fields[f].bits, difference)) & mask;
+        uint32_t value = field_of(c->old, f);
+        if (parts >> (FIELDS - 1 - f) & 1)
+            value = code_field(w, c, parts, f, so_far, field_of(word, f));
+        learn_field(w, f, field_of(c->old, f), value);
         so_far |= value << fields[f].low;
-        changed = changed << 1 | (value != was);
-        if (f == 1 || f == 2)
-            w->substituted[was] = (uint8_t)value;
-        else if (value != was)
-            w->last_change[f] = (uint8_t)(value - was);
     }
-    learn_shift(w, old, so_far);
     return so_far;
+}
+
+static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint32_t word) {
+    change c = {.near = n, .old = old, .guessed = guess_word(w, old)};
+    c.apart = fields_apart(old, c.guessed);
+    c.shift = ds_shifts_state(&w->shifts, operand_of(old).base);
+    if (c.apart == 0 || !code_as_guessed(w, &c, word == c.guessed))
+        word = code_fields(w, &c, word);
+    else {
+        word = c.guessed;
+        for (unsigned f = 0; f < FIELDS; f++)
+            learn_field(w, f, field_of(old, f), field_of(word, f));
+    }
+    learn_shift(w, old, word);
+    return word;
 }
 
 void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, uint8_t *bytes,
                        const uint8_t *new_bytes, uint64_t size) {
-    near_words n = {.before = ds_load32(bytes - 4), .block = block};
+    near_words n = {.before = ds_load32(bytes - 4)};
     bool any = false;
     for (uint64_t i = 0; i < size; i += DS_WORD) {
         uint32_t old = ds_load32(bytes + i), word = new_bytes != NULL ? ds_load32(new_bytes + i) : 0;
-        bool differs =
-            code_differs(w, &n, old_offset + i - block->old_offset, old, !any && i + DS_WORD == size, word != old);
+        bool differs = code_differs(w, &n, old_offset + i, old, !any && i + DS_WORD == size, word != old);
         n.flags = n.flags << 1 | differs;
         any |= differs;
         if (differs)

@@ -76,7 +76,7 @@ static void take_field(reader *r) {
     look_ahead(r);
 }
 
-#define TAUGHT 8 /* contexts that do not depend on where a byte stands among old bytes; they come first */
+#define TAUGHT 7 /* contexts that do not depend on where a byte stands among old bytes; they come first */
 
 static void contexts_of(const reader *r, ds_contexts *contexts) {
     const uint8_t *instruction = r->next - r->at;
@@ -89,13 +89,12 @@ static void contexts_of(const reader *r, ds_contexts *contexts) {
     uint32_t *hash = contexts->hash;
     hash[0] = so_far;
     hash[1] = ds_mix(so_far, r->before[0]);
-    hash[2] = ds_mix(so_far, ds_mix(r->before[0], r->before[1]));
-    hash[3] = ds_mix(role, recent & 0xff);
-    hash[4] = ds_mix(role, recent & 0xffff);
-    hash[5] = ds_mix(2, recent);
-    hash[6] = ds_mix(ds_mix(role, modrm), ds_hash_bytes(instruction + operand, r->at - operand));
-    hash[7] = ds_mix(recent, (uint32_t)(r->recent >> 32) & 0xffff);
-    hash[8] = ds_mix(so_far, r->before[1]);
+    hash[2] = ds_mix(role, recent & 0xff);
+    hash[3] = ds_mix(role, recent & 0xffff);
+    hash[4] = ds_mix(2, recent);
+    hash[5] = ds_mix(ds_mix(role, modrm), ds_hash_bytes(instruction + operand, r->at - operand));
+    hash[6] = ds_mix(recent, (uint32_t)(r->recent >> 32) & 0xffff);
+    hash[7] = ds_mix(so_far, r->before[1]);
 }
 
 /* A distance in new code: its target instead of its bytes. */
@@ -124,8 +123,8 @@ static void code_byte(ds_walk *w, const reader *r, uint8_t *byte, const uint8_t 
     uint8_t expected = 0;
     unsigned trust = ds_align_expect(&w->alignment, &expected);
     contexts_of(r, &contexts);
-    contexts.hash[9] = ds_mix(trust, expected);
-    contexts.hash[10] = ds_mix(contexts.hash[0], trust > 0 ? expected : 256);
+    contexts.hash[8] = ds_mix(trust, expected);
+    contexts.hash[9] = ds_mix(contexts.hash[0], trust > 0 ? expected : 256);
     *byte = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_byte != NULL ? *new_byte : 0);
     ds_align_take(&w->alignment, byte + 1);
 }
@@ -188,8 +187,8 @@ void ds_x86_64_teach(ds_walk *w, ds_offset at, ds_offset end) {
 typedef struct site {
     const uint8_t *bytes; /* its first one, in the old image */
     ds_x86_64_parts parts;
-    unsigned at;          /* the copied byte's place in it */
-    uint32_t whole, form; /* hashes: all of it; what it does, without operands */
+    unsigned at;   /* the copied byte's place in it */
+    uint32_t form; /* hash of what it does, without operands */
 } site;
 
 /* Bytes up to ModR/M, or else before the operand. */
@@ -206,7 +205,6 @@ static void enter(const ds_image *image, ds_offset offset, site *s) {
     *s = (site){.bytes = image->file.data + offset, .parts = ds_x86_64_take_apart(bytes)};
     if (s->parts.length > left)
         s->parts = (ds_x86_64_parts){0};
-    s->whole = ds_hash_bytes(s->bytes, s->parts.length);
     s->form = ds_hash_bytes(s->bytes, form_size(&s->parts));
 }
 
@@ -274,12 +272,12 @@ static bool code_flag(ds_walk *w, const stretch *s, unsigned role, uint32_t kind
     uint64_t from = old_offset - s->block->old_offset, length = s->block->length;
     uint32_t modrm = s->site.parts.modrm != 0 ? s->site.bytes[s->site.parts.modrm] : 0;
     bool moved = old != *ds_image_bytes(w->old_image, old_offset), near = from < 4 || length - from < 4;
-    ds_contexts contexts = {
-        .row = DS_DECIDE_BYTE_DIFFERS,
-        .select = role,
-        .hash = {ds_mix(role, s->site.form), ds_mix(kind, s->flags & 0xff), ds_mix(kind, s->site.whole),
-                 ds_mix(role, old), ds_mix(ds_mix(role, s->since), moved), ds_mix(ds_mix(role, modrm), operand),
-                 ds_mix(ds_mix(role, ds_bits_in(length)), near), ds_mix(kind, ds_mix(s->site.form, s->flags & 7))}};
+    ds_contexts contexts = {.row = DS_DECIDE_BYTE_DIFFERS,
+                            .select = role,
+                            .hash = {ds_mix(kind, s->flags & 0xff), ds_mix(role, old),
+                                     ds_mix(ds_mix(role, s->since), moved), ds_mix(ds_mix(role, modrm), operand),
+                                     ds_mix(ds_mix(role, ds_bits_in(length)), near),
+                                     ds_mix(kind, ds_mix(s->site.form, s->flags & 7))}};
     return ds_code_flag(w->coder, &contexts, differs);
 }
 
@@ -295,8 +293,7 @@ static uint8_t code_changed(ds_walk *w, stretch *s, unsigned role, uint32_t kind
                             .hash = {ds_mix(role, old), ds_mix(0x100 | role, s->last[role]),
                                      ds_mix(s->site.form, (uint32_t)old << 8 | (kind & 0xff)),
                                      ds_mix(ds_mix(role, modrm), operand + (kind & 0xff)),
-                                     ds_mix(ds_hash_bytes(byte - before, before), kind),
-                                     ds_mix(s->site.whole, kind & 0xff), kind}};
+                                     ds_mix(ds_hash_bytes(byte - before, before), kind), kind}};
     s->last[role] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, number ? (uint8_t)(to - old) : to ^ old);
     return number ? (uint8_t)(old + s->last[role]) : old ^ s->last[role];
 }

@@ -5,15 +5,14 @@
 
 /* ---- data by the model ---- */
 
-#define TAUGHT 6 /* contexts of data that old bytes have too */
+#define TAUGHT 5 /* contexts of data that old bytes have too */
 
 static void data_contexts(const uint8_t *next, ds_offset at, uint32_t *h) {
     h[0] = 0;
     h[1] = next[-1];
     h[2] = ds_load16(next - 2);
-    h[3] = ds_load32(next - 3) & 0xffffff;
-    h[4] = ds_mix(1, ds_load32(next - 4));
-    h[5] = ds_mix(at & 7, next[-8]);
+    h[3] = ds_mix(1, ds_load32(next - 4));
+    h[4] = ds_mix(at & 7, next[-8]);
 }
 
 void ds_data_teach(ds_walk *w, ds_offset at, ds_offset end) {
@@ -32,8 +31,8 @@ static void code_data(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, c
         unsigned trust = ds_align_expect(&w->alignment, &expected);
         ds_contexts contexts = {.row = DS_DECIDE_DATA};
         data_contexts(next, at + i, contexts.hash);
-        contexts.hash[6] = ds_mix(trust, expected);
-        contexts.hash[7] = ds_mix(ds_mix(2, expected), next[-1]);
+        contexts.hash[5] = ds_mix(trust, expected);
+        contexts.hash[6] = ds_mix(ds_mix(2, expected), next[-1]);
         bytes[i] = (uint8_t)ds_code_symbol(w->coder, &contexts, 8, new_bytes != NULL ? new_bytes[i] : 0);
         ds_align_take(&w->alignment, next + 1);
         ds_coder_note(w->coder, at + i);
@@ -115,7 +114,7 @@ ds_status ds_walk_literal(ds_walk *w, uint64_t block, ds_offset at, ds_offset en
         bool derived, packed;
         const ds_region *region = ds_layout_code(w->layout, at, &stop);
         if (modelled)
-            ds_walk_teach(w, block, region);
+            ds_walk_teach(w, block, region, end - at);
         stop = ds_derived_run(w->derivations, at, stop < end ? stop : end, &derived);
         if (derived)
             DS_TRY(make_frames(w, at));

@@ -36,15 +36,12 @@ static bool find_fix(const ds_walk *w, const ds_prediction *p, ds_offset new_off
 static void contexts_of_wrong(const ds_walk *w, const ds_prediction *p, const ds_ref *ref, const ds_block *block,
                               ds_contexts *contexts) {
     unsigned before = ds_bits_in(ref->offset - block->old_offset);
-    unsigned after = ds_bits_in(block->old_offset + block->length - ref->offset), length = ds_bits_in(block->length);
-    uint32_t kind = p->kind * 4 + p->rule, target = (uint32_t)(p->old_target * UINT64_C(0x9e3779b97f4a7c15) >> 32);
-    *contexts =
-        (ds_contexts){.row = DS_DECIDE_REF_WRONG,
-                      .select = p->rule,
-                      .hash = {kind, ds_mix(kind, w->wrong_history & 0xff), ds_mix(kind, target), ds_mix(kind, length),
-                               ds_mix(kind, before << 8 | after), ds_mix(w->wrong_history & 7, target),
-                               ds_mix(p->rule, ds_mix(length, w->wrong_history & 0xf)),
-                               ds_mix(kind, (uint32_t)(p->old_target >> 10))}};
+    unsigned after = ds_bits_in(block->old_offset + block->length - ref->offset);
+    uint32_t kind = p->kind * 4 + p->rule;
+    *contexts = (ds_contexts){.row = DS_DECIDE_REF_WRONG,
+                              .select = p->rule,
+                              .hash = {ds_mix(kind, w->wrong_history & 0xff), ds_mix(kind, before << 8 | after),
+                                       ds_mix(kind, (uint32_t)(p->old_target >> 10))}};
 }
 
 /* Kinds whose wrong targets are often known places, far from the predicted one. */

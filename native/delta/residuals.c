@@ -94,18 +94,17 @@ typedef struct unit {
 static bool code_unit_flag(ds_walk *w, const ds_block *block, const unit *u, bool differs) {
     uint64_t from = u->old_offset - block->old_offset;
     uint32_t ends = (from == 0 ? 2 : 0) | (from + u->size == block->length ? 1 : 0);
-    uint32_t length = ds_bits_in(block->length), units = w->unit_history, place = ds_mix(length, ends);
+    uint32_t units = w->unit_history;
     uint32_t by_form = ds_risk_level(&w->risk, DS_RISK_BY_FORM, u->sites, u->site_count);
     uint32_t shifts = ds_shifts_level(&w->shifts, u->sites, u->site_count);
     uint32_t by_operand = ds_risk_level(&w->risk, DS_RISK_BY_OPERAND, u->sites, u->site_count);
     ds_contexts contexts = {.row = DS_DECIDE_UNIT_DIFFERS,
                             .select = ds_image_is_start(w->old_image, u->old_offset) ||
                                       ds_image_is_start(w->old_image, u->old_offset + u->size / 2),
-                            .hash = {place, ds_mix(1, units & 0xff), ds_mix(units & 7, place),
-                                     ds_mix(2, ds_bits_in(u->size) << 2 | ends),
-                                     ds_mix(ds_mix(3, w->wrong_history & 0xf), units & 3), ds_mix(4, units & 0xffff),
-                                     ds_mix(5, by_form), ds_mix(6, by_operand), ds_mix(ds_mix(7, by_form), by_operand),
-                                     ds_mix(ds_mix(8, by_operand), units & 7), ds_mix(ds_mix(9, shifts), units & 3)}};
+                            .hash = {ds_mix(ds_bits_in(block->length), ends),
+                                     ds_mix(1, ds_bits_in(u->size) << 2 | ends), ds_mix(2, by_form),
+                                     ds_mix(3, by_operand), ds_mix(ds_mix(4, by_form), by_operand),
+                                     ds_mix(ds_mix(5, shifts), units & 3)}};
     differs = ds_code_flag(w->coder, &contexts, differs);
     w->unit_history = units << 1 | differs;
     return differs;

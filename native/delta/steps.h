@@ -53,6 +53,7 @@ typedef struct ds_walk {
     ds_alignment alignment;
     uint8_t *taught;       /* pages of old code that the model was shown, a bit each */
     uint64_t teach_budget; /* old bytes that it may still be shown */
+    uint64_t shown;        /* and those that were */
     ds_risk risk;
     ds_shifts shifts;
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
@@ -66,6 +67,8 @@ typedef struct ds_walk {
     uint32_t last_of[256];   /* latest of each operation */
     uint8_t substituted[32]; /* register that took the place of each */
     uint8_t last_change[8];  /* of each field */
+    uint32_t guesses;        /* latest guesses of a changed word, a bit each: were they right */
+    uint32_t changed_parts;  /* fields that changed in the latest word that was not as guessed */
     ds_arena *arena;
 } ds_walk;
 

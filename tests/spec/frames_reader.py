@@ -359,8 +359,7 @@ class Making:
 
     def _flag(self, w: int, trust: int, copied: int) -> bool:
         k, h = 256 * w + 16 * trust + copied, self._programs if w == 5 else self._rights
-        contexts = [k, m(256 * w + trust, low(h, 8)), m(k, low(h, 3)), m(1, m(w, low(h, 16)))]
-        contexts += [m(2, m(4 * w, low(self._ways, 4))), m(3, 256 * w + trust)]
+        contexts = [k, m(256 * w + trust, low(h, 8)), m(k, low(h, 3))]
         return self._decisions.flag("frame right", contexts, w) == 1
 
     def _known(self, w: int) -> list[int]:

@@ -22,7 +22,7 @@ from spec.model_reader_coder import Model
 from spec.model_reader_copies import References, Residuals
 from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_data, show_data
 from spec.model_reader_layout import Decided, read_decided, read_header
-from spec.model_reader_teach import CODE_REACH, DATA_REACH, Teaching
+from spec.model_reader_teach import CODE, DATA, WORDS, Teaching
 from spec.model_reader_x86_64 import Code
 
 RUN = 32_768
@@ -111,16 +111,18 @@ class Walk:
                 self.code.instruction = before.new + before.length - k
         while new.end < end:
             stop = min([end, *(edge for edge in self._edges if edge > new.end)])
-            self.fill(new, stop - new.end, number, before, block)
+            self.fill(new, stop - new.end, end, number, before, block)
 
-    def fill(self, new: New, size: int, number: int, before: Block | None, block: Block | None) -> None:
-        """One stretch."""
+    def fill(
+        self, new: New, size: int, end: int, number: int, before: Block | None, block: Block | None
+    ) -> None:
+        """One stretch of the gap that ends at new offset ``end``."""
         at = new.end
         region = region_of_offset(self.decided.regions, at)
         is_code = region is not None and region.kind == CODE_CLASS
         is_words = is_code and self.is_of_words(at)
         show = self.words.show if is_words else self.code.show if is_code else self.show_data
-        self.teaching.teach(before, block, CODE_REACH if is_code else DATA_REACH, show)
+        self.teaching.teach(before, block, end - at, WORDS if is_words else CODE if is_code else DATA, show)
         if at in self._derived:
             self._unwind.meet(at, new.data)
             new.data += bytes(size)

@@ -57,11 +57,9 @@ class References:
         prediction.settle(reference, place, expected, actual, base, corrected=bool(is_wrong))
 
     def _flag(self, k: int, rule: int, reference: Reference, block: Block) -> int:
-        w, size, inside = self.wrong, bits(block.length), reference.offset - block.old
-        t = (reference.target * 0x9E3779B97F4A7C15 & MASK) >> 32
-        contexts = [k, m(k, low(w, 8)), m(k, t), m(k, size)]
-        contexts += [m(k, 256 * bits(inside) + bits(block.length - inside)), m(low(w, 3), t)]
-        contexts += [m(rule, m(size, low(w, 4))), m(k, low(reference.target >> 10, 32))]
+        w, inside = self.wrong, reference.offset - block.old
+        contexts = [m(k, low(w, 8)), m(k, 256 * bits(inside) + bits(block.length - inside))]
+        contexts += [m(k, low(reference.target >> 10, 32))]
         flag = self._shared.model.flag("reference wrong", contexts, rule)
         self.wrong = enter(w, flag)
         return flag
@@ -111,7 +109,7 @@ class Site:
         self.leave()
 
     def leave(self) -> None:
-        self.first, self.a, self.whole, self.form, self.parts = 0, 0, 0, 0, Instruction()
+        self.first, self.a, self.form, self.parts = 0, 0, 0, Instruction()
 
     def enter(self, e: int, a: int) -> None:
         data = self._shared.old[e : min(e + 40, self._shared.old_end)]
@@ -119,7 +117,6 @@ class Site:
         if parts.length > len(data):
             parts = Instruction()
         self.first, self.a, self.parts = e, a, parts
-        self.whole = H(data[: parts.length])
         form = parts.modrm + 1 if parts.modrm else parts.immediate or parts.field or parts.length
         self.form = H(data[:form])
 
@@ -272,6 +269,8 @@ class Residuals:
         self._shifts = Shifts(shared.image.functions)
         self._substituted = list(range(32))
         self._change = [0] * 5
+        self._guesses = 0  # history
+        self._changed = 0
 
     def read(self, new: New, block: Block, first: int, last: int) -> None:
         """The chunk [first, last) of old bytes, copied already."""
@@ -286,7 +285,7 @@ class Residuals:
                 self._substituted = list(range(32))
             if self._differs(block, o, size, sites, words=words):
                 if words:
-                    self._words(new, block, o, v, size)
+                    self._words(new, o, v, size)
                 else:
                     self._bytes(new, block, o, v, size)
             self._risk.learn(sites, before, bytes(new.data[at : at + size]))
@@ -295,10 +294,9 @@ class Residuals:
         r0, r1 = self._risk.level(0, sites), self._risk.level(1, sites)
         level = self._shifts.level([self._old_word(o + i) for i in range(0, z, 4)]) if words else 0
         ends = 2 * (o == block.old) + (o + z == block.old + block.length)
-        u, w, q = self._units, self._references.wrong, m(bits(block.length), ends)
-        contexts = [q, m(1, low(u, 8)), m(low(u, 3), q), m(2, 4 * bits(z) + ends)]
-        contexts += [m(m(3, low(w, 4)), low(u, 2)), m(4, low(u, 16))]
-        contexts += [m(5, r0), m(6, r1), m(m(7, r0), r1), m(m(8, r1), low(u, 3)), m(m(9, level), low(u, 2))]
+        u = self._units
+        contexts = [m(bits(block.length), ends), m(1, 4 * bits(z) + ends)]
+        contexts += [m(2, r0), m(3, r1), m(m(4, r0), r1), m(m(5, level), low(u, 2))]
         is_start = self._shared.is_start(o) or self._shared.is_start(o + z // 2)
         flag = self._shared.model.flag("unit differs", contexts, int(is_start))
         self._units = enter(u, flag)
@@ -333,7 +331,7 @@ class Residuals:
             moved = int(y != shared.old[o + i])
             flag = 1
             if i < z - 1 or d:
-                contexts = [m(role, site.form), m(k, low(d, 8)), m(k, site.whole), m(role, y)]
+                contexts = [m(k, low(d, 8)), m(role, y)]
                 contexts += [m(m(role, since), moved), m(m(role, modrm), operand)]
                 contexts += [m(m(role, size), int(near)), m(k, m(site.form, low(d, 3)))]
                 flag = shared.model.flag("byte differs", contexts, role)
@@ -343,35 +341,33 @@ class Residuals:
                 continue
             before = new.before(v + i, 1 if role == DATA else a)
             contexts = [m(role, y), m(256 + role, moved_by[role]), m(site.form, 256 * y + g)]
-            contexts += [m(m(role, modrm), operand + g & M32), m(H(before), k), m(site.whole, g), k]
+            contexts += [m(m(role, modrm), operand + g & M32), m(H(before), k), k]
             by = moved_by[role] = shared.model.symbol("byte", 8, contexts, role)
             new.data[at] = (y + by) % 256 if role in (DISPLACEMENT, IMMEDIATE, DATA) else y ^ by
 
-    def _words(self, new: New, block: Block, o: int, v: int, z: int) -> None:
+    def _words(self, new: New, o: int, v: int, z: int) -> None:
         d, b = 0, new.u32_before(v)
         for i in range(0, z, 4):
             at = v + i - new.start
             w = int.from_bytes(new.data[at : at + 4], "little")
             flag = 1
             if i < z - 4 or d:
-                flag = self._word_differs(w, b, d, o + i, block)
+                flag = self._word_differs(w, b, d, o + i)
             d = d << 1 | flag
             x = self._word(w, b, d) if flag else w
             self._shifts.learn(w, x)
             new.data[at : at + 4] = x.to_bytes(4, "little")
             b = x
 
-    def _word_differs(self, w: int, b: int, d: int, o: int, block: Block) -> int:
-        j, n, site = o - block.old, block.length, self._risk.words(o, 4)
-        c, e = bare(w), 16 * min(bits(j), 4) + min(bits(n - j), 4)
+    def _word_differs(self, w: int, b: int, d: int, o: int) -> int:
+        site, c = self._risk.words(o, 4), bare(w)
         rd, rn = w % 32, w >> 5 & 31
-        contexts = [w >> 24, m(w >> 24, low(d, 8)), m(1, c), m(256 * bits(n) + e, low(d, 2))]
-        contexts += [m(m(c, b), low(d, 1)), m(c >> 24, b >> 24)]
+        contexts = [w >> 24, m(1, c), m(m(c, b), low(d, 1)), m(c >> 24, b >> 24)]
         contexts += [m(256 * self._substituted[rd] + self._substituted[rn], 32 * rd + rn)]
         contexts += [m(self._risk.level(0, site), self._risk.level(1, site))]
         operand = operand_of(self._old_word(o))
         h = self._shifts.state(operand)
-        contexts += [m(m(3, h), operand.base if operand else 32), m(m(4, h), low(d, 4))]
+        contexts += [m(m(3, h), operand.base if operand else 32)]
         return self._shared.model.flag("word differs", contexts, int(h == 3))
 
     def _guess(self, w: int) -> int:
@@ -383,27 +379,58 @@ class Residuals:
         return x & ~operand.mask | moved << operand.shift & operand.mask
 
     def _word(self, w: int, b: int, d: int) -> int:
-        s = c = 0
-        operand, x = operand_of(w), self._guess(w)
-        h = self._shifts.state(operand)
-        for f, (shift, size, known) in enumerate(PIECES):
-            was = piece(w, f)
-            k, agrees = 256 * (s >> 24) + f, int(x & known == s)
-            guess = self._change[f]
-            if f in (1, 2):
-                guess = (self._substituted[was] - was) % 256
-            elif operand is not None:
-                guess = (piece(x, f) - was) % (1 << size)
-            contexts = [m(65536 * f + was, c), m(m(s, f), w), m(m(f, w), 7), m(256 * k + guess, 77)]
-            contexts += [m(m(s, f), b), m(s, f), m(m(k, was), c), m(m(k, b % 32), was)]
-            contexts += [m(m(k, guess), c), m(f, c)]
-            contexts += [m(m(1, 65536 * f + 2 * guess + agrees), h)]
-            contexts += [m(m(2, 256 * k + guess), 256 * agrees + low(d, 4))]
-            now = (was + self._shared.model.symbol("word field", size, contexts, f)) % (1 << size)
+        x = self._guess(w)
+        h = self._shifts.state(operand_of(w))
+        y = parts_apart(w, x)
+        if y and self._is_guessed(w, x, y, h, d):
+            for f in range(5):
+                self._learn_piece(f, piece(w, f), piece(x, f))
+            return x
+        changed = self._parts(w, b, y, h, d)
+        s = 0
+        for f, (shift, _, _) in enumerate(PIECES):
+            now = was = piece(w, f)
+            if changed >> 4 - f & 1:
+                now = self._piece(w, x, f, s, changed, b, h)
+            self._learn_piece(f, was, now)
             s |= now << shift
-            c = enter(c, int(now != was))
-            if f in (1, 2):
-                self._substituted[was] = now
-            elif now != was:
-                self._change[f] = (now - was) % 256
         return s
+
+    def _is_guessed(self, w: int, x: int, y: int, h: int, d: int) -> int:
+        op, by, g = w >> 24, x - w & M32, self._guesses
+        contexts = [m(op, y), m(m(bare(w), by), 1), m(m(op, by), 2), m(m(h, y), low(g, 3))]
+        contexts += [m(256 * op + y, low(d, 4)), m(by, low(g, 2))]
+        flag = self._shared.model.flag("word guessed", contexts, int(h == 3))
+        self._guesses = enter(g, flag)
+        return flag
+
+    def _parts(self, w: int, b: int, y: int, h: int, d: int) -> int:
+        op = w >> 24
+        contexts = [m(op, 1), m(op, y), m(bare(w), 2), m(256 * op + y, self._changed), m(m(op, b), 3)]
+        contexts += [m(m(y, h), low(d, 4)), m(op, b >> 24)]
+        self._changed = self._shared.model.symbol("word parts", 5, contexts)
+        return self._changed
+
+    def _piece(self, w: int, x: int, f: int, s: int, changed: int, b: int, h: int) -> int:
+        _, size, known = PIECES[f]
+        was = piece(w, f)
+        k, agrees = 256 * (s >> 24) + f, int(x & known == s)
+        guess = self._change[f]
+        if f in (1, 2):
+            guess = (self._substituted[was] - was) % 256
+        elif operand_of(w) is not None:
+            guess = (piece(x, f) - was) % (1 << size)
+        contexts = [m(65536 * f + was, 1), m(m(s, f), w), m(m(s, f), b), m(m(k, was), 2)]
+        contexts += [m(m(k, guess), changed), m(f, changed)]
+        contexts += [m(m(3, 65536 * f + 2 * guess + agrees), h)]
+        return (was + self._shared.model.symbol("word field", size, contexts, f)) % (1 << size)
+
+    def _learn_piece(self, f: int, was: int, now: int) -> None:
+        if f in (1, 2):
+            self._substituted[was] = now
+        elif now != was:
+            self._change[f] = (now - was) % 256
+
+
+def parts_apart(w: int, v: int) -> int:
+    return sum((piece(w, f) != piece(v, f)) << 4 - f for f in range(5))

@@ -156,8 +156,7 @@ class Targets:
     def read(self, place: int, known: int, kind: int, around: int, hint: int | None) -> int:
         """``kind``: class code is 0, data 1."""
         model, is_hint = self._shared.model, int(hint is not None)
-        contexts = [is_hint, m(1, known), m(known, is_hint), m(self.ways, is_hint)]
-        contexts += [m(m(known, low(self.ways, 4)), is_hint)]
+        contexts = [is_hint, m(1, known), m(known, is_hint)]
         way = model.symbol("way", 2, contexts, is_hint)
         self.ways = (4 * self.ways + way) & M32
         target = self._by_way(way, place, known, kind, around, hint)
@@ -206,8 +205,8 @@ class Targets:
 
 
 def data_contexts(n: bytes, o: int) -> list[int]:
-    """0 to 5; ``n``: the eight bytes before o, the latest first."""
-    contexts = [0, n[0], n[0] << 8 | n[1], n[0] << 16 | n[1] << 8 | n[2]]
+    """0 to 4; ``n``: the eight bytes before o, the latest first."""
+    contexts = [0, n[0], n[0] << 8 | n[1]]
     contexts += [m(1, n[0] << 24 | n[1] << 16 | n[2] << 8 | n[3]), m(o % 8, n[7])]
     return contexts
 
@@ -242,6 +241,7 @@ SHAPES = [
     (0x9F000000, 0x10000000, 0x9F00001F, "ADR", 2),
 ]
 Shape = tuple[int, int, int, str, int]
+SURE = 8
 
 
 def shape_of(w: int) -> Shape | None:
@@ -259,12 +259,10 @@ def piece(w: int, f: int) -> int:
 
 
 def word_contexts(s: int, f: int, p1: int, p2: int) -> list[int]:
-    """0 to 6."""
-    op = s >> 24
-    k = 256 * op + f
-    contexts = [m(s, f), m(s + f, p1), m(m(s + f, p1), p2), m(m(s, f), p1 >> 24)]
-    contexts += [m(m(k, p1 >> 24), p2 >> 24), m(k, piece(p1, f)), m(m(k, p1 % 32), p2 % 32)]
-    return contexts
+    """0 to 4."""
+    k = 256 * (s >> 24) + f
+    contexts = [m(s, f), m(s + f, p1), m(m(s + f, p1), p2)]
+    return [*contexts, m(m(k, p1 >> 24), p2 >> 24), m(k, piece(p1, f))]
 
 
 class Words:
@@ -286,16 +284,26 @@ class Words:
     def _word(self, o: int, block: int) -> int:
         expected = self._alignment.word()
         self._x = 0 if expected is None else bare(expected)
+        run = self._alignment.run
+        sure = expected is not None and run >= SURE
+        if sure and self._shared.model.flag("word expected", [run.bit_length(), self._x]):
+            s = self._x
+        else:
+            s = self._pieces()
+        shape = shape_of(s)
+        if shape is None:
+            return s
+        _, _, kept, kind, _ = shape
+        return self._refer(kind, s & kept, o, block)
+
+    def _pieces(self) -> int:
         s = self._piece(0, 0) << 24
         shape = shape_of(s)
         for f in range(1, 5 if shape is None else shape[4]):
             s |= self._piece(f, s) << PIECES[f][0]
-        if shape is None:
-            return s
-        _, _, kept, kind, _ = shape
-        if kind == "IMM14":
+        if shape is not None and shape[3] == "IMM14":
             s |= self._piece(4, s, size=5) << 19
-        return self._refer(kind, s & kept, o, block)
+        return s
 
     def _refer(self, kind: str, s: int, o: int, block: int) -> int:
         at = self._alignment.first + (self._alignment.place & ~3)

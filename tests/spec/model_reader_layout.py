@@ -120,24 +120,24 @@ def read_blocks(
     """``old_size``, ``new_size``: with the tails. ``image``: where blocks name functions."""
     blocks: list[Block] = []
     diagonals, ends = [0] * 8, [0] * 16
-    p0 = p1 = p2 = g0 = g1 = l0 = l1 = e = end = 0
+    p0 = g0 = g1 = l0 = l1 = e = end = 0
     for number in range(count):
         if number % 4096 == 0:
             model.decoder.look()
-        gap = model.number("gap", [0, p0, m(g0, g1), m(l0, p0), m(m(g0, p0), l0), m(e % 4, p0)])
+        gap = model.number("gap", [0, m(g0, g1), m(m(g0, p0), l0)])
         g, new = bits(gap), end + gap
-        places = [0, g, m(p0, p1), m(p0, g), m(m(p0, p1), p2), m(m(l0, p0), g), m(m(e % 4, p0), g)]
+        places = [0, g, m(m(l0, p0), g), m(m(e % 4, p0), g)]
         place = model.symbol("place", 5, places)
         damaged(place > 27 and image is None, "place")
         if place >= 24:
-            old = far(model, place - 24, ends, image, p0, p1, l0, g)
+            old = far(model, place - 24, ends, image, p0, l0, g)
         else:
             old = ends[0] if place == 1 else ends[place - 8] if place > 8 else None
             if old is None:
                 old = new + diagonals[place - 1 if place else 0]
         old &= MASK
         damaged(old >= old_size, "block outside the old image")
-        lengths = [0, place, m(l0, l1), m(l0, place), m(m(g, place), p0), m(g, l0)]
+        lengths = [0, place, m(l0, l1), m(m(g, place), p0)]
         ended = image is not None and block_ends(model, image, old, place, g, l0, e)
         if ended:
             assert image is not None
@@ -151,7 +151,7 @@ def read_blocks(
         to_front(ends, old, old + length)
         blocks.append(Block(new, old, length))
         end = new + length
-        p0, p1, p2, g0, g1, l0, l1 = place, p0, p1, g, g0, bits(length - 1), l0
+        p0, g0, g1, l0, l1 = place, g, g0, bits(length - 1), l0
         e = (2 * e + ended) % 2**32
     return blocks
 
@@ -164,11 +164,9 @@ def block_ends(model: Model, image: OldImage, old: int, place: int, g: int, l0: 
     return model.flag("block ends", contexts, s) == 1
 
 
-def far(
-    model: Model, b: int, ends: list[int], image: OldImage | None, p0: int, p1: int, l0: int, g: int
-) -> int:
+def far(model: Model, b: int, ends: list[int], image: OldImage | None, p0: int, l0: int, g: int) -> int:
     low = ends[b] % 16 if b < 4 else 0
-    distance = model.signed("far", [b, m(b, p0), m(l0, g), m(b, m(p0, p1))], low)
+    distance = model.signed("far", [b, m(b, p0), m(l0, g)], low)
     if b < 4:
         return ends[b] + distance
     assert image is not None

@@ -64,14 +64,14 @@ class Reading:
         return self.parts.field_size == 4 and self.a == self.parts.field and left >= 4
 
     def contexts(self) -> tuple[int, int, list[int]]:
-        """Role, S, and the contexts 0 to 8."""
+        """Role, S, and the contexts 0 to 7."""
         i, parts, a = self.so_far, self.parts, self.a
         role = role_of(parts, a)
         modrm = i[parts.modrm] if role >= SIB and parts.modrm else 0
         r = low(self.recent, 32)
         x = {DISPLACEMENT: parts.displacement, IMMEDIATE: parts.immediate}.get(role, a)
         s = m(H(i), role)
-        contexts = [s, m(s, self.b0), m(s, m(self.b0, self.b1)), m(role, low(r, 8)), m(role, low(r, 16))]
+        contexts = [s, m(s, self.b0), m(role, low(r, 8)), m(role, low(r, 16))]
         contexts += [m(2, r), m(m(role, modrm), H(i[x:])), m(r, low(self.recent >> 32, 16)), m(s, self.b1)]
         return role, s, contexts
 
@@ -124,5 +124,5 @@ class Code:
             if reading.is_at_field(d - pos):
                 reading.take_field(old[pos : pos + 4])
             else:
-                shared.model.teach("code", 8, reading.contexts()[2][:8], old[pos])
+                shared.model.teach("code", 8, reading.contexts()[2][:7], old[pos])
                 reading.take(old[pos])

@@ -27,11 +27,10 @@ ds_status ds_unwinding_flag(ds_unwinding *f, const ds_contexts *contexts, bool *
 
 ds_status ds_unwinding_right(ds_unwinding *f, unsigned what, unsigned guess_known, unsigned copied, bool *right) {
     uint32_t known = what << 8 | guess_known << 4 | copied, history = what == PROGRAM_RIGHT ? f->programs : f->rights;
-    ds_contexts contexts = {.row = DS_DECIDE_FRAME_RIGHT,
-                            .select = what,
-                            .hash = {known, ds_mix(what << 8 | guess_known, history & 0xff), ds_mix(known, history & 7),
-                                     ds_mix(1, ds_mix(what, history & 0xffff)),
-                                     ds_mix(2, ds_mix(what << 2, f->ways & 0xf)), ds_mix(3, what << 8 | guess_known)}};
+    ds_contexts contexts = {
+        .row = DS_DECIDE_FRAME_RIGHT,
+        .select = what,
+        .hash = {known, ds_mix(what << 8 | guess_known, history & 0xff), ds_mix(known, history & 7)}};
     return ds_unwinding_flag(f, &contexts, right);
 }
 
