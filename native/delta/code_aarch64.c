@@ -218,8 +218,25 @@ static void learn_shift(ds_walk *w, uint32_t old, uint32_t word) {
     ds_shifts_learn(&w->shifts, o.base, units * (1 << o.scale));
 }
 
+/* C4.1, move wide (immediate): a number of 16 bits. */
+#define WIDE 0x001fffe0u
+#define WIDE_LOW 5
+
+static bool is_wide(uint32_t word) {
+    return (word & 0x1f800000) == 0x12800000;
+}
+
+/* Numbers that code was compiled with, of lines above all, move alike too. */
+static void learn_wide(ds_walk *w, uint32_t old, uint32_t word) {
+    uint32_t by = (word & WIDE) - (old & WIDE);
+    if (is_wide(old) && ((old ^ word) & ~(WIDE | 31)) == 0 && by != 0)
+        w->wide_change = by;
+}
+
 /* The word as it is if registers were renamed as before, and its operand moved as others did. */
 static uint32_t guess_word(const ds_walk *w, uint32_t old) {
+    if (is_wide(old))
+        return (old & ~(WIDE | 31)) | ((old + w->wide_change) & WIDE) | w->substituted[old & 31];
     operand o = operand_of(old);
     uint32_t registers = w->substituted[old & 31] | (uint32_t)w->substituted[old >> 5 & 31] << 5;
     uint32_t moved = old + ((uint32_t)(ds_shifts_expect(&w->shifts, o.base) >> o.scale) << o.low);
@@ -303,17 +320,17 @@ static uint32_t code_parts(ds_walk *w, const change *c, uint32_t parts) {
     return w->changed_parts = ds_code_symbol(w->coder, &contexts, FIELDS, parts);
 }
 
-static bool is_register(unsigned f) {
-    return f == 1 || f == 2;
+static bool is_register(uint32_t old, unsigned f) {
+    return f == 1 || (f == 2 && !is_wide(old));
 }
 
 /* A field as the difference from the old one: what moved, moves alike whatever it was. */
 static uint32_t code_field(ds_walk *w, const change *c, uint32_t parts, unsigned f, uint32_t so_far, uint32_t value) {
     uint32_t was = field_of(c->old, f), op = so_far >> 24, kind = op << 8 | f, mask = (1u << fields[f].bits) - 1;
     uint32_t agrees = (c->guessed & known_bits(f)) == so_far, before = c->near->before;
-    uint32_t guess = is_register(f)                 ? (w->substituted[was] - was) & 0xff
-                     : operand_of(c->old).bits != 0 ? (field_of(c->guessed, f) - was) & mask
-                                                    : w->last_change[f];
+    uint32_t guess = is_register(c->old, f)                            ? (w->substituted[was] - was) & 0xff
+                     : operand_of(c->old).bits != 0 || is_wide(c->old) ? (field_of(c->guessed, f) - was) & mask
+                                                                       : w->last_change[f];
     ds_contexts contexts = {.row = DS_DECIDE_WORD_FIELD,
                             .select = f,
                             .hash = {ds_mix(f << 16 | was, 1), ds_mix(ds_mix(so_far, f), c->old),
@@ -324,8 +341,9 @@ static uint32_t code_field(ds_walk *w, const change *c, uint32_t parts, unsigned
 }
 
 /* What became of a field; a register that stays, stays itself from now on. */
-static void learn_field(ds_walk *w, unsigned f, uint32_t was, uint32_t value) {
-    if (is_register(f))
+static void learn_field(ds_walk *w, uint32_t old, unsigned f, uint32_t value) {
+    uint32_t was = field_of(old, f);
+    if (is_register(old, f))
         w->substituted[was] = (uint8_t)value;
     else if (value != was)
         w->last_change[f] = (uint8_t)(value - was);
@@ -337,7 +355,7 @@ static uint32_t code_fields(ds_walk *w, const change *c, uint32_t word) {
         uint32_t value = field_of(c->old, f);
         if (parts >> (FIELDS - 1 - f) & 1)
             value = code_field(w, c, parts, f, so_far, field_of(word, f));
-        learn_field(w, f, field_of(c->old, f), value);
+        learn_field(w, c->old, f, value);
         so_far |= value << fields[f].low;
     }
     return so_far;
@@ -352,9 +370,10 @@ static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint
     else {
         word = c.guessed;
         for (unsigned f = 0; f < FIELDS; f++)
-            learn_field(w, f, field_of(old, f), field_of(word, f));
+            learn_field(w, old, f, field_of(word, f));
     }
     learn_shift(w, old, word);
+    learn_wide(w, old, word);
     return word;
 }
 

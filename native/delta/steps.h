@@ -66,6 +66,7 @@ typedef struct ds_walk {
     uint32_t words[2];       /* AArch64: latest literal words, latest first */
     uint32_t last_of[256];   /* latest of each operation */
     uint8_t substituted[32]; /* register that took the place of each */
+    uint32_t wide_change;    /* of the latest number of 16 bits that changed, in its place */
     uint8_t last_change[8];  /* of each field */
     uint32_t guesses;        /* latest guesses of a changed word, a bit each: were they right */
     uint32_t changed_parts;  /* fields that changed in the latest word that was not as guessed */

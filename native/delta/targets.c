@@ -243,8 +243,10 @@ static unsigned choose_way(const ds_targets *t, const ds_target *target, unsigne
 
 static unsigned code_way(ds_targets *t, ds_coder *c, const ds_target *target, unsigned way) {
     uint32_t known = target->known, hint = target->has_hint;
-    ds_contexts contexts = {
-        .row = DS_DECIDE_TARGET_WAY, .select = hint, .hash = {hint, ds_mix(1, known), ds_mix(known, hint)}};
+    ds_contexts contexts = {.row = DS_DECIDE_TARGET_WAY,
+                            .select = hint,
+                            .hash = {hint, ds_mix(1, known), ds_mix(known, hint), ds_mix(t->last_ways, hint),
+                                     ds_mix(ds_mix(known, t->last_ways & 15), hint)}};
     way = ds_code_symbol(c, &contexts, WAY_BITS, way);
     t->last_ways = t->last_ways << 2 | way;
     return way;

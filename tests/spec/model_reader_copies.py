@@ -220,6 +220,9 @@ def operand_of(w: int) -> Operand | None:
     return None
 
 
+WIDE = 0x1FFFE0  # the number of a wide word
+
+
 class Shifts:
     """By how many bytes operands moved, for each register of a function."""
 
@@ -270,7 +273,7 @@ class Residuals:
         self._substituted = list(range(32))
         self._change = [0] * 5
         self._guesses = 0  # history
-        self._changed = 0
+        self._changed = self._wide_change = 0
 
     def read(self, new: New, block: Block, first: int, last: int) -> None:
         """The chunk [first, last) of old bytes, copied already."""
@@ -356,6 +359,8 @@ class Residuals:
             d = d << 1 | flag
             x = self._word(w, b, d) if flag else w
             self._shifts.learn(w, x)
+            if is_wide(w) and (w ^ x) & WIDE and not (w ^ x) & ~(WIDE | 31):
+                self._wide_change = (x & WIDE) - (w & WIDE)
             new.data[at : at + 4] = x.to_bytes(4, "little")
             b = x
 
@@ -372,6 +377,8 @@ class Residuals:
 
     def _guess(self, w: int) -> int:
         operand = operand_of(w)
+        if is_wide(w):
+            return w & ~(WIDE | 31) | w + self._wide_change & WIDE | self._substituted[w % 32]
         x = w & ~0x3FF | self._substituted[w % 32] | self._substituted[w >> 5 & 31] << 5
         if operand is None:
             return x
@@ -384,15 +391,15 @@ class Residuals:
         y = parts_apart(w, x)
         if y and self._is_guessed(w, x, y, h, d):
             for f in range(5):
-                self._learn_piece(f, piece(w, f), piece(x, f))
+                self._learn_piece(w, f, piece(x, f))
             return x
         changed = self._parts(w, b, y, h, d)
         s = 0
         for f, (shift, _, _) in enumerate(PIECES):
-            now = was = piece(w, f)
+            now = piece(w, f)
             if changed >> 4 - f & 1:
                 now = self._piece(w, x, f, s, changed, b, h)
-            self._learn_piece(f, was, now)
+            self._learn_piece(w, f, now)
             s |= now << shift
         return s
 
@@ -416,20 +423,29 @@ class Residuals:
         was = piece(w, f)
         k, agrees = 256 * (s >> 24) + f, int(x & known == s)
         guess = self._change[f]
-        if f in (1, 2):
+        if is_register(w, f):
             guess = (self._substituted[was] - was) % 256
-        elif operand_of(w) is not None:
+        elif operand_of(w) is not None or is_wide(w):
             guess = (piece(x, f) - was) % (1 << size)
         contexts = [m(65536 * f + was, 1), m(m(s, f), w), m(m(s, f), b), m(m(k, was), 2)]
         contexts += [m(m(k, guess), changed), m(f, changed)]
         contexts += [m(m(3, 65536 * f + 2 * guess + agrees), h)]
         return (was + self._shared.model.symbol("word field", size, contexts, f)) % (1 << size)
 
-    def _learn_piece(self, f: int, was: int, now: int) -> None:
-        if f in (1, 2):
+    def _learn_piece(self, w: int, f: int, now: int) -> None:
+        was = piece(w, f)
+        if is_register(w, f):
             self._substituted[was] = now
         elif now != was:
             self._change[f] = (now - was) % 256
+
+
+def is_wide(w: int) -> bool:
+    return w & 0x1F800000 == 0x12800000
+
+
+def is_register(w: int, f: int) -> bool:
+    return f == 1 or (f == 2 and not is_wide(w))
 
 
 def parts_apart(w: int, v: int) -> int:

@@ -156,7 +156,8 @@ class Targets:
     def read(self, place: int, known: int, kind: int, around: int, hint: int | None) -> int:
         """``kind``: class code is 0, data 1."""
         model, is_hint = self._shared.model, int(hint is not None)
-        contexts = [is_hint, m(1, known), m(known, is_hint)]
+        contexts = [is_hint, m(1, known), m(known, is_hint), m(self.ways, is_hint)]
+        contexts += [m(m(known, low(self.ways, 4)), is_hint)]
         way = model.symbol("way", 2, contexts, is_hint)
         self.ways = (4 * self.ways + way) & M32
         target = self._by_way(way, place, known, kind, around, hint)

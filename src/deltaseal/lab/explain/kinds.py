@@ -29,9 +29,9 @@ KINDS = (NEW_CODE, CHANGED_CODE, REFERENCES, LAYOUT, *dict.fromkeys(_BY_ROLE.val
 _PLACING = {"layout", "gaps", "lengths", "places", "gap", "place", "far", "block ends", "length"}
 _REFERRING = {
     *("reference gaps", "reference fixes"),
-    *("reference wrong", "reference fix", "reference target"),
+    *("reference wrong", "reference kept", "reference fix", "reference target"),
 }
-_MENDING = {"residuals", "byte", "word field"}
+_MENDING = {"residuals", "byte", "word guessed", "word parts", "word field"}
 _DIFFERING = {"residual gaps", "unit differs", "byte differs", "word differs", *_MENDING}
 
 
