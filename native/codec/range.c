@@ -14,7 +14,14 @@ static void carry(ds_range_encoder *e) {
         at--;
 }
 
+/* So many at once, but fewer as long as there are few in all: a small delta may take a second to code. */
 #define RELAYED_LEAST 512
+#define RELAYED_PART 32 /* of what was relayed */
+
+static uint64_t relayed_least(const ds_range_encoder *e) {
+    uint64_t part = e->relayed / RELAYED_PART + 2;
+    return part < RELAYED_LEAST ? part : RELAYED_LEAST;
+}
 
 /* A carry changes the last byte that is not 255, and those behind it. */
 static void relay_final(ds_range_encoder *e) {
@@ -38,7 +45,7 @@ void ds_range_put_byte(ds_range_encoder *e) {
     e->low &= LOW_MASK;
     e->out.items[e->out.count++] = (uint8_t)(e->low >> 24);
     e->low = e->low << 8 & LOW_MASK;
-    if (e->relay != NULL && e->out.count >= e->relayed + RELAYED_LEAST)
+    if (e->relay != NULL && e->out.count >= e->relayed + relayed_least(e))
         relay_final(e);
 }
 
