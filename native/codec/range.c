@@ -60,13 +60,15 @@ ds_status ds_range_encoder_finish(ds_range_encoder *e, ds_span *coded) {
         }
     }
     e->low = value;
-    for (unsigned i = 0; i < 4; i++)
+    ds_relay *relay = e->relay;
+    e->relay = NULL; /* what is put from here on may be taken back */
+    for (unsigned i = 0; i < DS_RANGE_PAST_END; i++)
         ds_range_put_byte(e);
     DS_TRY(e->status);
-    for (unsigned i = 0; i < DS_RANGE_PAST_END && e->out.count > 0 && e->out.items[e->out.count - 1] == 0; i++)
+    for (unsigned i = 0; i < DS_RANGE_PAST_END && e->out.items[e->out.count - 1] == 0; i++)
         e->out.count--;
-    if (e->relay != NULL)
-        DS_TRY(ds_relay_put(e->relay, (ds_span){e->out.items + e->relayed, e->out.count - e->relayed}));
+    if (relay != NULL)
+        DS_TRY(ds_relay_put(relay, (ds_span){e->out.items + e->relayed, e->out.count - e->relayed}));
     *coded = (ds_span){e->out.items, e->out.count};
     return DS_OK;
 }
