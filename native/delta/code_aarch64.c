@@ -209,13 +209,32 @@ static uint32_t operand_mask(operand o) {
     return ((1u << o.bits) - 1) << o.low;
 }
 
-/* The bytes by which the operand moved, where nothing else differs. */
-static void learn_shift(ds_walk *w, uint32_t old, uint32_t word) {
+/* By so many bytes, the shift of a register. */
+static uint32_t move_operand(uint32_t word, operand o, int32_t by) {
+    uint32_t moved = word + ((uint32_t)(by >> o.scale) << o.low);
+    return (word & ~operand_mask(o)) | (moved & operand_mask(o));
+}
+
+/* Where nothing else differs. */
+static void learn_shift(ds_shifts *shifts, uint32_t old, uint32_t word) {
     operand o = operand_of(old);
     if (o.bits == 0 || ((old ^ word) & ~operand_mask(o)) != 0)
         return;
     int32_t units = (int32_t)((word - old) << (32 - o.low - o.bits)) >> (32 - o.bits);
-    ds_shifts_learn(&w->shifts, o.base, units * (1 << o.scale));
+    ds_shifts_learn(shifts, o.base, units * (1 << o.scale));
+}
+
+/* Without a model: what counts from a frame moves together; of other registers one operand says little of the next. */
+uint32_t ds_aarch64_in_frame(const ds_shifts *shifts, uint32_t word) {
+    operand o = operand_of(word);
+    return ds_shifts_state(shifts, o.base) == DS_SHIFT_MOVES ? move_operand(word, o, shifts->by[o.base]) : word;
+}
+
+void ds_aarch64_learn_frame(ds_shifts *shifts, uint32_t word, uint32_t new_word) {
+    enum { FRAME_POINTER = 29, STACK_POINTER = 31 };
+    operand o = operand_of(word);
+    if (o.base == FRAME_POINTER || o.base == STACK_POINTER)
+        learn_shift(shifts, word, new_word);
 }
 
 /* C4.1, move wide (immediate): a number of 16 bits. */
@@ -239,8 +258,8 @@ static uint32_t guess_word(const ds_walk *w, uint32_t old) {
         return (old & ~(WIDE | 31)) | ((old + w->wide_change) & WIDE) | w->substituted[old & 31];
     operand o = operand_of(old);
     uint32_t registers = w->substituted[old & 31] | (uint32_t)w->substituted[old >> 5 & 31] << 5;
-    uint32_t moved = old + ((uint32_t)(ds_shifts_expect(&w->shifts, o.base) >> o.scale) << o.low);
-    return (old & ~operand_mask(o) & ~0x3ffu) | (moved & operand_mask(o)) | registers;
+    uint32_t moved = move_operand(old, o, ds_shifts_expect(&w->shifts, o.base));
+    return (moved & ~0x3ffu) | registers;
 }
 
 void ds_aarch64_forget(ds_walk *w) {
@@ -372,7 +391,7 @@ static uint32_t code_changed(ds_walk *w, const near_words *n, uint32_t old, uint
         for (unsigned f = 0; f < FIELDS; f++)
             learn_field(w, old, f, field_of(word, f));
     }
-    learn_shift(w, old, word);
+    learn_shift(&w->shifts, old, word);
     learn_wide(w, old, word);
     return word;
 }
@@ -389,7 +408,7 @@ void ds_recode_aarch64(ds_walk *w, const ds_block *block, ds_offset old_offset, 
         if (differs)
             ds_store32(bytes + i, code_changed(w, &n, old, word));
         else
-            learn_shift(w, old, old);
+            learn_shift(&w->shifts, old, old);
         ds_coder_note(w->coder, block->new_offset + (old_offset - block->old_offset) + i);
         n.before = ds_load32(bytes + i);
     }

@@ -21,31 +21,77 @@ static ds_status stream_byte(ds_coder *c, uint8_t *byte, const uint8_t *new_byte
     return DS_OK;
 }
 
-/* The difference as a signed number of 32 bits: fields that changed a little make it small, equal changes equal. */
-static ds_status stream_word(ds_coder *c, uint8_t *word, const uint8_t *new_word) {
-    uint32_t difference = new_word != NULL ? ds_load32(new_word) - ds_load32(word) : 0;
-    uint64_t number = (uint32_t)(difference << 1 ^ (difference >> 31 != 0 ? UINT32_MAX : 0));
-    DS_TRY(ds_code_number(c, DS_STREAM_RESIDUALS, NULL, &number));
-    if (number > UINT32_MAX)
-        return DS_E_DELTA;
-    if (new_word == NULL)
-        ds_store32(word, ds_load32(word) + (uint32_t)ds_unzigzag(number));
+static ds_status stream_bytes(ds_coder *c, ds_offset new_offset, uint8_t *bytes, const uint8_t *new_bytes,
+                              uint64_t size) {
+    uint64_t at = 0;
+    while (at < size) {
+        uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) : 0;
+        DS_TRY(ds_code_run(c, DS_STREAM_RESIDUAL_GAPS, size - at, &run));
+        at += run;
+        if (at == size)
+            break;
+        DS_TRY(stream_byte(c, bytes + at, new_bytes != NULL ? new_bytes + at : NULL));
+        ds_coder_note(c, new_offset + at);
+        at++;
+    }
     return DS_OK;
 }
 
-/* Items of `width` bytes, the size a multiple of it. */
-static ds_status stream_items(ds_coder *c, ds_offset new_offset, uint8_t *bytes, const uint8_t *new_bytes,
-                              uint64_t size, unsigned width) {
+/* Copied words of AArch64 in one region. */
+typedef struct words {
+    ds_offset old_offset, new_offset; /* of the first */
+    uint8_t *bytes;
+    const uint8_t *new_bytes; /* NULL when reading */
+    uint64_t count;
+} words;
+
+static uint32_t predict_word(ds_walk *w, const words *all, uint64_t at) {
+    (void)ds_shifts_enter(&w->shifts, w->old_image, all->old_offset + at * DS_WORD);
+    return ds_aarch64_in_frame(&w->shifts, ds_load32(all->bytes + at * DS_WORD));
+}
+
+/* Makes words as predicted from `at` on, up to `end`, or the first that is not; where that is. */
+static uint64_t predict_words(ds_walk *w, const words *all, uint64_t at, uint64_t end) {
+    while (at < end) {
+        if (w->shifts.moving == 0) { /* nor is anything in the next function */
+            if (all->new_bytes == NULL)
+                return end;
+            uint64_t place = at * DS_WORD, limit = (end - at) * DS_WORD;
+            return at + equal_run(all->bytes + place, all->new_bytes + place, limit) / DS_WORD;
+        }
+        uint32_t word = predict_word(w, all, at);
+        if (all->new_bytes != NULL && word != ds_load32(all->new_bytes + at * DS_WORD))
+            return at;
+        ds_store32(all->bytes + at++ * DS_WORD, word);
+    }
+    return at;
+}
+
+/* The difference as a signed number of 32 bits: fields that changed a little make it small, equal changes equal. */
+static ds_status stream_word(ds_walk *w, const words *all, uint64_t at) {
+    uint8_t *bytes = all->bytes + at * DS_WORD;
+    uint32_t copied = ds_load32(bytes), predicted = predict_word(w, all, at), difference = 0;
+    if (all->new_bytes != NULL)
+        difference = ds_load32(all->new_bytes + at * DS_WORD) - predicted;
+    uint64_t number = (uint32_t)(difference << 1 ^ (difference >> 31 != 0 ? UINT32_MAX : 0));
+    DS_TRY(ds_code_number(w->coder, DS_STREAM_RESIDUALS, NULL, &number));
+    if (number > UINT32_MAX)
+        return DS_E_DELTA;
+    ds_store32(bytes, predicted + (uint32_t)ds_unzigzag(number));
+    ds_aarch64_learn_frame(&w->shifts, copied, ds_load32(bytes));
+    ds_coder_note(w->coder, all->new_offset + at * DS_WORD);
+    return DS_OK;
+}
+
+static ds_status stream_words(ds_walk *w, const words *all) {
     uint64_t at = 0;
-    while (at < size) {
-        uint64_t run = new_bytes != NULL ? equal_run(bytes + at, new_bytes + at, size - at) / width : 0;
-        DS_TRY(ds_code_run(c, DS_STREAM_RESIDUAL_GAPS, (size - at) / width, &run));
-        at += run * width;
-        if (at == size)
-            break;
-        DS_TRY((width == 1 ? stream_byte : stream_word)(c, bytes + at, new_bytes != NULL ? new_bytes + at : NULL));
-        ds_coder_note(c, new_offset + at);
-        at += width;
+    while (at < all->count) {
+        bool writing = all->new_bytes != NULL;
+        uint64_t run = writing ? predict_words(w, all, at, all->count) - at : 0;
+        DS_TRY(ds_code_run(w->coder, DS_STREAM_RESIDUAL_GAPS, all->count - at, &run));
+        at = writing ? at + run : predict_words(w, all, at, at + run);
+        if (at < all->count)
+            DS_TRY(stream_word(w, all, at++));
     }
     return DS_OK;
 }
@@ -59,14 +105,18 @@ static ds_status stream_residuals(ds_walk *w, const ds_block *block, ds_offset o
         ds_offset stop;
         const ds_region *region = ds_layout_code(&w->predictor.map->old_layout, old_offset + at, &stop);
         end = stop - old_offset < size ? stop - old_offset : size;
-        unsigned width = 1;
-        if (aligned && region != NULL && region->words) {
-            uint64_t head = (0 - (old_offset + at)) % DS_WORD, words = head < end - at ? end - at - head : 0;
-            width = head == 0 && words >= DS_WORD ? DS_WORD : 1;
-            end = width == DS_WORD ? at + words / DS_WORD * DS_WORD : head > 0 && head < end - at ? at + head : end;
+        const uint8_t *new_part = new_bytes != NULL ? new_bytes + at : NULL;
+        uint64_t head = (0 - (old_offset + at)) % DS_WORD;
+        if (!aligned || region == NULL || !region->words || end - at < head + DS_WORD) {
+            DS_TRY(stream_bytes(w->coder, new_offset + at, bytes + at, new_part, end - at));
+        } else if (head > 0) {
+            end = at + head;
+            DS_TRY(stream_bytes(w->coder, new_offset + at, bytes + at, new_part, head));
+        } else {
+            words all = {old_offset + at, new_offset + at, bytes + at, new_part, (end - at) / DS_WORD};
+            end = at + all.count * DS_WORD;
+            DS_TRY(stream_words(w, &all));
         }
-        DS_TRY(stream_items(w->coder, new_offset + at, bytes + at, new_bytes != NULL ? new_bytes + at : NULL, end - at,
-                            width));
     }
     return DS_OK;
 }

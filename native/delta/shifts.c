@@ -7,7 +7,7 @@ bool ds_shifts_enter(ds_shifts *s, const ds_image *image, ds_offset offset) {
     uint64_t number = ds_image_functions_before(image, offset + 1);
     s->from = number > 0 ? image->functions.items[number - 1] : 0;
     s->to = number < image->functions.count ? image->functions.items[number] : UINT64_MAX;
-    s->known = 0;
+    s->known = s->moving = 0;
     return true;
 }
 
@@ -16,7 +16,7 @@ ds_shift_state ds_shifts_state(const ds_shifts *s, unsigned base) {
         return DS_SHIFT_NONE;
     if (!(s->known >> base & 1))
         return DS_SHIFT_UNKNOWN;
-    return s->by[base] == 0 ? DS_SHIFT_STAYS : DS_SHIFT_MOVES;
+    return s->moving >> base & 1 ? DS_SHIFT_MOVES : DS_SHIFT_STAYS;
 }
 
 int32_t ds_shifts_expect(const ds_shifts *s, unsigned base) {
@@ -26,8 +26,11 @@ int32_t ds_shifts_expect(const ds_shifts *s, unsigned base) {
 void ds_shifts_learn(ds_shifts *s, unsigned base, int32_t by) {
     s->by[base] = by;
     s->known |= UINT32_C(1) << base;
-    if (by != 0)
-        s->last = by;
+    s->moving &= ~(UINT32_C(1) << base);
+    if (by == 0)
+        return;
+    s->moving |= UINT32_C(1) << base;
+    s->last = by;
 }
 
 #define MOVING_MAX 3

@@ -14,6 +14,7 @@
 typedef struct ds_shifts {
     ds_offset from, to; /* the function, in the old image */
     uint32_t known;     /* registers whose operands were seen, a bit each */
+    uint32_t moving;    /* those of them whose operands moved */
     int32_t by[DS_REGISTERS];
     int32_t last; /* that was not 0, in any function */
 } ds_shifts;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 
 from spec.delta_reader import (
     KINDS,
@@ -17,6 +16,7 @@ from spec.image_reader_x86_64 import Instruction
 from spec.model_reader_coder import M32, Chance, H, bits, low, m
 from spec.model_reader_gaps import NUMBERS, PIECES, New, Shared, Targets, bare, piece
 from spec.model_reader_x86_64 import DATA, DISPLACEMENT, IMMEDIATE, parts_of, role_of
+from spec.shifts_reader import Shifts, operand_of
 
 UNIT = 64
 Sites = list[tuple[int, int, tuple[int, int]]]
@@ -192,76 +192,7 @@ class Risk:
                 self._chance(table, keys[table]).learn(int(differs))
 
 
-@dataclass(frozen=True)
-class Operand:
-    base: int
-    shift: int
-    size: int
-    scale: int
-
-    @property
-    def mask(self) -> int:
-        return (1 << self.size) - 1 << self.shift
-
-    def of(self, w: int) -> int:
-        return (w & self.mask) >> self.shift
-
-
-def operand_of(w: int) -> Operand | None:
-    base, size, vector = w >> 5 & 31, w >> 30, w >> 26 & 1
-    if w & 0x3B000000 == 0x39000000:
-        return Operand(base, 10, 12, 4 if vector and w >> 23 & 1 else size)
-    if w & 0x3A000000 == 0x28000000:
-        return Operand(base, 15, 7, 2 + (size if vector else size // 2))
-    if w & 0x3FC00000 == 0x11000000:
-        return Operand(base, 10, 12, 0)
-    if w & 0x3B200000 == 0x38000000:
-        return Operand(base, 12, 9, 0)
-    return None
-
-
 WIDE = 0x1FFFE0  # the number of a wide word
-
-
-class Shifts:
-    """By how many bytes operands moved, for each register of a function."""
-
-    def __init__(self, functions: list[int]) -> None:
-        self._functions = functions
-        self._first = self._last = 0
-        self._by: dict[int, int] = {}
-        self.last = 0
-
-    def enter(self, o: int) -> bool:
-        if self._first <= o < self._last:
-            return False
-        number = bisect_right(self._functions, o)
-        self._first = self._functions[number - 1] if number else 0
-        self._last = self._functions[number] if number < len(self._functions) else MASK
-        self._by = {}
-        return True
-
-    def state(self, operand: Operand | None) -> int:
-        if operand is None:
-            return 0
-        by = self._by.get(operand.base)
-        return 1 if by is None else 3 if by else 2
-
-    def expected(self, operand: Operand) -> int:
-        return self._by.get(operand.base, 0) or self.last
-
-    def level(self, words: list[int]) -> int:
-        states = [self.state(operand_of(w)) for w in words]
-        return 2 * min(3, states.count(3)) + int(2 in states)
-
-    def learn(self, w: int, x: int) -> None:
-        operand = operand_of(w)
-        if operand is None or (w ^ x) & ~operand.mask:
-            return
-        by = operand.of(x) - operand.of(w) & (1 << operand.size) - 1
-        by -= (by >> operand.size - 1) << operand.size
-        self._by[operand.base] = by << operand.scale
-        self.last = self._by[operand.base] or self.last
 
 
 class Residuals:
@@ -382,8 +313,8 @@ class Residuals:
         x = w & ~0x3FF | self._substituted[w % 32] | self._substituted[w >> 5 & 31] << 5
         if operand is None:
             return x
-        moved = operand.of(w) + (self._shifts.expected(operand) >> operand.scale)
-        return x & ~operand.mask | moved << operand.shift & operand.mask
+        moved = operand.move(w, self._shifts.expected(operand))
+        return x & ~operand.mask | moved & operand.mask
 
     def _word(self, w: int, b: int, d: int) -> int:
         x = self._guess(w)

@@ -44,6 +44,7 @@ from spec.delta_reader import (
     zigzag,
 )
 from spec.frames_reader import StreamDecisions, Unwinding, ends_of_tables
+from spec.shifts_reader import Frames
 
 
 class Gaps:
@@ -156,6 +157,7 @@ class Walk:
         self.wrong_references = Gaps(streams[REFERENCE_GAPS])
         self.offsets = [reference.offset for reference in image.references]
         self.code = [image.regions[number] for number in image.of_words]
+        self.frames = Frames(image.functions)
 
     def all(self, of_image: int, new_size: int) -> bytes:
         """The new image; ``of_image``: blocks before those of the tail."""
@@ -183,14 +185,15 @@ class Walk:
     def is_code_of_words(self, o: int) -> bool:
         return any(r.offset <= o and o + 4 <= r.offset + r.size for r in self.code)
 
-    def mend(self, out: bytearray, at: int, *, is_word: bool) -> None:
-        if not is_word:
-            out[at] = out[at] + self.streams[RESIDUALS].take(1)[0] & 255
-            return
-        difference = self.streams[RESIDUALS].signed()
-        damaged(not -(2**31) <= difference < 2**31, "residual of a word")
-        word = int.from_bytes(out[at : at + 4], "little") + difference
-        out[at : at + 4] = (word & 2**32 - 1).to_bytes(4, "little")
+    def word(self, out: bytearray, at: int, o: int, *, is_wrong: bool) -> None:
+        copied = int.from_bytes(out[at : at + 4], "little")
+        word = self.frames.predict(o, copied)
+        if is_wrong:
+            difference = self.streams[RESIDUALS].signed()
+            damaged(not -(2**31) <= difference < 2**31, "residual of a word")
+            word = word + difference & 2**32 - 1
+            self.frames.learn(copied, word)
+        out[at : at + 4] = word.to_bytes(4, "little")
 
     def stretch(self, numbers: range, start: int, end: int) -> bytes:
         out = bytearray()
@@ -205,9 +208,13 @@ class Walk:
                 fixes = self.streams if index in wrong else None
                 _settle(out, reference, block, number, self.prediction, fixes, start)
             items = self.items(block, references)
-            for item in self.wrong_items.wrong(len(items)):
-                o, is_word = items[item]
-                self.mend(out, o - block.old + at, is_word=is_word)
+            wrong_items = set(self.wrong_items.wrong(len(items)))
+            for number, (o, is_word) in enumerate(items):
+                place = o - block.old + at
+                if is_word:
+                    self.word(out, place, o, is_wrong=number in wrong_items)
+                elif number in wrong_items:
+                    out[place] = out[place] + self.streams[RESIDUALS].take(1)[0] & 255
         self.filling.fill(out, end, start)
         return bytes(out)
 

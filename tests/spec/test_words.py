@@ -49,6 +49,30 @@ def test_words_with_other_fields() -> None:
     assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
 
 
+LOAD = 0xF94003E0  # ldr x0, [sp]
+SLOT = 1 << 10  # eight bytes
+
+
+def with_frame(function: bytes, grown: int) -> bytes:
+    """Every third word loads from the frame; of sixteen slots fourteen lie ``grown`` further away."""
+    words = list(struct.unpack(f"<{len(function) // 4}I", function))
+    for at in range(0, len(words), 3):
+        slot = at * 5 % 16
+        words[at] = LOAD + SLOT * (slot + (grown if slot >= 2 else 0))
+    return struct.pack(f"<{len(words)}I", *words)
+
+
+def test_a_frame_that_grew() -> None:
+    """Operands move as the one before did: few residuals, of many words that changed."""
+    functions = make_functions(30, 120)
+    old = program([with_frame(function, 0) for function in functions])
+    new = program([with_frame(function, 2 * (at % 2)) for at, function in enumerate(functions)])
+    changes = sum(old[at : at + 4] != new[at : at + 4] for at in range(0, len(old), 4))
+    delta = images.diff_bytes(old, new)
+    assert changes > 3 * delta_reader.read_header(delta).raw_sizes[RESIDUALS] > 0
+    assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+
+
 SMALL = program(OLD[:3])
 WORDS = sum(map(len, OLD[:3])) // 4
 
