@@ -159,14 +159,14 @@ static inline int mix(const opinions *x, const mixer_set *set) {
 
 /* `error`: what the bit was, less its probability, in 1/65536. A weight moves by (opinion * step + half) >> RATE_SHIFT;
  * it is computed from both halves of the product, so that nothing is wider than 16 bits and vectors hold twice as
- * many: what high << 3 is in, low >> 13 adds, rounded. */
+ * many: high counts eight times, low >> 13 is added, rounded. */
 static inline void learn_set(const ds_model *m, const opinions *x, mixer_set *set, int error) {
     const int16_t step = (int16_t)(error * m->mixer_rates[set->uses] >> RATE_SHIFT);
     set->uses += set->uses < USES_MAX;
     for (unsigned i = 0; i < x->lanes; i++) {
         const int16_t high = (int16_t)(x->of[i] * step >> 16);
         const uint16_t low = (uint16_t)(x->of[i] * step);
-        const int16_t moved = (int16_t)((high << (16 - RATE_SHIFT)) + (((low >> (RATE_SHIFT - 1)) + 1) >> 1));
+        const int16_t moved = (int16_t)(high * (1 << (16 - RATE_SHIFT)) + (((low >> (RATE_SHIFT - 1)) + 1) >> 1));
         int16_t weight = (int16_t)(set->weights[i] + moved);
         weight = weight < -WEIGHT_MAX ? -WEIGHT_MAX : weight;
         set->weights[i] = weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
