@@ -239,7 +239,6 @@ void ds_aarch64_learn_frame(ds_shifts *shifts, uint32_t word, uint32_t new_word)
 
 /* C4.1, move wide (immediate): a number of 16 bits. */
 #define WIDE 0x001fffe0u
-#define WIDE_LOW 5
 
 static bool is_wide(uint32_t word) {
     return (word & 0x1f800000) == 0x12800000;

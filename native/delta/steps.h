@@ -48,14 +48,14 @@ typedef struct ds_walk {
     ds_code_parts *written; /* writing: what they are; NULL: there is no context */
     bool has_context;       /* reading */
     ds_bytes context;       /* reading: of this part */
-    ds_targets *targets;    /* model only, as all that follows */
-    ds_offset instruction;  /* new offset where the latest known instruction starts */
+    ds_shifts shifts;
+    ds_targets *targets;   /* model only, as all that follows */
+    ds_offset instruction; /* new offset where the latest known instruction starts */
     ds_alignment alignment;
     uint8_t *taught;       /* pages of old code that the model was shown, a bit each */
     uint64_t teach_budget; /* old bytes that it may still be shown */
     uint64_t shown;        /* and those that were */
     ds_risk risk;
-    ds_shifts shifts;
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t kept_history;  /* latest wrong ones, a bit each: did their fields stay */
