@@ -22,7 +22,7 @@ void ds_recode_aarch64(ds_walk *walk, const ds_block *block, ds_offset old_offse
                        const uint8_t *new_bytes, uint64_t size);
 
 /* In streams: the word, moved as others did that count from the same frame; and what came of it. */
-uint32_t ds_aarch64_in_frame(const ds_shifts *shifts, uint32_t word);
+uint32_t ds_aarch64_moved_in_frame(const ds_shifts *shifts, uint32_t word);
 void ds_aarch64_learn_frame(ds_shifts *shifts, uint32_t word, uint32_t new_word);
 /* Registers are not renamed, as far as is known. */
 void ds_aarch64_forget(ds_walk *walk);

@@ -225,7 +225,7 @@ static void learn_shift(ds_shifts *shifts, uint32_t old, uint32_t word) {
 }
 
 /* Without a model: what counts from a frame moves together; of other registers one operand says little of the next. */
-uint32_t ds_aarch64_in_frame(const ds_shifts *shifts, uint32_t word) {
+uint32_t ds_aarch64_moved_in_frame(const ds_shifts *shifts, uint32_t word) {
     operand o = operand_of(word);
     return ds_shifts_state(shifts, o.base) == DS_SHIFT_MOVES ? move_operand(word, o, shifts->by[o.base]) : word;
 }

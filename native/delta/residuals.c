@@ -47,7 +47,7 @@ typedef struct words {
 
 static uint32_t predict_word(ds_walk *w, const words *all, uint64_t at) {
     (void)ds_shifts_enter(&w->shifts, w->old_image, all->old_offset + at * DS_WORD);
-    return ds_aarch64_in_frame(&w->shifts, ds_load32(all->bytes + at * DS_WORD));
+    return ds_aarch64_moved_in_frame(&w->shifts, ds_load32(all->bytes + at * DS_WORD));
 }
 
 /* Makes words as predicted from `at` on, up to `end`, or the first that is not; where that is. */

@@ -1,6 +1,6 @@
 /* By how much operands moved that count from a register: where a frame grew or a structure gained a member, all places
  * behind it move by as many bytes, whatever instruction names them. Kept for each register of a function
- * (docs/spec/delta-model.md, "Shifts"). Private to this room.
+ * (docs/spec/delta-model.md, "Shifts"; of frames alone where there is no model: delta-format.md). Private to this room.
  */
 #ifndef DS_SHIFTS_H
 #define DS_SHIFTS_H

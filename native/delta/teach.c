@@ -38,11 +38,16 @@ static void teach_round(ds_walk *w, const teacher *t, ds_offset at, ds_offset re
     teach(w, t, at > reach ? at - reach : 0, at + reach);
 }
 
+/* For so many new bytes. */
+static ds_offset reach_for(const teacher *t, uint64_t size) {
+    ds_offset reach = size < t->most ? t->per_byte * size : t->most;
+    return reach < t->least ? t->least : reach < t->most ? reach : t->most;
+}
+
 void ds_walk_teach(ds_walk *w, uint64_t block, const ds_region *code, uint64_t size) {
     const ds_block *blocks = w->blocks->list.items;
     const teacher *t = code != NULL ? &code_teachers[code->words] : &data_teacher;
-    ds_offset reach = size < t->most && w->shown >= SHOWN_FREELY ? t->per_byte * size : t->most;
-    reach = reach < t->least ? t->least : reach < t->most ? reach : t->most;
+    ds_offset reach = w->shown < SHOWN_FREELY ? t->most : reach_for(t, size);
     if (block > w->first_block)
         teach_round(w, t, blocks[block - 1].old_offset + blocks[block - 1].length, reach);
     if (block < w->last_block)

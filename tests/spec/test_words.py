@@ -6,7 +6,7 @@ import random
 import struct
 
 import pytest
-from spec import delta_reader, image_reader, stream_reader
+from spec import delta_reader, image_reader, model_reader, stream_reader
 from support.image_delta import (
     CODE,
     DATA,
@@ -71,6 +71,8 @@ def test_a_frame_that_grew() -> None:
     delta = images.diff_bytes(old, new)
     assert changes > 3 * delta_reader.read_header(delta).raw_sizes[RESIDUALS] > 0
     assert stream_reader.decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
+    best = images.diff_bytes(old, new, effort="best")
+    assert model_reader.decode(old, best, image_reader.parse(old)) == new == apply(old, best)
 
 
 SMALL = program(OLD[:3])
