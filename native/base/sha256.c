@@ -1,6 +1,6 @@
 /* SHA-256 (FIPS 180-4): a plain version, and one with the SHA extensions of x86-64 or AArch64,
  * chosen when the program runs. Both are tested against the same vectors. */
-#include "base/sha256.h"
+#include "base/base.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -25,7 +25,16 @@ static uint32_t rotate(uint32_t x, unsigned n) {
     return x >> n | x << (32 - n);
 }
 
-static void compress_plain(uint32_t h[8], const uint8_t *data, uint64_t blocks) {
+/* One round. The eight variables change roles from round to round rather than places. */
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                                           \
+    do {                                                                                                           \
+        uint32_t t1_ = (h) + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((g) ^ ((e) & ((f) ^ (g)))) + w[i] + \
+                       round_constants[i];                                                                         \
+        (d) += t1_;                                                                                                \
+        (h) = t1_ + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + (((a) & (b)) | ((c) & ((a) | (b))));          \
+    } while (0)
+
+static void compress_plain(uint32_t state[8], const uint8_t *data, uint64_t blocks) {
     for (; blocks-- > 0; data += 64) {
         uint32_t w[64];
         for (unsigned i = 0; i < 16; i++)
@@ -35,20 +44,21 @@ static void compress_plain(uint32_t h[8], const uint8_t *data, uint64_t blocks) 
             uint32_t s1 = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
             w[i] = w[i - 16] + s0 + w[i - 7] + s1;
         }
-        uint32_t v[8];
-        memcpy(v, h, sizeof v);
-        for (unsigned i = 0; i < 64; i++) {
-            uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-            uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-            uint32_t t1 = v[7] + s1 + choose + round_constants[i] + w[i];
-            uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-            uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-            memmove(v + 1, v, 7 * sizeof *v);
-            v[4] += t1;
-            v[0] = t1 + s0 + majority;
+        uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+        uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+        for (unsigned i = 0; i < 64; i += 8) {
+            ROUND(a, b, c, d, e, f, g, h, i);
+            ROUND(h, a, b, c, d, e, f, g, i + 1);
+            ROUND(g, h, a, b, c, d, e, f, i + 2);
+            ROUND(f, g, h, a, b, c, d, e, i + 3);
+            ROUND(e, f, g, h, a, b, c, d, i + 4);
+            ROUND(d, e, f, g, h, a, b, c, i + 5);
+            ROUND(c, d, e, f, g, h, a, b, i + 6);
+            ROUND(b, c, d, e, f, g, h, a, i + 7);
         }
+        const uint32_t ends[8] = {a, b, c, d, e, f, g, h};
         for (unsigned i = 0; i < 8; i++)
-            h[i] += v[i];
+            state[i] += ends[i];
     }
 }
 

@@ -1,5 +1,4 @@
 /* Applying: container under limits, old image checked and parsed, walk, result checked. */
-#include "base/sha256.h"
 #include "delta/container.h"
 #include "delta/follow.h"
 #include "delta/opened.h"

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "base/sha256.h"
 
 struct ds_opened {
     pthread_t thread;

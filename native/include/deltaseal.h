@@ -219,7 +219,20 @@ typedef bool (*ds_hash_sink)(void *context, const uint32_t *hashes, size_t count
  * instructions or so. Common ones tell that two images have code in common. None of what is no image. */
 ds_status ds_sketch_code(const uint8_t *data, uint64_t size, uint64_t memory_bytes, ds_hash_sink sink, void *context);
 
-/* SHA-256 (FIPS 180-4) of a buffer; with the processor's instructions where it has them. */
+/* ---- Digests -------------------------------------------------------------------------- */
+
+/* SHA-256 (FIPS 180-4) in the making. It may be copied; closing one leaves it of no more use. */
+typedef struct ds_sha256_state {
+    uint32_t h[8];
+    uint64_t length;
+    uint8_t block[64];
+    bool fast; /* the processor has the instructions; asked once, since the question is slow */
+} ds_sha256_state;
+
+void ds_sha256_open(ds_sha256_state *state);
+void ds_sha256_add(ds_sha256_state *state, const uint8_t *data, uint64_t size);
+void ds_sha256_close(ds_sha256_state *state, uint8_t digest[DS_DIGEST_SIZE]);
+/* All three. */
 void ds_sha256(const uint8_t *data, uint64_t size, uint8_t digest[DS_DIGEST_SIZE]);
 
 #ifdef __cplusplus

@@ -12,7 +12,6 @@
  */
 #include "predict/derive.h"
 
-#include "base/sha256.h"
 #include "predict/frame_table.h"
 
 enum { SUPER_BLOB = 0xfade0cc0, CODE_DIRECTORY = 0xfade0c02 };

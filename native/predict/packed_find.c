@@ -5,7 +5,6 @@
  * SAMPLE_BYTES have a hash that ends in zeros. Of the old streams only those are listed that a new one resembles most.
  */
 #include "base/pool.h"
-#include "base/sha256.h"
 #include "predict/packed.h"
 
 #define SAMPLE_BYTES 16

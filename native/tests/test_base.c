@@ -1,5 +1,5 @@
 /* The ground: checked arithmetic, the arena's ceiling, SHA-256. */
-#include "base/sha256.h"
+#include "base/base.h"
 #include "tests/check.h"
 
 static void test_within(void) {

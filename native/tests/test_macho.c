@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/sha256.h"
 #include "image/format/format.h"
 #include "predict/derive.h"
 #include "tests/check.h"

@@ -17,16 +17,16 @@ def test_a_digest_is_that_of_hashlib(size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     view = memoryview(data)[:size]
     right = hashlib.sha256(view).digest()
-    assert sha256(view) == _core.sha256(view) == right
+    assert sha256(view) == right
     for piece in (1000, 1 << 18, MANY, 2 * MANY):
-        hasher = images.Sha256()
-        for at in range(0, size, piece):
-            hasher.update(view[at : at + piece])
-        assert hasher.digest() == hasher.digest() == right
+        for hasher in (images.hasher(), _core.Sha256()):
+            for at in range(0, size, piece):
+                hasher.update(view[at : at + piece])
+            assert hasher.digest() == hasher.digest() == right
 
 
 def test_pieces_may_come_after_a_digest() -> None:
-    hasher = images.Sha256()
+    hasher = images.hasher()
     hasher.update(b"one")
     assert hasher.digest() == hashlib.sha256(b"one").digest()
     hasher.update(bytearray(b"two"))

@@ -12,10 +12,10 @@ from deltaseal._core.binding import (
     STREAM_NAMES,
     CoreError,
     DeltaHeader,
+    Sha256,
     Status,
     applier_path,
     read_header,
-    sha256,
     write_header,
 )
 from deltaseal._lazy import homes_in, names_from
@@ -49,6 +49,7 @@ __all__ = [
     "Modelled",
     "OpenedOld",
     "Prepared",
+    "Sha256",
     "Status",
     "Without",
     "applier_path",
@@ -58,7 +59,6 @@ __all__ = [
     "explain_bytes",
     "prove",
     "read_header",
-    "sha256",
     "sketch_code",
     "write_header",
 ]

@@ -54,11 +54,28 @@ def applier_path() -> str:
     return os.path.join(os.path.dirname(_native.__file__), "deltaseal-apply")
 
 
-def sha256(data: Buffer) -> bytes:
-    """SHA-256 of a buffer."""
-    digest = ffi.new("uint8_t[]", lib.DS_DIGEST_SIZE)
-    lib.ds_sha256(ffi.from_buffer("uint8_t[]", data), len(data), digest)
-    return bytes(digest)
+class Sha256:
+    """SHA-256 in the making, as ``hashlib.sha256``."""
+
+    def __init__(self) -> None:
+        self._state = ffi.new("ds_sha256_state *")
+        lib.ds_sha256_open(self._state)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the processor has instructions for it."""
+        return bool(self._state.fast)
+
+    def update(self, data: Buffer) -> None:
+        """The next piece."""
+        lib.ds_sha256_add(self._state, ffi.from_buffer("uint8_t[]", data), len(data))
+
+    def digest(self) -> bytes:
+        """Of all pieces so far; more may come."""
+        state = ffi.new("ds_sha256_state *", self._state[0])
+        digest = ffi.new("uint8_t[]", lib.DS_DIGEST_SIZE)
+        lib.ds_sha256_close(state, digest)
+        return bytes(digest)
 
 
 # ---- the container's header ----

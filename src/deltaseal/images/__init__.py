@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deltaseal.images.applier import AppliedImage, apply
     from deltaseal.images.creator import EFFORTS, PreparedOld, diff, diff_bytes, prepare
     from deltaseal.images.explainer import NOWHERE, ImageAccount, account, price, split
-    from deltaseal.images.hashing import Sha256
+    from deltaseal.images.hashing import hasher
     from deltaseal.images.inspector import ImageDeltaInfo, StreamInfo, inspect, is_image_delta
     from deltaseal.images.limits import Limits
 
@@ -25,13 +25,13 @@ __all__ = [
     "ImageDeltaInfo",
     "Limits",
     "PreparedOld",
-    "Sha256",
     "StreamInfo",
     "account",
     "apply",
     "code_sketch",
     "diff",
     "diff_bytes",
+    "hasher",
     "inspect",
     "is_image_delta",
     "prepare",
@@ -48,7 +48,7 @@ __getattr__ = names_from(
             "applier": ("AppliedImage", "apply"),
             "creator": ("EFFORTS", "PreparedOld", "diff", "diff_bytes", "prepare"),
             "explainer": ("NOWHERE", "ImageAccount", "account", "price", "split"),
-            "hashing": ("Sha256",),
+            "hashing": ("hasher",),
             "inspector": ("ImageDeltaInfo", "StreamInfo", "inspect", "is_image_delta"),
             "limits": ("Limits",),
         },

@@ -22,7 +22,7 @@ from deltaseal.errors import (
     LimitError,
     StorageError,
 )
-from deltaseal.images.hashing import Sha256
+from deltaseal.images.hashing import hasher
 from deltaseal.images.inspector import inspect
 from deltaseal.images.limits import Limits
 from deltaseal.storage import PathLike
@@ -72,7 +72,7 @@ def _read(path: PathLike) -> bytes:
 
 
 def _hash_descriptor(fd: int) -> tuple[int, bytes]:
-    size, digest = 0, Sha256()
+    size, digest = 0, hasher()
     while piece := os.pread(fd, _PIECE, size):
         digest.update(piece)
         size += len(piece)
@@ -140,7 +140,7 @@ def _start(old_fd: int, delta_fd: int, size: int, limits: Limits, pipe: int) -> 
 
 def _drain(pipe: int, sink: Callable[[memoryview], None], most: int) -> AppliedImage:
     buffer = memoryview(bytearray(_PIECE))
-    digest, size = Sha256(), 0
+    digest, size = hasher(), 0
     while count := os.readv(pipe, [buffer]):
         size += count
         if size > most:

@@ -25,7 +25,7 @@ from deltaseal.storage.disk import (
     exists,
     plain_path,
 )
-from deltaseal.storage.output import Output, check_output, open_output, open_output_dir, write_output
+from deltaseal.storage.output import Hasher, Output, check_output, open_output, open_output_dir, write_output
 from deltaseal.storage.ranges import ByteSource, BytesSource, FileSource, SliceSource, chunks
 from deltaseal.storage.real import RealDisk
 
@@ -52,6 +52,7 @@ __all__ = [
     "File",
     "FileSource",
     "Found",
+    "Hasher",
     "Kind",
     "MissingError",
     "Output",

@@ -78,7 +78,7 @@ def diff(
     before, after = plain_path(old), plain_path(new)
     kind = _kind_between(before, after)
     # Opened first: an output that cannot be written is said before the work, not after it.
-    with open_output(delta, force=force, inputs=[before, after], verify=True, hasher=images.Sha256) as output:
+    with open_output(delta, force=force, inputs=[before, after], verify=True, hasher=images.hasher) as output:
         if kind == "tree delta":
             from deltaseal import trees
 
@@ -128,7 +128,7 @@ def apply(
             listing = _apply_tree(before, path, dest, exclude=exclude, names=names, progress=progress)
         return Applied("tree", sum(entry.size for entry in listing.entries), listing.digest.hex())
     mode = os.stat(before).st_mode & 0o777
-    inputs, hasher = [before, path], images.Sha256
+    inputs, hasher = [before, path], images.hasher
     with open_output(new, force=force, inputs=inputs, verify=True, hasher=hasher, mode=mode) as output:
         applied = _apply_image(before, path, output.write, progress)
     return Applied("image", applied.size, applied.sha256.hex())
@@ -302,7 +302,7 @@ def _digest(path: str) -> str:
         disk = RealDisk()
         with disk.open_root(path) as top:
             return trees.scan(disk, top).digest.hex()
-    hasher = images.Sha256()
+    hasher = images.hasher()
     with FileSource(path) as source:
         for piece in chunks(source):
             hasher.update(piece)
