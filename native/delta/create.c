@@ -80,17 +80,18 @@ static ds_status read_side(void *context, uint64_t side) {
     return DS_OK;
 }
 
-/* What is computed in the new image, and what that needs of both. */
+/* What is computed in the new image, and what that needs of both; and what was renamed. */
 typedef struct computed {
     ds_derivations derivations;
     ds_packed_both packed;
+    ds_renames renames;
 } computed;
 
 /* Blocks between two images with their tails, clear of what is computed. */
 static ds_status match(const ds_image *old_image, const ds_image *new_image, computed *made,
                        const ds_match_options *options, ds_arena *arena, ds_blocks *blocks) {
     const ds_packed_side *packed = &made->packed.new_side;
-    DS_TRY(ds_match(old_image, new_image, options, arena, blocks));
+    DS_TRY(ds_match(old_image, new_image, options, arena, blocks, &made->renames));
     ds_derive_choose_lists(&made->derivations, old_image, new_image, blocks->list.items,
                            ds_blocks_before(blocks, new_image->file.size));
     DS_TRY(ds_derive_clip(&made->derivations, blocks, arena));
@@ -132,7 +133,7 @@ static ds_status write_streams(ds_creation *creation, const ds_image *old_image,
         ds_delta_info info = describe(old_image, new_image, options);
         (void)begin_opening(creation, old_image->file, &info);
     }
-    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, NULL,
+    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, &made->renames, blocks, &coder, NULL,
                          &creation->parts, creation->arena));
     take_balance(creation, &coder);
     return DS_OK;
@@ -190,8 +191,8 @@ static bool end_proof(proof *p) {
 static ds_status code_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                computed *made, ds_blocks *blocks, ds_targets *targets) {
     ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
-    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, blocks, &coder, targets, NULL,
-                         creation->arena));
+    DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, &made->renames, blocks, &coder,
+                         targets, NULL, creation->arena));
     take_balance(creation, &coder);
     return ds_model_finish(creation->model, &creation->modelled);
 }
@@ -290,6 +291,7 @@ static ds_status create(ds_creation *creation, ds_span old_file, ds_span new_fil
                              : write_streams(creation, old_image, new_image, options, &made, &blocks));
     ds_derivations_free(&made.derivations, creation->arena);
     ds_packed_free(&made.packed, creation->arena);
+    ds_renames_free(&made.renames, creation->arena);
     DS_VEC_FREE(creation->arena, &blocks.list);
     if (both.prepared == NULL)
         ds_image_free(old_image);

@@ -155,7 +155,9 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 
 /* ---- derivations: where they stand, counted from the end of the new image ---- */
 
-#define HAS_PACKED (DS_DERIVATIONS_MAX + 1) /* added to their number where compressed streams are listed */
+/* Added to their number where compressed streams are listed, where renames are. */
+#define HAS_PACKED (DS_DERIVATIONS_MAX + 1)
+#define HAS_RENAMES (2 * HAS_PACKED)
 
 /* An unwind table is likely to be as far from the end, and as large, as the old one. */
 static ds_status code_unwind_table(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
@@ -194,11 +196,14 @@ static ds_status code_derivation(ds_coder *c, const ds_image *old_image, uint64_
 }
 
 ds_status ds_code_derivations(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
-                              ds_derivations *derivations, bool *has_packed) {
-    uint64_t count = derivations->list.count + (*has_packed ? HAS_PACKED : 0);
+                              ds_derivations *derivations, ds_listed *listed) {
+    uint64_t count = derivations->list.count;
+    count += (listed->packed ? HAS_PACKED : 0) + (listed->renames ? HAS_RENAMES : 0);
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION_COUNT, &count));
-    *has_packed = count >= HAS_PACKED;
-    count -= *has_packed ? HAS_PACKED : 0;
+    listed->renames = count >= HAS_RENAMES;
+    count -= listed->renames ? HAS_RENAMES : 0;
+    listed->packed = count >= HAS_PACKED;
+    count -= listed->packed ? HAS_PACKED : 0;
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
     if (!c->writing) {
@@ -214,6 +219,46 @@ ds_status ds_code_derivations(ds_coder *c, const ds_image *old_image, uint64_t n
         derivations->list.count++;
     }
     return ds_derive_has_good_frames(derivations) ? DS_OK : DS_E_DELTA;
+}
+
+/* ---- renames ---- */
+
+static ds_status code_rename(ds_coder *c, const ds_image *old_image, ds_offset *end, ds_rename *rename) {
+    uint64_t gap = rename->offset - *end, more = rename->size - DS_RENAME_SIZE_MIN;
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_RENAME_GAP, &gap));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_RENAME_SIZE, &more));
+    if (more > DS_RENAME_SIZE_MAX - DS_RENAME_SIZE_MIN || !ds_add(*end, gap, &rename->offset))
+        return DS_E_DELTA;
+    rename->size = more + DS_RENAME_SIZE_MIN;
+    if (!ds_within(rename->offset, rename->size, old_image->file.size))
+        return DS_E_DELTA;
+    *end = rename->offset + rename->size;
+    for (uint64_t i = 0; i < rename->size; i++) {
+        uint64_t byte = rename->bytes[i];
+        DS_TRY(ds_code_layout(c, DS_LAYOUT_RENAME_BYTE, &byte));
+        if (byte > UINT8_MAX)
+            return DS_E_DELTA;
+        rename->bytes[i] = (uint8_t)byte;
+    }
+    return DS_OK;
+}
+
+ds_status ds_code_renames(ds_coder *c, const ds_image *old_image, ds_arena *arena, ds_renames *renames) {
+    uint64_t count = renames->list.count;
+    ds_offset end = 0;
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_RENAME_COUNT, &count));
+    if (count == 0)
+        return DS_E_DELTA;
+    if (count > DS_RENAMES_MAX)
+        return DS_E_LIMIT;
+    if (!c->writing) {
+        DS_TRY(DS_VEC_RESERVE(arena, &renames->list, count));
+        memset(renames->list.items, 0, count * sizeof *renames->list.items);
+        renames->list.count = count;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        DS_TRY(code_rename(c, old_image, &end, &renames->list.items[i]));
+    return DS_OK;
 }
 
 /* ---- lists ---- */

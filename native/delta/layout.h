@@ -6,6 +6,7 @@
 #include "image/image.h"
 #include "predict/blocks.h"
 #include "predict/derive.h"
+#include "predict/renames.h"
 
 typedef struct ds_regions {
     DS_VEC(ds_region) list;
@@ -30,7 +31,16 @@ enum {
     DS_LAYOUT_EXCEPTION_COUNT,
     DS_LAYOUT_EXCEPTION_CELLS,
     DS_LAYOUT_EXCEPTION_DISTANCE,
+    DS_LAYOUT_RENAME_COUNT,
+    DS_LAYOUT_RENAME_GAP,
+    DS_LAYOUT_RENAME_SIZE,
+    DS_LAYOUT_RENAME_BYTE,
 };
+
+/* What else is listed behind the derivations. */
+typedef struct ds_listed {
+    bool packed, renames;
+} ds_listed;
 
 /* A number of the layout, which knows what it is. */
 ds_status ds_code_layout(ds_coder *coder, unsigned what, uint64_t *value);
@@ -41,9 +51,11 @@ ds_status ds_code_layout(ds_coder *coder, unsigned what, uint64_t *value);
  * Checked: inside the new image, addresses that do not wrap, at most DS_REGIONS_MAX. */
 ds_status ds_code_regions(ds_coder *coder, const ds_image *old_image, const ds_image *new_image, uint64_t new_size,
                           ds_arena *arena, ds_regions *regions);
-/* `has_packed`: compressed streams are listed behind them. Checked: each fits behind those before it. */
+/* Checked: each fits behind those before it. */
 ds_status ds_code_derivations(ds_coder *coder, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
-                              ds_derivations *derivations, bool *has_packed);
+                              ds_derivations *derivations, ds_listed *listed);
+/* Checked: inside the old image, at most DS_RENAMES_MAX. */
+ds_status ds_code_renames(ds_coder *coder, const ds_image *old_image, ds_arena *arena, ds_renames *renames);
 /* What the derivations that are lists need beside the blocks. */
 ds_status ds_code_lists(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
 /* `new_size`: with its tail. Checked: ascending, disjoint, inside old and new. */

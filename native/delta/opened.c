@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-
 struct ds_opened {
     pthread_t thread;
     bool running;

@@ -13,6 +13,7 @@
 #include "predict/derive.h"
 #include "predict/packed.h"
 #include "predict/predict.h"
+#include "predict/renames.h"
 
 #define DS_CHUNK ((uint64_t)32 << 10) /* copied bytes looked at together */
 #define DS_HISTORY 64                 /* bytes before the ones being made that can still be read */
@@ -37,6 +38,7 @@ typedef struct ds_walk {
     const ds_layout *layout;
     const ds_derivations *derivations;
     ds_packed_side *packed; /* of the new image */
+    ds_renames *renames;
     ds_blocks *blocks;
     uint64_t image_blocks;            /* those of the new image; the others are of its tail */
     bool in_tail;                     /* what is walked along: */

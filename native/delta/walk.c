@@ -64,6 +64,7 @@ static ds_status walk_block(ds_walk *w, uint64_t number) {
             w->coder->writing ? ds_image_bytes(w->new_image, block->new_offset + (at - block->old_offset)) : NULL;
         DS_TRY(ds_walk_make_room(w, stop - at, &bytes));
         memcpy(bytes, ds_image_bytes(w->old_image, at), stop - at);
+        ds_renames_put(w->renames, at, bytes, stop - at);
         for (; more && ref.offset < stop; more = ds_refs_next(cursor, &ref))
             if (cursor->end <= end) {
                 uint64_t in_chunk = ref.offset - at, in_block = ref.offset - block->old_offset;
@@ -249,11 +250,11 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 /* ---- both directions ---- */
 
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
-                        ds_packed_both *packed, ds_blocks *blocks, ds_coder *coder, ds_targets *targets,
-                        ds_code_parts *parts, ds_arena *arena) {
+                        ds_packed_both *packed, ds_renames *renames, ds_blocks *blocks, ds_coder *coder,
+                        ds_targets *targets, ds_code_parts *parts, ds_arena *arena) {
     ds_layout layout;
     ds_regions regions = {0};
-    bool has_packed = packed->new_side.streams.count > 0;
+    ds_listed listed = {.packed = packed->new_side.streams.count > 0, .renames = renames->list.count > 0};
     uint64_t new_size = new_image->file.size;
     ds_walk w = {.coder = coder,
                  .targets = targets,
@@ -262,14 +263,17 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .layout = &layout,
                  .derivations = derivations,
                  .packed = &packed->new_side,
+                 .renames = renames,
                  .blocks = blocks,
                  .image_blocks = ds_blocks_before(blocks, new_size),
                  .written = parts,
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
-    DS_TRY(ds_code_derivations(coder, old_image, new_size, arena, derivations, &has_packed));
-    if (has_packed)
+    DS_TRY(ds_code_derivations(coder, old_image, new_size, arena, derivations, &listed));
+    if (listed.packed)
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
+    if (listed.renames)
+        DS_TRY(ds_code_renames(coder, old_image, arena, renames));
     DS_TRY(ds_code_blocks(coder, old_image, ds_image_size(new_image), arena, blocks));
     DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
     DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
@@ -281,13 +285,17 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
     return ds_coder_end(coder);
 }
 
-/* What is computed: digests, and streams with the old tail behind the old image. */
+/* What is computed: digests, and streams with the old tail behind the old image; and what is renamed. */
 static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_size, ds_derivations *derivations,
                                ds_packed_both *packed) {
-    bool has_packed = false;
-    DS_TRY(ds_code_derivations(w->coder, old_image, new_size, w->arena, derivations, &has_packed));
-    if (has_packed)
+    ds_listed listed = {0};
+    DS_TRY(ds_code_derivations(w->coder, old_image, new_size, w->arena, derivations, &listed));
+    if (listed.packed)
         DS_TRY(ds_code_packed(w->coder, old_image->file, new_size, w->arena, packed));
+    if (listed.renames) {
+        DS_TRY(ds_code_renames(w->coder, old_image, w->arena, w->renames));
+        DS_TRY(ds_renames_locate(w->renames, old_image, w->arena));
+    }
     if (!ds_packed_is_apart(&packed->new_side, derivations))
         return DS_E_DELTA;
     old_image->tail = (ds_span){packed->old_side.tail.items, packed->old_side.tail.count};
@@ -328,6 +336,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     ds_layout layout;
     ds_derivations derivations = {0};
     ds_packed_both packed = {0};
+    ds_renames renames = {0};
     ds_image with_tail = *parsed_image, *old_image = &with_tail;
     ds_walk w = {.coder = coder,
                  .targets = targets,
@@ -335,6 +344,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
                  .layout = &layout,
                  .derivations = &derivations,
                  .packed = &packed.new_side,
+                 .renames = &renames,
                  .blocks = &blocks,
                  .has_context = has_context,
                  .output = {.sink = sink, .context = context},
@@ -351,6 +361,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     DS_TRY(walk(&w, new_size));
     ds_layout_free(&layout, arena);
     ds_packed_free(&packed, arena);
+    ds_renames_free(&renames, arena);
     DS_VEC_FREE(arena, &blocks.list);
     DS_VEC_FREE(arena, &regions.list);
     DS_VEC_FREE(arena, &w.context);

@@ -15,14 +15,15 @@
 #include "image/image.h"
 #include "predict/derive.h"
 #include "predict/packed.h"
+#include "predict/renames.h"
 
 /* `targets`, ranked, where the coder has a model; else NULL. */
 
-/* Write the decisions that turn old into new, both with their tails, given the blocks; and the parts of its code
- * literals, unless NULL. */
+/* Write the decisions that turn old into new, both with their tails, given the blocks and renames; and the parts of its
+ * code literals, unless NULL. */
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
-                        ds_packed_both *packed, ds_blocks *blocks, ds_coder *coder, ds_targets *targets,
-                        ds_code_parts *parts, ds_arena *arena);
+                        ds_packed_both *packed, ds_renames *renames, ds_blocks *blocks, ds_coder *coder,
+                        ds_targets *targets, ds_code_parts *parts, ds_arena *arena);
 
 /* Read them, and hand the new image to the sink. `has_context`: code literals stand behind their context. */
 ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has_context, ds_coder *coder,

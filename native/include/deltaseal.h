@@ -150,6 +150,7 @@ enum {
     DS_WITHOUT_LESSONS = 64,     /* learn nothing from corrected references */
     DS_WITHOUT_NEIGHBOURS = 128, /* predict branches by the address map alone, not by the block they are in */
     DS_WITHOUT_FRAMES = 256,     /* unwind tables as any other bytes */
+    DS_WITHOUT_RENAMES = 512,    /* strings as they were, however often the same was changed in them */
 };
 
 typedef struct ds_creation ds_creation; /* opaque; owns the streams */

@@ -7,6 +7,7 @@
 #define RANGE_MIN ((uint64_t)1 << 20) /* a border costs a few bytes: small images have none */
 
 typedef struct matcher {
+    const ds_image *old_image;
     ds_side old_side, new_side;
     ds_index index;
     ds_mapped mapped;
@@ -18,6 +19,7 @@ typedef struct matcher {
     uint32_t without;
     const ds_match_prepared *prepared;
     ds_blocks *blocks;
+    ds_renames *renames;
     ds_arena *arena;
 } matcher;
 
@@ -68,7 +70,7 @@ static ds_status label_part(void *context, uint64_t part) {
 }
 
 static ds_status label_mapped(matcher *m) {
-    DS_TRY(ds_mapped_open(&m->mapped, &m->new_side, m->old_side.image, m->blocks, m->arena));
+    DS_TRY(ds_mapped_open(&m->mapped, &m->new_side, m->old_image, m->blocks, m->arena));
     DS_TRY(ds_pool_run(m->threads, 1 + DS_MAPPED_PARTS, poll_part, m));
     DS_TRY(ds_mapped_count(&m->mapped));
     DS_TRY(ds_pool_run(m->threads, DS_MAPPED_PARTS, label_part, m));
@@ -142,6 +144,25 @@ static ds_status run_round(matcher *m) {
     return join_ranges(m);
 }
 
+static ds_status open_old(matcher *m) {
+    DS_TRY(ds_side_open(&m->old_side, m->old_image, m->arena));
+    m->old_side.renames = m->renames;
+    fit_index(m);
+    return DS_OK;
+}
+
+/* What was prepared knows no renames: it serves the first round alone where there are any. */
+static ds_status find_renames(matcher *m) {
+    if (m->without & DS_WITHOUT_RENAMES)
+        return DS_OK;
+    DS_TRY(ds_renames_find(m->renames, m->old_image, m->new_side.image, m->blocks, m->arena));
+    if (m->renames->list.count == 0 || m->prepared == NULL)
+        return DS_OK;
+    m->prepared = NULL;
+    m->index = (ds_index){0};
+    return open_old(m);
+}
+
 static void close_matcher(matcher *m) {
     for (unsigned i = 0; i < m->range_count; i++)
         DS_VEC_FREE(m->arena, &m->found[i].list);
@@ -153,27 +174,32 @@ static void close_matcher(matcher *m) {
 }
 
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
-                   ds_arena *arena, ds_blocks *blocks) {
+                   ds_arena *arena, ds_blocks *blocks, ds_renames *renames) {
     matcher m = {.blocks = blocks,
+                 .renames = renames,
+                 .old_image = old_image,
                  .arena = arena,
                  .threads = options->threads,
                  .coding = options->coding,
                  .without = options->without,
                  .prepared = options->without == 0 && old_image->tail.size == 0 ? options->prepared : NULL};
     *blocks = (ds_blocks){0};
-    if (m.prepared == NULL)
-        DS_TRY(ds_side_open(&m.old_side, old_image, arena));
+    *renames = (ds_renames){0};
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
     cut_ranges(&m);
     if (m.prepared == NULL)
-        fit_index(&m);
-    /* Without references every round would say the same. */
+        DS_TRY(open_old(&m));
+    /* Without references every round would say the same, but for renames. */
     bool once = old_image->refs.count == 0 || new_image->refs.count == 0 || m.without & DS_WITHOUT_LABELS;
     unsigned rounds = once ? 1 : options->rounds;
     for (m.round = 0; m.round < rounds; m.round++) {
         if (options->progress != NULL && !options->progress(options->context, m.round, rounds))
             return DS_E_CANCELLED;
         DS_TRY(run_round(&m));
+        if (m.round == 0)
+            DS_TRY(find_renames(&m));
+        if (rounds == 1 && renames->list.count > 0)
+            rounds = 2;
     }
     ds_blocks_slide(blocks, &m.old_side, &m.new_side);
     close_matcher(&m);

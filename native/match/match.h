@@ -2,7 +2,7 @@
  *
  * Rounds of: normalise both images (reference fields become labels, so that code which only moved is
  * equal), find seeds, choose the block list of least estimated cost by dynamic programming. The map of
- * one round's blocks gives the labels of the next. The new image is cut into a few ranges by its size, each
+ * one round's blocks gives the labels of the next; those of the first show which strings were renamed. The new image is cut into a few ranges by its size, each
  * matched by itself, so that several threads can. Nothing here is part of the format: any block list
  * makes a valid delta.
  */
@@ -11,6 +11,7 @@
 
 #include "image/image.h"
 #include "predict/blocks.h"
+#include "predict/renames.h"
 
 /* False cancels. */
 typedef bool (*ds_match_progress)(void *context, unsigned round, unsigned rounds);
@@ -24,14 +25,15 @@ typedef struct ds_match_options {
     ds_price_coding coding;
     unsigned rounds;
     unsigned threads;
-    uint32_t without;                  /* DS_WITHOUT_LABELS, DS_WITHOUT_PRICES */
+    uint32_t without;                  /* DS_WITHOUT_LABELS, DS_WITHOUT_PRICES, DS_WITHOUT_RENAMES */
     const ds_match_prepared *prepared; /* of the old image without a tail; or NULL */
     ds_match_progress progress;
     void *context;
 } ds_match_options;
 
+/* Blocks, and the renames that they are chosen for. */
 ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const ds_match_options *options,
-                   ds_arena *arena, ds_blocks *blocks);
+                   ds_arena *arena, ds_blocks *blocks, ds_renames *renames);
 
 /* Hashes of some of an image's code, ascending, each once; none for what is no image. */
 typedef struct ds_sketch {
@@ -47,6 +49,7 @@ ds_status ds_sketch_make(const ds_image *image, ds_arena *arena, ds_sketch *sket
 /* One side in reference-free form. */
 typedef struct ds_side {
     const ds_image *image;
+    const ds_renames *renames; /* of the old side, once they are known; or NULL */
     uint8_t *bytes;   /* the file with labels in its reference fields; DS_SIDE_BEHIND may be read behind its end */
     uint8_t *anchors; /* one bit per byte: matches may start here; may be read behind too */
     uint64_t size;

@@ -85,6 +85,8 @@ static void copy_image(ds_side *side) {
         memcpy(side->bytes, file->data, file->size);
     if (tail->size > 0)
         memcpy(side->bytes + file->size, tail->data, tail->size);
+    if (side->renames != NULL)
+        ds_renames_put(side->renames, 0, side->bytes, file->size);
 }
 
 /* A page without a known place inside it says little: all such references look alike. */

@@ -252,14 +252,14 @@ static void test_regions_beyond_4_gib(ds_arena *arena) {
 static ds_status read_derivation(const uint64_t words[4], uint64_t new_size, ds_arena *arena) {
     ds_stream_writer writer = {.arena = arena};
     ds_derivations derivations = {0};
-    bool has_packed = true;
+    ds_listed listed = {.packed = true, .renames = true};
     CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, 1) == DS_OK);
     for (unsigned i = 0; i < 4; i++)
         CHECK(ds_write_number(&writer, DS_STREAM_LAYOUT, words[i]) == DS_OK);
     ds_stream_reader *reader = reopen(&writer, arena);
     ds_status status =
-        ds_code_derivations(&(ds_coder){.reader = reader}, &(ds_image){0}, new_size, arena, &derivations, &has_packed);
-    CHECK(!has_packed);
+        ds_code_derivations(&(ds_coder){.reader = reader}, &(ds_image){0}, new_size, arena, &derivations, &listed);
+    CHECK(!listed.packed && !listed.renames);
     if (status == DS_OK) {
         const ds_derivation *d = &derivations.list.items[0];
         CHECK((ds_derivation_is_whole(d) || d->covered + d->limit <= d->digests) &&

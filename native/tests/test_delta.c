@@ -173,7 +173,8 @@ static void test_blocks_are_sound(void) {
         ds_image new_image = {.file = {new_bytes, SIZE}, .arena = arena};
         ds_match_options options = {.rounds = 1 + n % 4, .threads = 1 + n % 3};
         ds_blocks blocks;
-        CHECK(ds_match(&old_image, &new_image, &options, arena, &blocks) == DS_OK && blocks.list.count > 0);
+        ds_renames renames;
+        CHECK(ds_match(&old_image, &new_image, &options, arena, &blocks, &renames) == DS_OK && blocks.list.count > 0);
         uint64_t end = 0;
         for (uint64_t i = 0; i < blocks.list.count; i++) {
             const ds_block *b = &blocks.list.items[i];
@@ -198,7 +199,8 @@ static void test_the_first_old_byte_is_copied(void) {
         ds_image new_image = {.file = {new_bytes, SIZE}, .arena = arena};
         ds_match_options options = {.rounds = 1, .threads = 1};
         ds_blocks blocks;
-        CHECK(ds_match(&old_image, &new_image, &options, arena, &blocks) == DS_OK && blocks.list.count > 0);
+        ds_renames renames;
+        CHECK(ds_match(&old_image, &new_image, &options, arena, &blocks, &renames) == DS_OK && blocks.list.count > 0);
         const ds_block *last = &blocks.list.items[blocks.list.count - 1];
         CHECK(last->old_offset == 0 && last->new_offset == moved && last->length == SIZE - moved);
         ds_arena_close(arena);

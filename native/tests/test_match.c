@@ -13,6 +13,7 @@ typedef struct matched {
     ds_arena *arena;
     ds_image old_image, new_image;
     ds_blocks blocks;
+    ds_renames renames;
 } matched;
 
 static void match(matched *m, const char *old_text, const char *new_text, uint32_t without) {
@@ -20,7 +21,7 @@ static void match(matched *m, const char *old_text, const char *new_text, uint32
     m->arena = ds_arena_open(PLENTY);
     CHECK(read_text(old_text, m->arena, &m->old_image) == DS_OK);
     CHECK(read_text(new_text, m->arena, &m->new_image) == DS_OK);
-    CHECK(ds_match(&m->old_image, &m->new_image, &options, m->arena, &m->blocks) == DS_OK);
+    CHECK(ds_match(&m->old_image, &m->new_image, &options, m->arena, &m->blocks, &m->renames) == DS_OK);
 }
 
 static unsigned line_of(const ds_image *image, ds_offset at) {

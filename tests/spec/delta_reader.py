@@ -335,6 +335,7 @@ class What(IntEnum):
     REGIONS, RUN, CLASS, OFFSET, ADDRESS, SIZE, DERIVATIONS, DERIVATION, BLOCKS = range(9)
     STREAMS, PIECES, DISTANCE, PIECE, STYLE, CONTENT, RECIPE = range(9, 16)
     LIST_BASE, EXCEPTIONS, EXCEPTION_CELLS, EXCEPTION_BYTES = range(16, 20)
+    RENAMES, RENAME_DISTANCE, RENAME_SIZE, RENAME_BYTE = range(20, 24)
 
 
 class Layout(Protocol):
@@ -444,12 +445,11 @@ class Derivation:
 
 def read_derivations(
     stream: Layout, image: OldImage, old_size: int, new_size: int
-) -> tuple[list[Derivation], bool]:
-    """The derivations, and whether compressed streams are listed behind them."""
+) -> tuple[list[Derivation], int]:
+    """The derivations, and what is listed behind them: 1 for compressed streams + 2 for renames."""
     count = stream.number(What.DERIVATIONS)
-    listed = count > 64
-    count -= 65 if listed else 0
-    over(count > 64, "derivations")
+    over(count > 259, "derivations")
+    listed, count = divmod(count, 65)
     derivations: list[Derivation] = []
     for _ in range(count):
         derivations.append(_read_derivation(stream, image, old_size, new_size))

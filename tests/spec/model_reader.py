@@ -50,7 +50,7 @@ class Walk:
         self.model, self.image, self.decided, self.new_size = model, image, decided, new_size
         blocks, tails = decided.blocks, decided.tails
         self.of_image = sum(block.new < new_size for block in blocks)
-        whole = old + tails.old
+        whole, self.copied = old + tails.old, decided.copied + tails.old
         tables = {d.unwinds: d for d in decided.derivations if d.unwinds}
         ends = ends_of_tables(image, tables)
         prediction = Prediction(image, len(whole), blocks, decided.regions, ends)
@@ -163,7 +163,7 @@ class Walk:
         first = block.old
         while first < end:
             last = chunk_end(first, end, inside)
-            new.data += self.shared.old[first:last]
+            new.data += self.copied[first:last]
             for reference in inside:
                 if first <= reference.offset < last:
                     self.references.read(new, reference, block, number)

@@ -23,6 +23,7 @@ from spec.delta_reader import (
     zigzag,
 )
 from spec.model_reader_coder import Model, bits, m
+from spec.renames_reader import read_renames
 
 PLAIN, MODELLED, CONTEXT = 2, 8, 4
 TABLE_MAX = 192
@@ -80,6 +81,7 @@ class Decided:
     regions: list[Region]
     derivations: list[Derivation]
     tails: Tails
+    copied: bytes  # the old image as it is copied
     blocks: list[Block]
     lists: dict[int, bytes]
 
@@ -89,8 +91,9 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     regions = read_regions(layout, image.regions, new_size)
     derivations, listed = read_derivations(layout, image, len(old), new_size)
     tails = Tails()
-    if listed:
+    if listed & 1:
         tails.read(layout, old, new_size)
+    copied = read_renames(layout, old, image.regions) if listed & 2 else old
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
     model.decoder.look()
@@ -111,7 +114,7 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     in_image = [block for block in blocks if block.new < new_size]
     lists = read_lists(layout, derivations, image, in_image, regions, new_size)
     model.decoder.look()
-    return Decided(regions, derivations, tails, blocks, lists)
+    return Decided(regions, derivations, tails, copied, blocks, lists)
 
 
 def read_blocks(

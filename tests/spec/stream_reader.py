@@ -44,6 +44,7 @@ from spec.delta_reader import (
     zigzag,
 )
 from spec.frames_reader import StreamDecisions, Unwinding, ends_of_tables
+from spec.renames_reader import read_renames
 from spec.shifts_reader import Frames
 
 
@@ -79,8 +80,9 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     regions = read_regions(layout, known.regions, header.new_size)
     derivations, listed = read_derivations(layout, known, len(old), header.new_size)
     tails = Tails()
-    if listed:
+    if listed & 1:
         tails.read(layout, old, header.new_size)
+    copied = read_renames(layout, old, known.regions) if listed & 2 else old
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
     blocks = read_blocks(streams, derivations, tails, known, len(old), header.new_size)
@@ -93,7 +95,9 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     decisions = StreamDecisions(streams[LAYOUT])
     unwind = Unwinding(decisions, prediction, whole, tables, header.new_size)
     filling = Filling(streams, regions, derivations, tails, made, unwind)
-    new = Walk(whole, known, streams, blocks, filling, prediction).all(len(in_image), header.new_size)
+    new = Walk(copied + tails.old, known, streams, blocks, filling, prediction).all(
+        len(in_image), header.new_size
+    )
     streams.check_ends()
     if header.digests and hashlib.sha256(new).digest() != header.digests[1]:
         raise Refused("E_DIGEST", "the result is not the new image")

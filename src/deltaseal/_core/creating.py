@@ -188,6 +188,7 @@ TECHNIQUES: dict[str, int] = {
     "lessons": lib.DS_WITHOUT_LESSONS,
     "neighbours": lib.DS_WITHOUT_NEIGHBOURS,
     "unwind tables": lib.DS_WITHOUT_FRAMES,
+    "renames": lib.DS_WITHOUT_RENAMES,
 }
 
 
