@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,10 +33,10 @@ from deltaseal.images.compressing import compress
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 4096
-SEEDS_TOO = ("x86-64", "aarch64", "mach-o")  # of the golden pairs
+SEEDS_TOO = ("x86-64", "aarch64", "mach-o", "renamed")  # of the golden pairs
 # Seeds in the second coding too.
 MODELLED = ("packed", "packed-told", "lazy", "arm64", "listed", "joined", *SEEDS_TOO)
-PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed")
+PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed", "renamed")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 TOOLS = (("CC", "clang"), ("LD", "ld.lld"), ("LD64", "ld64.lld"))
 AARCH64 = ("--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
@@ -80,13 +81,18 @@ def link_small(folder: Path, version: int, name: str) -> None:
         output.chmod(0o644)
 
 
-def add_packed_section(image: Path, text: bytes, output: Path) -> None:
-    with tempfile.NamedTemporaryFile() as packed:
-        packed.write(gzip.compress(text, mtime=0))
-        packed.flush()
-        command = ["objcopy", "--add-section", f".assets={packed.name}", image, output]
-        subprocess.run(command, check=True)
+def add_section(image: Path, name: str, content: bytes, output: Path) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        subprocess.run(["objcopy", "--add-section", f"{name}={file.name}", image, output], check=True)
     output.chmod(0o644)
+
+
+def mangled(crates: Sequence[str], numbers: Iterable[int]) -> bytes:
+    """Names as a Rust compiler makes them, of two crates."""
+    names = (f"_RNvNtCs{crates[n % 3 == 0]}_4part{n * n % 89}call" for n in numbers)
+    return "\0".join(names).encode()
 
 
 def make_images() -> None:
@@ -98,7 +104,14 @@ def make_images() -> None:
             link_small(Path(folder), version, name)
     source = (GOLDEN / "small.c").read_bytes()
     for name, text in (("old", source), ("new", source.replace(b"counters", b"tallies", 5))):
-        add_packed_section(GOLDEN / f"x86-64.{name}", text, GOLDEN / f"packed.{name}")
+        packed = gzip.compress(text, mtime=0)
+        add_section(GOLDEN / f"x86-64.{name}", ".assets", packed, GOLDEN / f"packed.{name}")
+    for name, crates, first in (
+        ("old", ("ghnUbbCfRE2", "1vWRWKdVlh7"), 0),
+        ("new", ("i1HTDsDXWYj", "7MpWdNTwp7n"), 5),
+    ):
+        names = mangled(crates, range(first, 60))
+        add_section(GOLDEN / f"x86-64.{name}", ".names", names, GOLDEN / f"renamed.{name}")
     (GOLDEN / "plain.old").write_bytes(source)
     (GOLDEN / "plain.new").write_bytes(
         source[900:] + b"/* moved */\n" + source[:900].replace(b"count", b"tally")
