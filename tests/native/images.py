@@ -28,13 +28,16 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Regions as (offset, address, size, class); references and slots by offset; instruction starts."""
+    """Regions as (offset, address, size, class); references and slots by offset; instruction starts; functions
+    with the names behind them.
+    """
 
     arch: str
     regions: list[tuple[int, int, int, str]]
     refs: dict[int, Ref]
     slots: dict[int, int]
     starts: frozenset[int]
+    functions: list[int]
 
     def within(self, start: int, size: int) -> dict[int, tuple[str, int]]:
         """Kind and target of the references in a range of the file, by offset from its start."""
@@ -54,7 +57,7 @@ def driver(name: str) -> Path:
 def found(path: Path) -> Found:
     """What the core finds in a file."""
     dump = subprocess.run([driver("dump_image"), path], capture_output=True, check=True, text=True)
-    arch, regions, refs, slots, starts = "", [], {}, {}, []
+    arch, regions, refs, slots, starts, functions = "", [], {}, {}, [], []
     for line in dump.stdout.splitlines():
         what, *rest = line.split()
         if what == "arch":
@@ -68,4 +71,6 @@ def found(path: Path) -> Found:
             slots[int(rest[0], 16)] = int(rest[1], 16)
         elif what == "start":
             starts.append(int(rest[0], 16))
-    return Found(arch, regions, refs, slots, frozenset(starts))
+        elif what == "function":
+            functions.append(int(rest[0], 16))
+    return Found(arch, regions, refs, slots, frozenset(starts), functions)

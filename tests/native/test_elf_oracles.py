@@ -430,3 +430,20 @@ def test_without_sections_the_tables_are_the_same(path: Path, tmp_path: Path) ->
         if section is None or any(s.section_in_segment(section) for s in in_code):
             continue
         assert refs_of(copy, section) == refs_of(path, section), section.name
+
+
+@every_image
+def test_names_of_symbols_stand_behind_the_functions(path: Path) -> None:
+    elf, functions, names = opened(path), found(path).functions, []
+    for symbols in of_type(elf, "SHT_SYMTAB")[:1]:
+        strings = elf.get_section(symbols["sh_link"])
+        data, first = strings.data(), strings["sh_offset"]
+        names = [first + at for at in range(1, len(data)) if data[at - 1] == 0 and data[at] != 0]
+        sought = {
+            first + s["st_name"] for s in symbols.iter_symbols() if s.name and data[s["st_name"] - 1] == 0
+        }
+        assert sought <= set(names)
+    count = len(functions) - len(names)
+    assert functions[count:] == names
+    code = [(offset, offset + size) for offset, _, size, kind in found(path).regions if kind == "code"]
+    assert all(any(first <= at < last for first, last in code) for at in functions[:count])

@@ -539,12 +539,14 @@ class Elf:
         for address in (self.image.u64(24), self.values["INIT"], self.values["FINI"]):
             self.is_function(address)
         self.read_unwind()
-        self.read_symbols(*self.symbol_section(2))
+        symbols, strings = self.symbol_section(2)
+        self.read_symbols(symbols, strings)
         self.read_go()
         self.read_fixed_words()
         self.read_probes()
         code = [region for region in self.image.regions if region.kind == CODE]
         self.image.sweep(code, sweep_aarch64 if self.machine == AARCH64 else sweep_x86_64)
+        self.image.keep_names(strings.table)
 
 
 def read_elf(image: Building) -> None:

@@ -634,6 +634,8 @@ class Macho:
         read_exceptions(image, self.unwind)
         code = [r for r in image.regions if r.kind == CODE and r.address & SPACE == self.space]
         image.sweep(code, sweep_aarch64 if self.is_arm else sweep_x86_64)
+        if "strings" in self.tables:
+            image.keep_names(self.tables["strings"].table)
 
 
 class Opcodes:

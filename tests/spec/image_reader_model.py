@@ -219,6 +219,12 @@ class Building:
             if noted and (not self.kept or noted[0] > self.kept[-1]):
                 self.kept += noted
 
+    def keep_names(self, strings: Table) -> None:
+        data = self.data
+        if strings.size and (not self.kept or strings.offset > self.kept[-1]):
+            inside = range(strings.offset + 1, strings.end)
+            self.kept += [at for at in inside if data[at - 1] == 0 and data[at] != 0]
+
 
 def solve(kind: str, field: int, place: int, base: int) -> int:
     if kind.startswith("ULEB"):

@@ -516,7 +516,8 @@ static ds_status read_image(ds_elf *elf) {
     DS_TRY(read_fixed_words(elf, &h));
     DS_TRY(read_probes(elf, &h));
     DS_TRY(find_debug_link(elf, &h));
-    return ds_sweep_code(elf->image, elf->image->arch, 0, elf->functions, 0);
+    DS_TRY(ds_sweep_code(elf->image, elf->image->arch, 0, elf->functions, 0));
+    return ds_keep_names(elf->image, all_strings);
 }
 
 ds_status ds_elf_parse(ds_image *image, ds_offset offset, uint64_t size, unsigned space, bool *claimed) {

@@ -81,3 +81,18 @@ ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const u
     }
     return DS_OK;
 }
+
+ds_status ds_keep_names(ds_image *image, ds_extent strings) {
+    const uint8_t *bytes = image->file.data + strings.offset;
+    uint64_t kept = image->functions.count;
+    if (kept > 0 && strings.offset <= image->functions.items[kept - 1])
+        return DS_OK;
+    for (uint64_t at = 1; at < strings.size; at++) {
+        if (bytes[at - 1] != 0 || bytes[at] == 0)
+            continue;
+        DS_TRY(DS_VEC_RESERVE(image->arena, &image->functions, kept + 1));
+        image->functions.items[kept++] = (uint32_t)(strings.offset + at);
+        image->functions.count = kept;
+    }
+    return DS_OK;
+}

@@ -46,4 +46,7 @@ ds_status ds_choose_regions(ds_image *image, ds_region_list *proposed);
  * offset `first` + i; it has a bit for each byte of these regions. */
 ds_status ds_sweep_code(ds_image *image, ds_arch arch, ds_address space, const uint8_t *functions, ds_offset first);
 
+/* Behind all functions: where each string of a table of symbols' names starts, so that blocks may be told by names. */
+ds_status ds_keep_names(ds_image *image, ds_extent strings);
+
 #endif

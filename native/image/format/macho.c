@@ -635,7 +635,8 @@ static ds_status read_slice(ds_macho *macho) {
     for (uint64_t i = 0; i < macho->unwind.count; i++)
         ds_macho_function(macho, macho->unwind.items[i].start);
     DS_TRY(ds_unwind_exceptions(image, &macho->unwind));
-    return ds_sweep_code(image, macho->arch, macho->space, macho->functions, macho->start);
+    DS_TRY(ds_sweep_code(image, macho->arch, macho->space, macho->functions, macho->start));
+    return ds_keep_names(image, macho->tables[TABLE_STRINGS]);
 }
 
 static bool read_header(ds_span file, ds_offset start, uint64_t size, ds_arch *arch) {
