@@ -25,6 +25,10 @@ typedef struct finder {
 
 /* ---- differences ---- */
 
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
 static bool is_text(const uint8_t *bytes, uint64_t size) {
     for (uint64_t i = 0; i < size; i++)
         if (bytes[i] < 0x20 || bytes[i] > 0x7e)
@@ -84,7 +88,7 @@ static ds_status compare_outside_code(finder *f, ds_offset old_offset, ds_offset
     for (uint64_t at = 0; at < size;) {
         ds_offset stop;
         bool code = ds_layout_code(&f->layout, old_offset + at, &stop) != NULL;
-        uint64_t part = stop - (old_offset + at) < size - at ? stop - (old_offset + at) : size - at;
+        uint64_t part = least(stop - (old_offset + at), size - at);
         if (!code)
             DS_TRY(compare(f, old_offset + at, new_offset + at, part));
         at += part;
@@ -104,9 +108,10 @@ static ds_status compare_blocks(finder *f, const ds_block *blocks, uint64_t coun
             last++;
         if (blocks[i].old_offset >= f->old_file.size)
             continue; /* of the tail */
+        /* Before they are clipped, blocks may go on into both tails. */
         uint64_t size = blocks[last].new_offset + blocks[last].length - blocks[i].new_offset;
-        if (size > f->old_file.size - blocks[i].old_offset)
-            size = f->old_file.size - blocks[i].old_offset;
+        size = least(size, f->old_file.size - blocks[i].old_offset);
+        size = least(size, f->new_file.size - blocks[i].new_offset);
         DS_TRY(compare_outside_code(f, blocks[i].old_offset, blocks[i].new_offset, size));
     }
     return DS_OK;

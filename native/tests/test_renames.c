@@ -105,6 +105,29 @@ static void test_what_blocks_show(void) {
     ds_arena_close(arena);
 }
 
+/* Blocks of images with tails may reach over the end of either file; what is there is not looked at. */
+static void test_blocks_into_the_tail(void) {
+    static const char whole[] = "namea_ghnUbbCfRE2\nnameb_ghnUbbCfRE2\nnamec_ghnUbbCfRE2\nnamed_ghnUbbCfRE2\n";
+    ds_arena *arena = ds_arena_open(PLENTY);
+    for (unsigned side = 0; side < 2; side++) {
+        ds_image images[2] = {{.arena = arena}, {.arena = arena}};
+        ds_renames renames = {0};
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t size = i == side ? 18 : strlen(whole);
+            uint8_t *bytes = malloc(size); /* apart, so that a sanitizer sees its end */
+            memcpy(bytes, whole, size);
+            memset(bytes + 6, i == 1 ? 'x' : 'y', 11);
+            images[i].file = (ds_span){bytes, size};
+        }
+        ds_block block = {.length = strlen(whole)};
+        ds_blocks blocks = {.list = {&block, 1, 1}};
+        CHECK(ds_renames_find(&renames, &images[0], &images[1], &blocks, arena) == DS_OK && renames.list.count == 0);
+        for (unsigned i = 0; i < 2; i++)
+            free((void *)images[i].file.data);
+    }
+    ds_arena_close(arena);
+}
+
 /* A table of all renames that there may be, against an image where each place looks like several of them. */
 static void test_many(void) {
     enum { EACH = 12 };
@@ -125,6 +148,7 @@ int main(void) {
     test_parts();
     test_regions();
     test_what_blocks_show();
+    test_blocks_into_the_tail();
     test_many();
     return checks_done();
 }

@@ -28,7 +28,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Regions as (offset, address, size, class); references and slots by offset; instruction starts; functions
+    """Regions (offset, address, size, class); references and slots by offset; instruction starts; functions
     with the names behind them.
     """
 
