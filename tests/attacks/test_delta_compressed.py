@@ -69,7 +69,7 @@ def test_a_residual_in_the_tail_changes_the_stream() -> None:
 
 GOOD_NEW = (1, 0, 10, len(MADE) - 1, STYLE, len(CONTENT), 0)
 LIES: dict[str, tuple[str, bytes]] = {
-    "derivations": ("E_LIMIT", bytes(plain(OLD, SIZE, [], data=bytes(SIZE), layout=numbers(0, 0, 130)))),
+    "derivations": ("E_LIMIT", bytes(plain(OLD, SIZE, [], data=bytes(SIZE), layout=numbers(0, 0, 260)))),
     "old piece outside": ("E_DELTA", delta(old_streams=(1, 0, RAW[0], len(OLD), 0))),
     "old piece short": ("E_DELTA", delta(old_streams=(1, 0, RAW[0], RAW[1] - 2, 0))),
     "old piece long": ("E_DELTA", delta(old_streams=(1, 0, RAW[0], RAW[1], 0))),
