@@ -208,7 +208,7 @@ typedef struct ds_image {
     DS_VEC(ds_spelling) spellings;
     DS_VEC(ds_list) lists;
     DS_VEC(uint32_t) listed;
-    DS_VEC(uint32_t) functions;     /* offsets where functions start, ascending */
+    DS_VEC(uint32_t) functions;     /* where functions start, and names of symbols; ascending */
     ds_extent frames, frame_header; /* .eh_frame where it is a section, and .eh_frame_hdr: predict/frame_table.h */
     uint8_t *starts;                /* one bit per file byte: an instruction starts here; NULL for plain bytes */
 } ds_image;

@@ -68,7 +68,7 @@ def diff(
 ) -> Made:
     """Write the delta that makes ``new`` from ``old``: both files, or both directories.
 
-    The delta is applied and compared before it is written. ``effort`` is ``fast`` or ``default``,
+    The delta is applied and compared before it is written. ``effort`` is one of ``images.EFFORTS``,
     ``max_memory`` is in bytes, for one image. ``exclude`` and ``names`` are for directories, as in
     ``trees.scan``.
 
