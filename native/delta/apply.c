@@ -74,7 +74,7 @@ static ds_status apply(const ds_image *old_image, const ds_delta_info *info, con
     if (!info->has_digests)
         return DS_OK;
     ds_sha256_close(&checked.hash, digest);
-    return memcmp(digest, info->new_digest, sizeof digest) == 0 ? DS_OK : DS_E_DIGEST;
+    return memcmp(digest, info->new_digest, sizeof info->new_digest) == 0 ? DS_OK : DS_E_DIGEST;
 }
 
 ds_status ds_apply_traced(ds_span old_file, ds_span delta, const ds_limits *limits, ds_trace *trace, ds_sink sink,

@@ -56,8 +56,8 @@ static void put_after_total(pen *p, const ds_delta_info *info) {
     put_number(p, info->old_size);
     put_number(p, info->new_size);
     if (info->has_digests) {
-        put_bytes(p, info->old_digest, DS_DIGEST_SIZE);
-        put_bytes(p, info->new_digest, DS_DIGEST_SIZE);
+        put_bytes(p, info->old_digest, DS_SHORT_DIGEST_SIZE);
+        put_bytes(p, info->new_digest, DS_SHORT_DIGEST_SIZE);
     }
     if (info->part_count > 0)
         put_number(p, info->part_count);
@@ -224,8 +224,8 @@ ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frame
     DS_TRY(take_number(&e, &info->old_size));
     DS_TRY(take_number(&e, &info->new_size));
     if (info->has_digests) {
-        DS_TRY(take_bytes(&e, info->old_digest, DS_DIGEST_SIZE));
-        DS_TRY(take_bytes(&e, info->new_digest, DS_DIGEST_SIZE));
+        DS_TRY(take_bytes(&e, info->old_digest, DS_SHORT_DIGEST_SIZE));
+        DS_TRY(take_bytes(&e, info->new_digest, DS_SHORT_DIGEST_SIZE));
     }
     if (info->part_count > 0)
         DS_TRY(take_parts(&e, info));

@@ -37,6 +37,8 @@ typedef enum ds_status {
 const char *ds_status_text(ds_status status);
 
 #define DS_DIGEST_SIZE 32
+/* As a delta holds it: the first bytes of it (RFC 6920, section 9.4: sha-256-128). */
+#define DS_SHORT_DIGEST_SIZE 16
 
 /* ---- Apply ---------------------------------------------------------------------------- */
 
@@ -90,7 +92,7 @@ typedef struct ds_delta_info {
     unsigned part_count;               /* files that old is made of, one after the other; 0: it is one */
     uint64_t part_sizes[DS_PARTS_MAX]; /* together old_size */
     uint64_t total_size, old_size, new_size;
-    uint8_t old_digest[DS_DIGEST_SIZE], new_digest[DS_DIGEST_SIZE];
+    uint8_t old_digest[DS_SHORT_DIGEST_SIZE], new_digest[DS_SHORT_DIGEST_SIZE];
     uint64_t header_size;
     unsigned frame_count;
     uint64_t frame_sizes[DS_STREAM_COUNT]; /* as stored */

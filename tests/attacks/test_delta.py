@@ -111,7 +111,7 @@ def literal_delta(size: int, stored: bytes) -> Delta:
 @pytest.mark.parametrize("way", [in_process, in_child])
 def test_the_delta_that_all_these_bend_is_good(way: Callable[[bytes, bytes], bytes]) -> None:
     assert way(OLD, bytes(GOOD)) == NEW
-    assert way(OLD, bytes(GOOD.but(digests=(sha256(OLD), sha256(NEW))))) == NEW
+    assert way(OLD, bytes(GOOD.but(digests=(sha256(OLD)[:16], sha256(NEW)[:16])))) == NEW
     assert way(OLD, bytes(framed(DATA, zstd(b"literals")))) == NEW
     assert way(b"", bytes(literal_delta(3000, rle_frame(3000)))) == bytes(3000)
 
@@ -445,8 +445,8 @@ def test_H36_tables_larger_than_the_input_allows() -> None:
 @pytest.mark.parametrize(("way"), [in_process, in_child])
 def test_H37_wrong_result_digest(way: Callable[[bytes, bytes], bytes]) -> None:
     with pytest.raises(DigestError):
-        way(OLD, bytes(GOOD.but(digests=(sha256(OLD), sha256(OLD)))))
-    changed = with_stream(DATA, b"Literals").but(digests=(sha256(OLD), sha256(NEW)))
+        way(OLD, bytes(GOOD.but(digests=(sha256(OLD)[:16], sha256(OLD)[:16]))))
+    changed = with_stream(DATA, b"Literals").but(digests=(sha256(OLD)[:16], sha256(NEW)[:16]))
     with pytest.raises(DigestError):
         way(OLD, bytes(changed))
 

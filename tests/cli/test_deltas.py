@@ -41,7 +41,7 @@ def test_the_new_image_gets_the_old_ones_permissions(here: Path) -> None:
 
 def test_diff_says_the_same_as_json(here: Path) -> None:
     made = must("diff", "old", "new", "-o", "d", "--json").json
-    sides = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("old", "new")]
+    sides = [hashlib.sha256(Path(name).read_bytes()).hexdigest()[:32] for name in ("old", "new")]
     assert made == {
         "format": 1,
         "kind": "image delta",
@@ -113,8 +113,8 @@ def test_too_little_memory_is_said(here: Path) -> None:
 def test_the_wrong_old_image_is_told_with_both_digests(here: Path) -> None:
     ran = deltaseal("apply", "other", "image.delta", "-o", "n")
     assert ran.code == 13
-    for name in ("old", "other"):
-        assert hashlib.sha256(Path(name).read_bytes()).hexdigest() in ran.err
+    old, other = (hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("old", "other"))
+    assert old[:32] + "…" in ran.err and other in ran.err
     assert not Path("n").exists()
 
 

@@ -39,7 +39,7 @@ def test_inspect_tells_the_kind_by_the_beginning(here: Path, file: str, kind: st
 def test_inspect_shows_a_delta_of_images(here: Path) -> None:
     shown = must("inspect", "image.delta").out
     for name in ("old", "new"):
-        assert hashlib.sha256(Path(name).read_bytes()).hexdigest() in shown
+        assert hashlib.sha256(Path(name).read_bytes()).hexdigest()[:32] + "…" in shown
     assert f"{Path('image.delta').stat().st_size:,} bytes" in shown
     assert "streams" not in shown
 

@@ -31,7 +31,7 @@ def applied(old: bytes, delta: bytes) -> bytes:
 
 def plain_size(old: bytes, new: bytes, effort: str) -> int:
     """Bytes of the delta that looks at both as plain bytes."""
-    known = {"old_size": len(old), "new_size": len(new), "digests": (bytes(32), bytes(32)), "plain": True}
+    known = {"old_size": len(old), "new_size": len(new), "digests": (bytes(16), bytes(16)), "plain": True}
     creation = _core.create(old, new, memory_bytes=1 << 30, plain=True, modelled=effort == "best")
     if effort == "best":
         return len(write_modelled(creation.modelled(), **known))

@@ -108,7 +108,7 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     reader.take(3)
     damaged(reader.number(63) != len(delta), "total")
     old_size, new_size = reader.number(63), reader.number(63)
-    digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    digests = (reader.take(16), reader.take(16)) if flags & 1 else None
     parts = read_parts(reader, old_size) if flags & 16 else []
     raw_sizes = [reader.number(63) for _ in range(STREAMS)]
     starts = int.from_bytes(reader.take(2), "little")

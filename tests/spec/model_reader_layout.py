@@ -52,7 +52,7 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     damaged(flags & ~31 != 0 or flags & 18 == 18 or flags & MODELLED == 0 or flags & CONTEXT != 0, "flags")
     damaged(reader.number(63) != len(delta), "total")
     old_size, new_size = reader.number(63), reader.number(63)
-    digests = (reader.take(32), reader.take(32)) if flags & 1 else None
+    digests = (reader.take(16), reader.take(16)) if flags & 1 else None
     parts = read_parts(reader, old_size) if flags & 16 else []
     table = reader.take(1)[0]
     damaged(table == 0, "no table")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deltaseal._core.binding import (
     CONTEXT_STREAM,
+    SHORT_DIGEST_SIZE,
     STREAM_COUNT,
     STREAM_NAMES,
     CoreError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTEXT_STREAM",
+    "SHORT_DIGEST_SIZE",
     "STREAM_COUNT",
     "STREAM_NAMES",
     "TECHNIQUES",

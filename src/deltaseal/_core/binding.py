@@ -19,6 +19,7 @@ STREAM_NAMES: tuple[str, ...] = tuple(
     ffi.string(lib.ds_stream_name(i)).decode("ascii") for i in range(STREAM_COUNT)
 )
 CONTEXT_STREAM: int = lib.DS_CONTEXT_STREAM
+SHORT_DIGEST_SIZE: int = lib.DS_SHORT_DIGEST_SIZE
 _HEADER_MAX: int = lib.DS_HEADER_MAX
 
 
@@ -87,7 +88,7 @@ class DeltaHeader(NamedTuple):
     zstd_version: tuple[int, int, int]  # zeros without streams
     old_size: int
     new_size: int
-    digests: tuple[bytes, bytes] | None
+    digests: tuple[bytes, bytes] | None  # of old and new, SHORT_DIGEST_SIZE bytes each
     plain: bool
     has_context: bool = False
     raw_sizes: tuple[int, ...] = ()

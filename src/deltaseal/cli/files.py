@@ -85,8 +85,8 @@ def _image_delta(claims: Claims) -> Iterator[str]:
     size = claims["total_size"]
     yield f"size      {size:,} bytes, {share(size, claims['new_size'])} of the new image"
     for side in ("old", "new"):
-        digest = claims[f"{side}_sha256"]
-        yield f"{side}       {claims[f'{side}_size']:,} bytes" + (f", SHA-256 {digest}" if digest else "")
+        digest = claims[f"{side}_sha256_128"]
+        yield f"{side}       {claims[f'{side}_size']:,} bytes" + (f", SHA-256 {digest}…" if digest else "")
     yield f"format    revision {claims['revision']}, {_coding(claims)}"
 
 

@@ -22,7 +22,7 @@ from deltaseal.errors import (
     LimitError,
     StorageError,
 )
-from deltaseal.images.hashing import hasher
+from deltaseal.images.hashing import hasher, short
 from deltaseal.images.inspector import inspect
 from deltaseal.images.limits import Limits
 from deltaseal.storage import PathLike
@@ -86,8 +86,8 @@ def _wrong_old(old_fd: int, delta: Buffer) -> DeltasealError:
     expected = header.digests[0].hex() if header.digests else None
     return BaseMismatchError(
         f"the old file is not the one this delta was made from: expected {header.old_size:,} bytes"
-        f"{f', SHA-256 {expected}' if expected else ''}; found {size:,} bytes, SHA-256 {digest.hex()}",
-        expected_sha256=expected,
+        f"{f', SHA-256 {expected}…' if expected else ''}; found {size:,} bytes, SHA-256 {digest.hex()}",
+        expected_sha256_128=expected,
         expected_size=header.old_size,
         found_sha256=digest.hex(),
         found_size=size,
@@ -191,6 +191,6 @@ def apply(
             code = child.wait()
         if code != 0:
             raise _failure(code, old_fd, delta, limits)
-    if applied.size != header.new_size or (header.digests and applied.sha256 != header.digests[1]):
+    if applied.size != header.new_size or (header.digests and short(applied.sha256) != header.digests[1]):
         raise DigestError("what was written is not the new image that the delta promises", size=applied.size)
     return applied

@@ -11,11 +11,11 @@ from deltaseal import _core
 from deltaseal.errors import DigestError, LimitError, StorageError, UsageError, WillResumeError
 from deltaseal.images.compressing import TooLittleMemoryError
 from deltaseal.images.container import memory_at_once, write_modelled, write_streams
-from deltaseal.images.hashing import sha256
+from deltaseal.images.hashing import sha256, short
 from deltaseal.storage import PathLike
 
 Buffer = bytes | bytearray | memoryview
-Digests = tuple[bytes, bytes]  # SHA-256 of old and new
+Digests = tuple[bytes, bytes]  # of old and new, as the header holds them
 
 
 class Effort(NamedTuple):
@@ -203,7 +203,7 @@ class _Hashing:
 
     def _compute(self) -> Digests:
         old, new = self._sides
-        self._found = sha256(old), sha256(new)
+        self._found = short(sha256(old)), short(sha256(new))
         return self._found
 
     def digests(self) -> Digests:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from deltaseal import _core
 from deltaseal.storage import Hasher
 
-__all__ = ["Buffer", "hasher", "sha256"]
+__all__ = ["Buffer", "hasher", "sha256", "short"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -25,6 +25,11 @@ def sha256(data: Buffer) -> bytes:
     whole = hasher()
     whole.update(data)
     return whole.digest()
+
+
+def short(digest: bytes) -> bytes:
+    """The first 16 bytes of a SHA-256: what the header of a delta holds (RFC 6920, section 9.4)."""
+    return digest[: _core.SHORT_DIGEST_SIZE]
 
 
 def _openssl() -> Hasher:

@@ -27,7 +27,7 @@ class ImageDeltaInfo(NamedTuple):
     streams: tuple[StreamInfo, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """The same as plain JSON values; digests are the first 16 bytes of a SHA-256, hexadecimal."""
         h = self.header
         digests = h.digests or (b"", b"")
         return {
@@ -38,8 +38,8 @@ class ImageDeltaInfo(NamedTuple):
             "header_size": h.header_size,
             "old_size": h.old_size,
             "new_size": h.new_size,
-            "old_sha256": digests[0].hex() or None,
-            "new_sha256": digests[1].hex() or None,
+            "old_sha256_128": digests[0].hex() or None,
+            "new_sha256_128": digests[1].hex() or None,
             "plain": h.plain,
             "coding": "streams" if h.modelled_size is None else "model",
             "modelled_size": h.modelled_size,
