@@ -120,6 +120,9 @@ static void test_the_largest_header_does_not_fit(void) {
         .old_size = TWO63 - 1, .new_size = TWO63 - 1, .has_digests = true, .frame_count = DS_STREAM_COUNT};
     uint8_t bytes[DS_HEADER_MAX + 64];
     memset(bytes, 0xa5, sizeof bytes);
+    info.part_count = DS_PARTS_MAX;
+    for (unsigned i = 0; i < DS_PARTS_MAX; i++)
+        info.part_sizes[i] = TWO63 - 1;
     for (unsigned s = 0; s < DS_STREAM_COUNT; s++) {
         info.streams[s].frame = s;
         info.streams[s].raw_size = TWO63 - 1;
