@@ -42,11 +42,18 @@ static void push(uint64_t *list, unsigned count, unsigned rank, uint64_t value) 
     list[0] = value;
 }
 
-static void settle_place(places *p, const ds_block *block) {
-    uint64_t diagonal = block->old_offset - block->new_offset;
+static void settle_diagonal(places *p, const ds_block *piece) {
+    uint64_t diagonal = piece->old_offset - piece->new_offset;
     push(p->diagonals, DIAGONALS, rank_of(p->diagonals, DIAGONALS, diagonal), diagonal);
+    p->new_end = piece->new_offset + piece->length;
+}
+
+/* Of a block in several pieces the first and the last one say where things lie. */
+static void settle_place(places *p, const ds_block *block, const ds_block *pieces, uint64_t count) {
+    settle_diagonal(p, &pieces[0]);
+    if (count > 1)
+        settle_diagonal(p, &pieces[count - 1]);
     push(p->ends, ENDS, rank_of(p->ends, ENDS, block->old_offset), block->old_offset + block->length);
-    p->new_end = block->new_offset + block->length;
 }
 
 /* ---- places: writing ---- */
@@ -206,7 +213,30 @@ static ds_status code_length(ds_coder *c, const places *p, const history *h, uin
     return DS_OK;
 }
 
-static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t new_size, ds_block *block) {
+/* What it stands for, behind those before it. */
+static ds_status add_pieces(ds_coder *c, places *p, const ds_block *block, uint64_t gap, const ds_paddings *paddings,
+                            uint64_t new_size, ds_arena *arena, ds_blocks *out) {
+    uint64_t first = out->list.count;
+    if (paddings != NULL) {
+        DS_TRY(ds_paddings_stretch(paddings, block, arena, out));
+    } else {
+        DS_TRY(DS_VEC_RESERVE(arena, &out->list, first + 1));
+        out->list.items[out->list.count++] = *block;
+    }
+    const ds_block *pieces = out->list.items + first;
+    uint64_t count = out->list.count - first;
+    settle_place(p, block, pieces, count);
+    for (uint64_t i = 0; i < count; i++) {
+        if (!ds_within(pieces[i].new_offset, pieces[i].length, new_size))
+            return DS_E_DELTA;
+        if (c->trace != NULL)
+            ds_trace_take_block(c->trace, &pieces[i], i == 0 ? gap : 0);
+    }
+    return DS_OK;
+}
+
+static ds_status code_block(ds_coder *c, places *p, history *h, const ds_paddings *paddings, uint64_t new_size,
+                            ds_arena *arena, ds_block *block, ds_blocks *out) {
     uint64_t gap = block->new_offset - p->new_end;
     place at = {0};
     bool ends;
@@ -219,13 +249,9 @@ static ds_status code_block(ds_coder *c, places *p, history *h, uint64_t new_siz
         return DS_E_DELTA;
     DS_TRY(code_length(c, p, h, gap, at.code, block->old_offset, &block->length, &ends));
     remember(h, gap, at.code, block->length, ends);
-    if (!ds_within(block->new_offset, block->length, new_size) ||
-        !ds_within(block->old_offset, block->length, ds_image_size(p->old_image)))
+    if (!ds_within(block->old_offset, block->length, ds_image_size(p->old_image)))
         return DS_E_DELTA;
-    settle_place(p, block);
-    if (c->trace != NULL)
-        ds_trace_take_block(c->trace, block, gap);
-    return DS_OK;
+    return add_pieces(c, p, block, gap, paddings, new_size, arena, out);
 }
 
 /* ---- the list ---- */
@@ -242,31 +268,33 @@ static bool name_functions(const ds_coder *c, const ds_image *old_image, const d
     return ending >= blocks->list.count / 4;
 }
 
-/* A reader allocates as blocks come: each takes something of what it reads. */
-#define BLOCKS_AHEAD 4096
+#define BLOCKS_A_CHECK 4096
 
-ds_status ds_code_blocks(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
-                         ds_blocks *blocks) {
+/* What is known of a block that is to be read: anything that is one. */
+static const ds_block unread = {.length = 1};
+
+ds_status ds_code_blocks(ds_coder *c, const ds_image *old_image, const ds_blocks *sent, bool stretched,
+                         uint64_t new_size, ds_arena *arena, ds_blocks *blocks) {
     places p = {.old_image = old_image};
     history h = {0};
-    uint64_t count = blocks->list.count << 1 | (c->writing && name_functions(c, old_image, blocks));
+    ds_paddings paddings;
+    uint64_t count =
+        c->writing ? sent->list.count << 2 | (uint64_t)stretched << 1 | name_functions(c, old_image, sent) : 0;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_BLOCK_COUNT, &count));
     ds_coder_note(c, DS_TRACE_NOWHERE);
     p.by_functions = count & 1;
-    count >>= 1;
+    stretched = count & 2;
+    count >>= 2;
     if (count > new_size)
         return DS_E_DELTA;
-    if (!c->writing)
-        DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
+    if (stretched)
+        ds_paddings_learn(&paddings, old_image);
+    DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
     for (uint64_t i = 0; i < count; i++) {
-        if (i == blocks->list.capacity)
-            DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, i + BLOCKS_AHEAD));
-        if (i % BLOCKS_AHEAD == 0 && c->model != NULL)
+        ds_block block = c->writing ? sent->list.items[i] : unread;
+        if (i % BLOCKS_A_CHECK == 0 && c->model != NULL)
             DS_TRY(ds_model_check(c->model));
-        if (!c->writing)
-            blocks->list.items[i] = (ds_block){.length = 1};
-        DS_TRY(code_block(c, &p, &h, new_size, &blocks->list.items[i]));
-        blocks->list.count = c->writing ? count : i + 1;
+        DS_TRY(code_block(c, &p, &h, stretched ? &paddings : NULL, new_size, arena, &block, blocks));
     }
     return DS_OK;
 }

@@ -249,6 +249,24 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
+/* Fewer, where paddings between them can be made anew; `blocks` are then their pieces. */
+static ds_status write_blocks(ds_walk *w, ds_blocks *blocks) {
+    ds_paddings paddings;
+    ds_blocks folded = {0}, pieces = {0};
+    bool stretched = false;
+    if (!(w->coder->without & DS_WITHOUT_PADDINGS) && w->old_image->starts != NULL) {
+        ds_paddings_learn(&paddings, w->old_image);
+        DS_TRY(ds_paddings_fold(&paddings, w->new_image, blocks, w->arena, &folded, &stretched));
+    }
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, stretched ? &folded : blocks, stretched, ds_image_size(w->new_image),
+                          w->arena, &pieces));
+    DS_VEC_FREE(w->arena, &folded.list);
+    DS_VEC_FREE(w->arena, &blocks->list);
+    *blocks = pieces;
+    w->image_blocks = ds_blocks_before(blocks, w->new_image->file.size);
+    return DS_OK;
+}
+
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
                         ds_packed_both *packed, ds_renames *renames, ds_blocks *blocks, ds_coder *coder,
                         ds_targets *targets, ds_code_parts *parts, ds_arena *arena) {
@@ -265,7 +283,6 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .packed = &packed->new_side,
                  .renames = renames,
                  .blocks = blocks,
-                 .image_blocks = ds_blocks_before(blocks, new_size),
                  .written = parts,
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
@@ -274,7 +291,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
     if (listed.renames)
         DS_TRY(ds_code_renames(coder, old_image, arena, renames));
-    DS_TRY(ds_code_blocks(coder, old_image, ds_image_size(new_image), arena, blocks));
+    DS_TRY(write_blocks(&w, blocks));
     DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
     DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
@@ -304,7 +321,8 @@ static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_siz
 
 static ds_status read_blocks(ds_walk *w, uint64_t new_size, const ds_derivations *derivations, ds_blocks *blocks) {
     uint64_t old_size = w->old_image->file.size;
-    DS_TRY(ds_code_blocks(w->coder, w->old_image, new_size + ds_packed_tail_size(w->packed), w->arena, blocks));
+    uint64_t with_tail = new_size + ds_packed_tail_size(w->packed);
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, NULL, false, with_tail, w->arena, blocks));
     if (!ds_derive_is_clear(derivations, blocks) || !ds_packed_is_clear(w->packed, old_size, new_size, blocks))
         return DS_E_DELTA;
     w->image_blocks = ds_blocks_before(blocks, new_size);

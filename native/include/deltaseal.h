@@ -153,6 +153,7 @@ enum {
     DS_WITHOUT_NEIGHBOURS = 128, /* predict branches by the address map alone, not by the block they are in */
     DS_WITHOUT_FRAMES = 256,     /* unwind tables as any other bytes */
     DS_WITHOUT_RENAMES = 512,    /* strings as they were, however often the same was changed in them */
+    DS_WITHOUT_PADDINGS = 1024,  /* a block on either side of each padding that became longer or shorter */
 };
 
 typedef struct ds_creation ds_creation; /* opaque; owns the streams */

@@ -672,12 +672,19 @@ def to_front(latest: list[int], replaced: int, value: int) -> None:
 
 
 def read_blocks(
-    streams: Streams, derivations: list[Derivation], tails: Tails, image: OldImage, old_end: int, new_end: int
+    streams: Streams,
+    derivations: list[Derivation],
+    tails: Tails,
+    image: OldImage,
+    old_end: int,
+    new_end: int,
+    stretch: Callable[[Block], list[Block]],
 ) -> list[Block]:
-    """``old_end``, ``new_end``: sizes without the tails."""
+    """``old_end``, ``new_end``: sizes without the tails. ``stretch``: the pieces of a stretched block."""
     old_size, new_size = old_end + len(tails.old), new_end + tails.new_size
     computed = [(d.start, d.end) for d in derivations] + tails.pieces
-    count, named = divmod(streams[LAYOUT].number(), 2)
+    count, ways = divmod(streams[LAYOUT].number(), 4)
+    named = ways % 2
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
     blocks: list[Block] = []
     diagonals, ends = [0] * 8, [0] * 16
@@ -686,33 +693,39 @@ def read_blocks(
         new = block_end + streams[GAPS].number()
         place = streams[PLACES].number()
         if place == 0:
-            old = new + diagonals[0]
+            at = new + diagonals[0]
         elif place == 1:
-            old = ends[0]
+            at = ends[0]
         elif place <= 8:
-            old = new + diagonals[place - 1]
+            at = new + diagonals[place - 1]
         elif place <= 23:
-            old = ends[place - 8]
+            at = ends[place - 8]
         else:
-            old = far_place(place, ends, image, named=named == 1)
-        old &= MASK
+            at = far_place(place, ends, image, named=named == 1)
+        at &= MASK
         length = streams[LENGTHS].number()
         if named and length % 2:
-            length = image.function(image.functions_before(old + 1) + length // 2) - old
+            length = image.function(image.functions_before(at + 1) + length // 2) - at
         else:
             length = (length // 2 if named else length) + 1
-        damaged(new + length > new_size, "block outside the new image")
-        damaged(old + length > old_size, "block outside the old image")
-        to_front(diagonals, old - new, old - new)
-        to_front(ends, old, old + length)
+        damaged(at + length > old_size, "block outside the old image")
+        made = stretch(Block(new, at, length)) if ways >= 2 else [Block(new, at, length)]
+        damaged(any(piece.new + piece.length > new_size for piece in made), "block outside the new image")
+        settle(diagonals, ends, made)
+        blocks += made
+        block_end = made[-1].new + made[-1].length
+    for new, at, length in ((block.new, block.old, block.length) for block in blocks):
         derived = any(first < new + length and new < last for first, last in computed)
         damaged(derived, "block over derived bytes")
-        damaged(
-            new < new_end < new + length or old < old_end < old + length, "block over the end of an image"
-        )
-        blocks.append(Block(new, old, length))
-        block_end = new + length
+        damaged(new < new_end < new + length or at < old_end < at + length, "block over the end of an image")
     return blocks
+
+
+def settle(diagonals: list[int], ends: list[int], made: list[Block]) -> None:
+    """Enter the pieces of a block into both lists."""
+    for piece in [made[0], made[-1]][: len(made)]:
+        to_front(diagonals, piece.old - piece.new, piece.old - piece.new)
+    to_front(ends, made[0].old, made[-1].old + made[-1].length)
 
 
 def far_place(place: int, ends: list[int], image: OldImage, *, named: bool) -> int:

@@ -31,7 +31,8 @@ RUN = 32_768
 def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: int = 2**63) -> bytes:
     """The new image. ``image``: what the old one is, where the delta is not plain."""
     header = read_header(delta, limit=limit)
-    if len(old) != header.old_size or (header.digests and hashlib.sha256(old).digest()[:16] != header.digests[0]):
+    is_old = not header.digests or hashlib.sha256(old).digest()[:16] == header.digests[0]
+    if len(old) != header.old_size or not is_old:
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     model = Model(delta[header.size :], header.table)

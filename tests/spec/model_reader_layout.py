@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from spec.delta_reader import (
@@ -19,10 +20,11 @@ from spec.delta_reader import (
     read_lists,
     read_parts,
     read_regions,
-    to_front,
+    settle,
     zigzag,
 )
 from spec.model_reader_coder import Model, bits, m
+from spec.paddings_reader import Paddings
 from spec.renames_reader import read_renames
 
 PLAIN, MODELLED, CONTEXT = 2, 8, 4
@@ -98,11 +100,11 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     damaged(overlap, "derivation over a compressed stream")
     model.decoder.look()
     computed = [(d.start, d.end) for d in derivations] + tails.pieces
-    count, named = divmod(layout.number(What.BLOCKS), 2)
+    count, ways = divmod(layout.number(What.BLOCKS), 4)
+    stretch = Paddings(old, image).pieces if ways >= 2 else alone
     damaged(count > new_size + tails.new_size, "number of blocks")
-    blocks = read_blocks(
-        model, count, image if named else None, len(old) + len(tails.old), new_size + tails.new_size
-    )
+    sizes = len(old) + len(tails.old), new_size + tails.new_size
+    blocks = read_blocks(model, count, image if ways % 2 else None, *sizes, stretch)
     for block in blocks:
         new_end, old_end = block.new + block.length, block.old + block.length
         touched = any(first < new_end and block.new < last for first, last in computed)
@@ -117,8 +119,18 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     return Decided(regions, derivations, tails, copied, blocks, lists)
 
 
+def alone(block: Block) -> list[Block]:
+    """A block is its one piece, if blocks are not stretched."""
+    return [block]
+
+
 def read_blocks(
-    model: Model, count: int, image: OldImage | None, old_size: int, new_size: int
+    model: Model,
+    count: int,
+    image: OldImage | None,
+    old_size: int,
+    new_size: int,
+    stretch: Callable[[Block], list[Block]],
 ) -> list[Block]:
     """``old_size``, ``new_size``: with the tails. ``image``: where blocks name functions."""
     blocks: list[Block] = []
@@ -148,12 +160,12 @@ def read_blocks(
             length = image.function(image.functions_before(old + 1) + functions) - old
         else:
             length = model.number("length", lengths) + 1
-        damaged(new + length > new_size, "block outside the new image")
         damaged(old + length > old_size, "block outside the old image")
-        to_front(diagonals, old - new, old - new)
-        to_front(ends, old, old + length)
-        blocks.append(Block(new, old, length))
-        end = new + length
+        made = stretch(Block(new, old, length))
+        damaged(any(piece.new + piece.length > new_size for piece in made), "block outside the new image")
+        settle(diagonals, ends, made)
+        blocks += made
+        end = made[-1].new + made[-1].length
         p0, g0, g1, l0, l1 = place, g, g0, bits(length - 1), l0
         e = (2 * e + ended) % 2**32
     return blocks

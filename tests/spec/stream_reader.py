@@ -44,6 +44,7 @@ from spec.delta_reader import (
     zigzag,
 )
 from spec.frames_reader import StreamDecisions, Unwinding, ends_of_tables
+from spec.paddings_reader import Paddings
 from spec.renames_reader import read_renames
 from spec.shifts_reader import Frames
 
@@ -72,7 +73,8 @@ class Gaps:
 def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: int = 2**63) -> bytes:
     """The new image. ``image``: regions and references of the old one, where the delta is not plain."""
     header = read_header(delta, limit=limit)
-    if len(old) != header.old_size or (header.digests and hashlib.sha256(old).digest()[:16] != header.digests[0]):
+    is_old = not header.digests or hashlib.sha256(old).digest()[:16] == header.digests[0]
+    if len(old) != header.old_size or not is_old:
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     streams = Streams(delta, header)
@@ -85,7 +87,9 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     copied = read_renames(layout, old, known.regions) if listed & 2 else old
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
-    blocks = read_blocks(streams, derivations, tails, known, len(old), header.new_size)
+    blocks = read_blocks(
+        streams, derivations, tails, known, len(old), header.new_size, Paddings(old, known).pieces
+    )
     in_image = [block for block in blocks if block.new < header.new_size]
     made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
     streams.give_contexts(contexts_of(old, in_image, regions, header.new_size) if header.context else [])

@@ -71,7 +71,7 @@ def listing(
     old = image_reader.parse(SMALL)
     stream = signed(0) + number(len(old.regions))
     stream += number(1) + numbers(1, size, list_of, size)
-    stream += number(2) + signed(base) + number(len(exceptions))
+    stream += number(4) + signed(base) + number(len(exceptions))
     stream += b"".join(numbers(*exception) for exception in exceptions)
     return delta.but(flags=0, streams={**delta.streams, LAYOUT: stream})
 

@@ -83,7 +83,7 @@ def mended(gap: int, residual: bytes, *, place: int = 0, shift: int = 0) -> Delt
     """SMALL, copied from ``place`` on to ``place + shift``, with one residual; zeros before."""
     at, size = place + shift, len(SMALL) + shift
     delta = plain(SMALL, size, [Block(at, len(SMALL) - place, 24 + 8 * place)])
-    layout = signed(0) + number(len(image_reader.parse(SMALL).regions)) + number(0) + number(2)
+    layout = signed(0) + number(len(image_reader.parse(SMALL).regions)) + number(0) + number(4)
     literals = {DATA: bytes(min(at, TEXT)), CODE: bytes(max(at - TEXT, 0))}
     streams = {LAYOUT: layout, RESIDUAL_GAPS: number(gap), RESIDUALS: residual, **literals}
     return delta.but(flags=0, streams={**delta.streams, **streams})

@@ -139,7 +139,7 @@ def plain(
         old,
         new_size,
         {
-            LAYOUT: layout + number(2 * (len(blocks) if count is None else count)),
+            LAYOUT: layout + number(4 * (len(blocks) if count is None else count)),
             GAPS: numbers(*(block.gap for block in blocks)),
             LENGTHS: numbers(*(block.length - 1 for block in blocks)),
             PLACES: numbers(*(block.place for block in blocks)),

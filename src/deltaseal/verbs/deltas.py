@@ -35,8 +35,8 @@ _STEPS = 1000  # how far the making of an image delta is, in the core's own meas
 
 
 class Made(NamedTuple):
-    """A delta that was made and proved. Sizes in bytes, digests hexadecimal as the delta names them: of an image
-    the first 16 bytes of its SHA-256.
+    """A delta that was made and proved. Sizes in bytes; digests hexadecimal, as the delta holds them: of an
+    image the first 16 bytes of its SHA-256.
     """
 
     kind: DeltaKind

@@ -1,0 +1,41 @@
+/* Paddings: what stands between the end of code and the aligned place where the next code begins
+ * (docs/spec/delta-format.md, "Paddings"). Where code moves by less than its alignment, its padding becomes longer or
+ * shorter, and all behind it keeps its place. How long paddings are, and of which instructions, is learned from the old
+ * image. A block in whose copied bytes paddings are made anew is written as one.
+ *
+ * Invariants
+ *  - what is learned, and so every stretched block, depends on the old image alone;
+ *  - any list makes a valid delta: a padding that became another than expected costs its correction.
+ */
+#ifndef DS_PADDINGS_H
+#define DS_PADDINGS_H
+
+#include "image/image.h"
+#include "predict/blocks.h"
+
+#define DS_PADDING_PERIOD 32 /* lengths are known by offset modulo this, and are shorter */
+
+typedef struct ds_padding_rules {
+    int8_t length[DS_PADDING_PERIOD]; /* by where it begins; DS_PADDING_UNKNOWN */
+    uint32_t fill[DS_PADDING_PERIOD]; /* by length: offset of old bytes to copy; UINT32_MAX: there are none */
+    uint32_t moving;                  /* by distance modulo the period, a bit each: is any length another there */
+} ds_padding_rules;
+#define DS_PADDING_UNKNOWN (-1)
+
+typedef struct ds_paddings {
+    const ds_image *old_image;
+    ds_padding_rules rules[2]; /* before anything else, before a function */
+} ds_paddings;
+
+void ds_paddings_learn(ds_paddings *paddings, const ds_image *old_image);
+
+/* Appends what a block of `length` old bytes stands for: its pieces, and copies of paddings between them. Where they
+ * lie in the new image is for the caller to check. */
+ds_status ds_paddings_stretch(const ds_paddings *paddings, const ds_block *block, ds_arena *arena, ds_blocks *out);
+
+/* Writing: `folded` gets the blocks to send for those that are given, whose bytes they give as well. False in *worth
+ * where they are no fewer. */
+ds_status ds_paddings_fold(const ds_paddings *paddings, const ds_image *new_image, const ds_blocks *blocks,
+                           ds_arena *arena, ds_blocks *folded, bool *worth);
+
+#endif

@@ -1,0 +1,118 @@
+"""Paddings that are made anew, written from docs/spec/delta-format.md, "Paddings", alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from spec.delta_reader import MASK, Block, OldImage
+
+PERIOD = 32
+LEARNED = 65_536
+WORD = bytes.fromhex("1f2003d5")
+
+
+class Padding(NamedTuple):
+    begin: int
+    end: int
+    of_function: bool
+
+
+class Paddings:
+    """What the old image, without its tail, teaches of paddings."""
+
+    def __init__(self, old: bytes, image: OldImage) -> None:
+        self.old, self.image = old, image
+        self.functions = frozenset(image.functions)
+        self.learned = False
+        self.lengths = ([-1] * PERIOD, [-1] * PERIOD)
+        self.fills: tuple[dict[int, int], dict[int, int]] = ({}, {})
+
+    def next_mark(self, at: int) -> int:
+        found = self.image.starts.find(1, at)
+        return len(self.old) if found < 0 else found
+
+    def between(self, first: int, last: int) -> Iterator[Padding]:
+        """Those that begin behind ``first`` and end before ``last``."""
+        last = min(last, len(self.old)) if self.image.starts else 0
+        begin = at = self.next_mark(first)
+        while at < last:
+            behind = self.next_mark(at + 1)
+            if does_nothing(self.old[at:behind]):
+                at = behind
+                continue
+            of_function = at in self.functions
+            if begin > first and (begin < at or of_function):
+                yield Padding(begin, at, of_function)
+            begin = at = behind
+
+    def _learn(self) -> None:
+        self.learned = True
+        counts = (Counter[tuple[int, int]](), Counter[tuple[int, int]]())
+        votes = (Counter[int](), Counter[int]())
+        for number, padding in enumerate(self.between(0, len(self.old))):
+            if number == LEARNED:
+                break
+            begin, end, kind = padding
+            length = end - begin
+            if length >= PERIOD or (not kind and end % 8):
+                continue
+            counts[kind][begin % PERIOD, length] += 1
+            if length == 0:
+                continue
+            if votes[kind][length] == 0:
+                self.fills[kind][length] = begin
+            fill = self.fills[kind][length]
+            same = self.old[fill : fill + length] == self.old[begin:end]
+            votes[kind][length] += 1 if same else -1
+        for kind in (False, True):
+            self._settle(kind, counts[kind])
+
+    def _settle(self, kind: bool, counts: Counter[tuple[int, int]]) -> None:
+        lengths = self.lengths[kind]
+        for (begin, length), count in sorted(counts.items()):
+            most = counts[begin, lengths[begin]] if lengths[begin] >= 0 else 1
+            if min(count, 65_535) > min(most, 65_535):
+                lengths[begin] = length
+        pairs = [(lengths[i], lengths[i + 16]) for i in range(16)]
+        if all(a == b or a < 0 or b < 0 for a, b in pairs):
+            for i, pair in enumerate(pairs):
+                lengths[i] = lengths[i + 16] = max(pair)
+        for begin in range(0, PERIOD, 8):
+            if not kind and (begin % 16 == 0 or lengths[begin] < 0):
+                lengths[begin] = 0
+
+    def made_anew(self, padding: Padding, shift: int) -> int | None:
+        """The other length that it has where it is moved; None where it is not made anew."""
+        begin, end, kind = padding
+        length, lengths = end - begin, self.lengths[kind]
+        made = lengths[(begin + shift) % PERIOD]
+        if length >= PERIOD or lengths[begin % PERIOD] != length or made in (-1, length):
+            return None
+        return made if made == 0 or made in self.fills[kind] else None
+
+    def pieces(self, block: Block) -> list[Block]:
+        """What a block stands for."""
+        if not self.learned:
+            self._learn()
+        new, old, last = block.new, block.old, block.old + block.length
+        out: list[Block] = []
+        while True:
+            found = ((p, self.made_anew(p, (new - old) & MASK)) for p in self.between(old, last))
+            change = next(((p, made) for p, made in found if made is not None), None)
+            if change is None:
+                return [*out, Block(new, old, last - old)]
+            padding, made = change
+            out.append(Block(new, old, padding.begin - old))
+            new += padding.begin - old
+            if made:
+                out.append(Block(new, self.fills[padding.of_function][made], made))
+            new, old = new + made, padding.end
+
+
+def does_nothing(instruction: bytes) -> bool:
+    if instruction in (WORD, b"\xcc"):
+        return True
+    rest = instruction.lstrip(b"\x66\x2e")
+    return rest == b"\x90" or (len(rest) > 2 and rest[:2] == b"\x0f\x1f")
