@@ -29,6 +29,8 @@ def comes_back(old: Path, new: Path, effort: str) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_every_pair_in_both_directions(name: str, back: bool) -> None:
     old, new = PAIRS[name].old, PAIRS[name].new
+    if not old.exists():
+        pytest.skip("its packages are nowhere to be had any more")
     effort = "fast" if PAIRS[name].new_bytes > LARGE else "default"
     comes_back(*((new, old) if back else (old, new)), effort)
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.image_delta import Block, Delta, Frame, rle_frame
 from support.image_delta import plain as plain_delta
-from support.small_macho import make_functions, program
+from support.small_macho import make_functions, padded, program
 
 from deltaseal import _core, images
 from deltaseal.images.compressing import compress
@@ -33,10 +33,10 @@ from deltaseal.images.compressing import compress
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/spec/golden"
 SEED_MAX = 4096
-SEEDS_TOO = ("x86-64", "aarch64", "mach-o", "renamed")  # of the golden pairs
+SEEDS_TOO = ("x86-64", "aarch64", "mach-o", "renamed", "padded")  # of the golden pairs
 # Seeds in the second coding too.
 MODELLED = ("packed", "packed-told", "lazy", "arm64", "listed", "joined", *SEEDS_TOO)
-PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed", "renamed")
+PAIRS = ("plain", "x86-64", "aarch64", "mach-o", "mach-o-arm64", "packed", "renamed", "padded")
 GCC = ("gcc", "-shared", "-fPIC", "-O2", "-s", "-nostdlib", "-Wl,--build-id=sha1", "-Wl,-z,noseparate-code")
 TOOLS = (("CC", "clang"), ("LD", "ld.lld"), ("LD64", "ld64.lld"))
 AARCH64 = ("--target=aarch64-linux-gnu", "-fPIC", "-O2", "-funwind-tables", "-c")
@@ -112,10 +112,19 @@ def make_images() -> None:
     ):
         names = mangled(crates, range(first, 60))
         add_section(GOLDEN / f"x86-64.{name}", ".names", names, GOLDEN / f"renamed.{name}")
+    for name, image in zip(("old", "new"), padded_images(), strict=True):
+        (GOLDEN / f"padded.{name}").write_bytes(image)
     (GOLDEN / "plain.old").write_bytes(source)
     (GOLDEN / "plain.new").write_bytes(
         source[900:] + b"/* moved */\n" + source[:900].replace(b"count", b"tally")
     )
+
+
+def padded_images() -> tuple[bytes, bytes]:
+    """Aligned functions, and the next, of which some have a word more."""
+    functions = make_functions(6, 40)
+    more = [body[:8] + body[4:] if at % 9 == 4 else body for at, body in enumerate(functions)]
+    return program(padded(functions), text=512), program(padded(more), text=512)
 
 
 def packed_next(old: bytes, *, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:

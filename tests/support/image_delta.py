@@ -130,16 +130,18 @@ def plain(
     count: int | None = None,
     residuals: Sequence[tuple[int, int]] = (),
     layout: bytes = b"\0\0\0",
+    stretched: bool = False,
 ) -> Delta:
     """A delta of plain bytes: blocks, literals, residuals as (gap, value).
 
     ``layout`` is the stream up to the number of blocks: no regions, no derivations.
     """
+    said = 4 * (len(blocks) if count is None else count) + 2 * stretched
     return Delta(
         old,
         new_size,
         {
-            LAYOUT: layout + number(4 * (len(blocks) if count is None else count)),
+            LAYOUT: layout + number(said),
             GAPS: numbers(*(block.gap for block in blocks)),
             LENGTHS: numbers(*(block.length - 1 for block in blocks)),
             PLACES: numbers(*(block.place for block in blocks)),

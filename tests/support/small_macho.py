@@ -65,6 +65,20 @@ def program(
     return image + signature(image) if signed else image
 
 
+NOP = bytes.fromhex("1f2003d5")
+
+
+def padded(functions: Sequence[bytes], *, alignment: int = 16, most: int = 64) -> list[bytes]:
+    """The same, each but the last filled up to the alignment where that takes at most so many bytes."""
+    out = []
+    at = TEXT
+    for function in functions[:-1]:
+        gap = -(at + len(function)) % alignment
+        out.append(function + NOP * (gap // 4 if gap <= most else 0))
+        at += len(out[-1])
+    return [*out, functions[-1]]
+
+
 def make_functions(seed: int, count: int) -> list[bytes]:
     """Words of data processing, no two functions alike."""
     choose = random.Random(seed)

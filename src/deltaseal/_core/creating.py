@@ -189,6 +189,7 @@ TECHNIQUES: dict[str, int] = {
     "neighbours": lib.DS_WITHOUT_NEIGHBOURS,
     "unwind tables": lib.DS_WITHOUT_FRAMES,
     "renames": lib.DS_WITHOUT_RENAMES,
+    "paddings": lib.DS_WITHOUT_PADDINGS,
 }
 
 

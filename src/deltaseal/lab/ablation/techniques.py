@@ -54,6 +54,7 @@ LEFT_OUT: tuple[Technique, ...] = (
     Technique("unwind tables by record", Without(("unwind tables",))),
     Technique("embedded deflate", Without(("deflate",))),
     Technique("renames", Without(("renames",))),
+    Technique("paddings made anew", Without(("paddings",))),
     Technique("old bytes beside literals", Without(("old bytes",))),
     Technique("teaching on old code", Without(("teaching",)), efforts=("best",)),
     *(Technique(f"kind: {name}", Without(kinds=_kinds(kinds))) for name, kinds in REFERENCE_KINDS.items()),
