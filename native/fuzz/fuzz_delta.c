@@ -1,8 +1,8 @@
 /* Any bytes as a delta: ds_apply must end with a status, inside its limits, and give what it promised.
  *
  * The old image is the one of some fixed ones that has the size which the delta states: no bytes, words, small
- * images of both formats and both instruction sets, with exceptions, with compressed streams, with names, signed, two
- * joined. The total length is set right, since no fuzzer would guess it. The seeds carry no digests, so that only the decoder
+ * images of both formats and both instruction sets, with exceptions, with compressed streams, with names, with paddings, signed,
+ * two joined. The total length is set right, since no fuzzer would guess it. The seeds carry no digests, so that only the decoder
  * stands in the way; `./dev golden` makes them.
  */
 #include <stdio.h>
@@ -30,7 +30,8 @@ static const char *const image_names[] = {"seeds/image/throws.so",
                                           "../../tests/spec/golden/aarch64.old",
                                           "../../tests/spec/golden/mach-o.old",
                                           "../../tests/spec/golden/packed.old",
-                                          "../../tests/spec/golden/renamed.old"};
+                                          "../../tests/spec/golden/renamed.old",
+                                          "../../tests/spec/golden/padded.old"};
 #define IMAGES DS_COUNT(image_names)
 
 #define JOINED 2 /* the first of them, as one old image of several files */
