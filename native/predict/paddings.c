@@ -12,11 +12,19 @@ typedef struct scan {
     const ds_image *image;
     ds_offset from, at, end;
     uint64_t function; /* number of the first that does not start before `at` */
+    bool behind_jumps; /* whether code behind a jump counts where it begins without a padding */
+    ds_offset before;  /* the instruction before `at`; UINT64_MAX: none on the way */
 } scan;
 
-static scan open_scan(const ds_image *image, ds_offset from, ds_offset end) {
+static scan open_scan(const ds_image *image, ds_offset from, ds_offset end, bool behind_jumps) {
     ds_offset most = image->starts != NULL ? image->file.size : 0;
-    return (scan){image, from, from, end < most ? end : most, ds_image_functions_before(image, from)};
+    return (scan){.image = image,
+                  .from = from,
+                  .at = from,
+                  .end = end < most ? end : most,
+                  .function = ds_image_functions_before(image, from),
+                  .behind_jumps = behind_jumps,
+                  .before = UINT64_MAX};
 }
 
 /* Where the next instruction starts, from `at` on; `end`, where none does before. */
@@ -47,6 +55,28 @@ static bool does_nothing(const uint8_t *bytes, uint64_t size) {
     return size == 1 ? bytes[0] == 0x90 : size > 2 && bytes[0] == 0x0f && bytes[1] == 0x1f;
 }
 
+#define PREFIX_NOTRACK 0x3e
+
+/* Whether what stands behind an instruction is only reached from elsewhere: returns, and jumps without condition. */
+static bool leads_away(const uint8_t *bytes, uint64_t size) {
+    if (size == 4 && ((ds_load32(bytes) & 0xfc000000) == 0x14000000 || (ds_load32(bytes) & 0xffbffc1f) == 0xd61f0000))
+        return true;
+    if (bytes[0] == PREFIX_NOTRACK && size > 1)
+        bytes++, size--;
+    switch (bytes[0]) {
+    case 0xc3:
+        return size == 1;
+    case 0xeb:
+        return size == 2;
+    case 0xe9:
+        return size == 5;
+    case 0xff:
+        return size > 1 && (bytes[1] >> 3 & 7) == 4;
+    default:
+        return false;
+    }
+}
+
 static bool is_function(scan *s, ds_offset at) {
     const ds_image *image = s->image;
     while (s->function < image->functions.count && image->functions.items[s->function] < at)
@@ -68,9 +98,12 @@ static bool next_padding(scan *s, padding *found) {
         }
         if (at >= s->end)
             return false;
+        bool behind_jump =
+            s->behind_jumps && s->before < begin && leads_away(image->file.data + s->before, begin - s->before);
+        s->before = at;
         s->at = at + 1;
         *found = (padding){begin, at, is_function(s, at)};
-        if (begin > s->from && (begin < at || found->of_function))
+        if (begin > s->from && (begin < at || found->of_function || behind_jump))
             return true;
     }
 }
@@ -96,9 +129,9 @@ static void vote(tally *t, ds_padding_rules *rules, const uint8_t *file, const p
     t->votes[length] += same ? 1 : -1u;
 }
 
-static int most_frequent(const uint16_t *counts) {
-    unsigned best = 0;
-    for (unsigned length = 1; length < DS_PADDING_PERIOD; length++)
+static int most_frequent(const uint16_t *counts, unsigned least) {
+    unsigned best = least;
+    for (unsigned length = least + 1; length < DS_PADDING_PERIOD; length++)
         if (counts[length] > counts[best])
             best = length;
     return counts[best] >= LEAST ? (int)best : DS_PADDING_UNKNOWN;
@@ -114,10 +147,10 @@ static void share_halves(int8_t *length) {
         length[i] = length[i + HALF] = length[i] >= 0 ? length[i] : length[i + HALF];
 }
 
-/* What is aligned and no function has no padding that could be seen. */
+/* Of what is no function, only paddings with bytes show what it is aligned to; where it is, it has none. */
 static void settle(ds_padding_rules *rules, const tally *t, bool of_functions) {
     for (unsigned begin = 0; begin < DS_PADDING_PERIOD; begin++)
-        rules->length[begin] = (int8_t)most_frequent(t->lengths[begin]);
+        rules->length[begin] = (int8_t)most_frequent(t->lengths[begin], of_functions ? 0 : 1);
     share_halves(rules->length);
     for (unsigned begin = 0; !of_functions && begin < DS_PADDING_PERIOD; begin += ALIGNED)
         if (rules->length[begin] < 0 || begin % (2 * ALIGNED) == 0)
@@ -129,17 +162,28 @@ static void settle(ds_padding_rules *rules, const tally *t, bool of_functions) {
                 rules->moving |= 1u << shift;
 }
 
+/* Whether code behind a jump is padded more often than not, where a padding would have bytes. */
+static bool pads_behind_jumps(const ds_padding_rules *rules, const tally *t) {
+    uint64_t padded = 0, bare = 0;
+    for (unsigned begin = 0; begin < DS_PADDING_PERIOD; begin++)
+        if (rules->length[begin] > 0) {
+            padded += t->lengths[begin][rules->length[begin]];
+            bare += t->lengths[begin][0];
+        }
+    return padded > bare;
+}
+
 void ds_paddings_learn(ds_paddings *p, const ds_image *old_image) {
     tally tallies[2] = {0};
     padding found;
-    scan s = open_scan(old_image, 0, UINT64_MAX);
+    scan s = open_scan(old_image, 0, UINT64_MAX, true);
     *p = (ds_paddings){.old_image = old_image};
     for (unsigned of_function = 0; of_function < 2; of_function++)
         memset(p->rules[of_function].fill, 0xff, sizeof p->rules[of_function].fill);
     for (unsigned i = 0; i < LEARNED && next_padding(&s, &found); i++) {
         tally *t = &tallies[found.of_function];
         uint64_t length = found.end - found.begin;
-        if (length >= DS_PADDING_PERIOD || (!found.of_function && found.end % ALIGNED != 0))
+        if (length >= DS_PADDING_PERIOD || (!found.of_function && length > 0 && found.end % ALIGNED != 0))
             continue;
         uint16_t *count = &t->lengths[found.begin % DS_PADDING_PERIOD][length];
         *count += *count < UINT16_MAX;
@@ -148,9 +192,14 @@ void ds_paddings_learn(ds_paddings *p, const ds_image *old_image) {
     }
     for (unsigned of_function = 0; of_function < 2; of_function++)
         settle(&p->rules[of_function], &tallies[of_function], of_function);
+    p->behind_jumps = pads_behind_jumps(&p->rules[false], &tallies[false]);
 }
 
 /* ---- making them anew ---- */
+
+static scan scan_old(const ds_paddings *p, ds_offset from, ds_offset end) {
+    return open_scan(p->old_image, from, end, p->behind_jumps);
+}
 
 /* Whether a padding that is as the rules say has another length where it is moved by `shift`. */
 static bool changes(const ds_paddings *p, const padding *found, uint64_t shift, unsigned *length) {
@@ -187,7 +236,7 @@ ds_status ds_paddings_stretch(const ds_paddings *p, const ds_block *block, ds_ar
     unsigned length;
     for (;;) {
         ds_offset end = rest.old_offset + rest.length;
-        scan s = open_scan(p->old_image, rest.old_offset, end);
+        scan s = scan_old(p, rest.old_offset, end);
         if (!next_change(p, &s, rest.new_offset - rest.old_offset, &found, &length))
             break;
         uint64_t before = found.begin - rest.old_offset;
@@ -239,7 +288,7 @@ static bool find_between(const fold *f, const ds_block *next, padding *found) {
     if (end - from > 2 * DS_PADDING_PERIOD)
         from = end - 2 * DS_PADDING_PERIOD;
     ds_offset most = old_end(next) - end < 2 * DS_PADDING_PERIOD ? old_end(next) : end + 2 * DS_PADDING_PERIOD;
-    scan s = open_scan(f->paddings->old_image, from, most);
+    scan s = scan_old(f->paddings, from, most);
     while (next_padding(&s, found) && found->begin <= end)
         if (found->end >= next->old_offset && leads(f, found, next))
             return true;
@@ -267,14 +316,14 @@ static ds_status fold_block(fold *f, ds_block block) {
     } else {
         DS_TRY(begin_block(f, block));
     }
-    scan s = open_scan(f->paddings->old_image, block.old_offset, old_end(&block));
+    scan s = scan_old(f->paddings, block.old_offset, old_end(&block));
     while (next_change(f->paddings, &s, shift, &found, &length)) {
         ds_block *folded = &f->out->list.items[f->out->list.count - 1];
         ds_offset end = old_end(folded);
         folded->length = found.end - folded->old_offset;
         DS_TRY(begin_block(f, (ds_block){found.end + shift, found.end, end - found.end}));
         f->added++;
-        s = open_scan(f->paddings->old_image, found.end, end);
+        s = scan_old(f->paddings, found.end, end);
     }
     return DS_OK;
 }

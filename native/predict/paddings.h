@@ -25,6 +25,7 @@ typedef struct ds_padding_rules {
 typedef struct ds_paddings {
     const ds_image *old_image;
     ds_padding_rules rules[2]; /* before anything else, before a function */
+    bool behind_jumps;         /* whether what stands behind a jump follows the first of them too */
 } ds_paddings;
 
 void ds_paddings_learn(ds_paddings *paddings, const ds_image *old_image);

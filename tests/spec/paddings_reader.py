@@ -28,6 +28,7 @@ class Paddings:
         self.learned = False
         self.lengths = ([-1] * PERIOD, [-1] * PERIOD)
         self.fills: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.behind_jumps = True
 
     def next_mark(self, at: int) -> int:
         found = self.image.starts.find(1, at)
@@ -37,14 +38,16 @@ class Paddings:
         """Those that begin behind ``first`` and end before ``last``."""
         last = min(last, len(self.old)) if self.image.starts else 0
         begin = at = self.next_mark(first)
+        led_away = False
         while at < last:
             behind = self.next_mark(at + 1)
             if does_nothing(self.old[at:behind]):
                 at = behind
                 continue
             of_function = at in self.functions
-            if begin > first and (begin < at or of_function):
+            if begin > first and (begin < at or of_function or (led_away and self.behind_jumps)):
                 yield Padding(begin, at, of_function)
+            led_away = leads_away(self.old[at:behind])
             begin = at = behind
 
     def _learn(self) -> None:
@@ -56,7 +59,7 @@ class Paddings:
                 break
             begin, end, kind = padding
             length = end - begin
-            if length >= PERIOD or (not kind and end % 8):
+            if length >= PERIOD or (not kind and length and end % 8):
                 continue
             counts[kind][begin % PERIOD, length] += 1
             if length == 0:
@@ -68,11 +71,19 @@ class Paddings:
             votes[kind][length] += 1 if same else -1
         for kind in (False, True):
             self._settle(kind, counts[kind])
+        rules = [(begin, length) for begin, length in enumerate(self.lengths[False]) if length > 0]
+        padded, bare = (
+            sum(min(counts[False][rule], 65_535) for rule in chosen)
+            for chosen in (rules, [(begin, 0) for begin, _ in rules])
+        )
+        self.behind_jumps = padded > bare
 
     def _settle(self, kind: bool, counts: Counter[tuple[int, int]]) -> None:
         lengths = self.lengths[kind]
         for (begin, length), count in sorted(counts.items()):
             most = counts[begin, lengths[begin]] if lengths[begin] >= 0 else 1
+            if length == 0 and not kind:
+                continue
             if min(count, 65_535) > min(most, 65_535):
                 lengths[begin] = length
         pairs = [(lengths[i], lengths[i + 16]) for i in range(16)]
@@ -116,3 +127,14 @@ def does_nothing(instruction: bytes) -> bool:
         return True
     rest = instruction.lstrip(b"\x66\x2e")
     return rest == b"\x90" or (len(rest) > 2 and rest[:2] == b"\x0f\x1f")
+
+
+def leads_away(instruction: bytes) -> bool:
+    """Behind it nothing goes on: a return, or a jump without condition."""
+    word = int.from_bytes(instruction, "little") if len(instruction) == 4 else 0
+    if word & 0xFC000000 == 0x14000000 or word & 0xFFBFFC1F == 0xD61F0000:
+        return True
+    rest = instruction[1:] if instruction[:1] == b"\x3e" and len(instruction) > 1 else instruction
+    if rest[:1] == b"\xff":
+        return len(rest) > 1 and rest[1] >> 3 & 7 == 4
+    return (rest[:1], len(rest)) in ((b"\xc3", 1), (b"\xeb", 2), (b"\xe9", 5))

@@ -135,6 +135,18 @@ def test_what_does_nothing(instruction: str, does: bool) -> None:
     assert paddings_reader.does_nothing(bytes.fromhex(instruction)) == does
 
 
+@pytest.mark.parametrize(
+    ("instruction", "away"),
+    [
+        *((text, True) for text in ("c3", "eb05", "e901020304", "ffe0", "3effe0", "ff2501020304")),
+        *((text, True) for text in ("c0035fd6", "00021fd6", "04000014")),
+        *((text, False) for text in ("", "3e", "e8c3c3c3c3", "ffd0", "7405", "c20800", "01000094", "3ec3c3")),
+    ],
+)
+def test_what_leads_away(instruction: str, away: bool) -> None:
+    assert paddings_reader.leads_away(bytes.fromhex(instruction)) == away
+
+
 def image_of(text: str, functions: tuple[int, ...] = ()) -> tuple[bytes, OldImage]:
     """Instructions in hexadecimal digits."""
     code, starts = b"", bytearray()
@@ -147,10 +159,21 @@ def image_of(text: str, functions: tuple[int, ...] = ()) -> tuple[bytes, OldImag
 def test_paddings_between() -> None:
     old, image = image_of("c3 90 6690 c3 c3 90 c3", (5, 7))
     found = Paddings(old, image)
+    found.behind_jumps = False
     assert list(found.between(0, 8)) == [Padding(1, 4, False), Padding(5, 5, True), Padding(6, 7, True)]
     assert list(found.between(2, 8)) == [Padding(5, 5, True), Padding(6, 7, True)]
     assert list(found.between(3, 7)) == [Padding(5, 5, True)]
     assert list(found.between(6, 8)) == []
+
+
+def test_code_behind_a_jump() -> None:
+    """Where it begins without a padding, that is known if the image pads there."""
+    found = Paddings(*image_of("88c0 eb02 88c0 90 c3 c3"))
+    for known in (True, False):
+        found.behind_jumps = known
+        bare = [Padding(4, 4, False), Padding(8, 8, False)] if known else []
+        assert list(found.between(0, 9)) == sorted([*bare, Padding(6, 7, False)])
+        assert list(found.between(4, 8)) == [Padding(6, 7, False)]
 
 
 # Deltas made by hand
