@@ -226,12 +226,10 @@ static ds_status add_pieces(ds_coder *c, places *p, const ds_block *block, uint6
     const ds_block *pieces = out->list.items + first;
     uint64_t count = out->list.count - first;
     settle_place(p, block, pieces, count);
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count; i++)
         if (!ds_within(pieces[i].new_offset, pieces[i].length, new_size))
             return DS_E_DELTA;
-        if (c->trace != NULL)
-            ds_trace_take_block(c->trace, &pieces[i], i == 0 ? gap : 0);
-    }
+    ds_coder_note(c, block->new_offset - (gap > 0));
     return DS_OK;
 }
 

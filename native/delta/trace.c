@@ -235,13 +235,11 @@ void ds_trace_take_literals(ds_trace *t, ds_offset at, uint64_t size) {
 }
 
 /* What names a block is the price of what ends there: the last byte of the gap before it, else its own first. */
-void ds_trace_take_block(ds_trace *t, const ds_block *block, uint64_t gap) {
-    ds_trace_take(t, block->new_offset - (gap > 0));
-    ds_status status = DS_VEC_RESERVE(t->arena, &t->blocks, t->blocks.count + 1);
-    if (status != DS_OK)
-        t->status = status;
-    else
-        t->blocks.items[t->blocks.count++] = *block;
+ds_status ds_trace_keep_blocks(ds_trace *t, const ds_blocks *blocks) {
+    DS_TRY(DS_VEC_RESERVE(t->arena, &t->blocks, blocks->list.count + 1));
+    t->blocks.count = blocks->list.count;
+    memcpy(t->blocks.items, blocks->list.items, blocks->list.count * sizeof *blocks->list.items);
+    return DS_OK;
 }
 
 /* ---- the end ---- */

@@ -34,7 +34,8 @@ void ds_trace_take(ds_trace *trace, ds_offset at);
 void ds_trace_take_reference(ds_trace *trace, ds_offset at);
 /* The same for `size` literals of streams: one raw byte each. */
 void ds_trace_take_literals(ds_trace *trace, ds_offset at, uint64_t size);
-void ds_trace_take_block(ds_trace *trace, const ds_block *block, uint64_t gap);
+/* What is copied. */
+ds_status ds_trace_keep_blocks(ds_trace *trace, const ds_blocks *blocks);
 
 /* At the end: the first failure of any of the calls, and what was found. */
 ds_status ds_trace_finish(ds_trace *trace);

@@ -249,11 +249,46 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
-/* Fewer, where paddings between them can be made anew; `blocks` are then their pieces. */
+/* What is computed is no block's. */
+static ds_status clip(const ds_walk *w, uint64_t new_size, ds_blocks *blocks) {
+    DS_TRY(ds_derive_clip(w->derivations, blocks, w->arena));
+    return w->packed->streams.count > 0
+               ? ds_packed_clip(w->packed, w->old_image->file.size, new_size, blocks, w->arena)
+               : DS_OK;
+}
+
+static bool is_computed(const ds_walk *w, ds_offset at, ds_offset end) {
+    bool computed = true;
+    uint64_t made;
+    while (computed && at < end) {
+        ds_offset derived_end = ds_derived_run(w->derivations, at, end, &computed);
+        at = computed ? derived_end : ds_packed_run(w->packed, at, end, &computed, &made);
+    }
+    return computed;
+}
+
+/* Makes one of those that go on behind computed bytes where they had been without these: clipping parts them again. */
+static void bridge(const ds_walk *w, ds_blocks *blocks) {
+    ds_block *items = blocks->list.items;
+    uint64_t kept = 0;
+    for (uint64_t i = 1; i < blocks->list.count; i++) {
+        ds_block *last = &items[kept];
+        bool goes_on = items[i].old_offset - items[i].new_offset == last->old_offset - last->new_offset;
+        if (goes_on && is_computed(w, last->new_offset + last->length, items[i].new_offset))
+            last->length = items[i].new_offset + items[i].length - last->new_offset;
+        else
+            items[++kept] = items[i];
+    }
+    blocks->list.count = blocks->list.count > 0 ? kept + 1 : 0;
+}
+
+/* Fewer, where they go on behind what is computed, or paddings between them can be made anew; `blocks` are then the
+ * pieces that are copied. */
 static ds_status write_blocks(ds_walk *w, ds_blocks *blocks) {
     ds_paddings paddings;
     ds_blocks folded = {0}, pieces = {0};
     bool stretched = false;
+    bridge(w, blocks);
     if (!(w->coder->without & DS_WITHOUT_PADDINGS) && w->old_image->starts != NULL) {
         ds_paddings_learn(&paddings, w->old_image);
         DS_TRY(ds_paddings_fold(&paddings, w->new_image, blocks, w->arena, &folded, &stretched));
@@ -262,6 +297,7 @@ static ds_status write_blocks(ds_walk *w, ds_blocks *blocks) {
                           w->arena, &pieces));
     DS_VEC_FREE(w->arena, &folded.list);
     DS_VEC_FREE(w->arena, &blocks->list);
+    DS_TRY(clip(w, w->new_image->file.size, &pieces));
     *blocks = pieces;
     w->image_blocks = ds_blocks_before(blocks, w->new_image->file.size);
     return DS_OK;
@@ -319,12 +355,12 @@ static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_siz
     return ds_deriver_open(&w->output.deriver, derivations, w->arena);
 }
 
-static ds_status read_blocks(ds_walk *w, uint64_t new_size, const ds_derivations *derivations, ds_blocks *blocks) {
-    uint64_t old_size = w->old_image->file.size;
+static ds_status read_blocks(ds_walk *w, uint64_t new_size, ds_blocks *blocks) {
     uint64_t with_tail = new_size + ds_packed_tail_size(w->packed);
     DS_TRY(ds_code_blocks(w->coder, w->old_image, NULL, false, with_tail, w->arena, blocks));
-    if (!ds_derive_is_clear(derivations, blocks) || !ds_packed_is_clear(w->packed, old_size, new_size, blocks))
-        return DS_E_DELTA;
+    DS_TRY(clip(w, new_size, blocks));
+    if (w->coder->trace != NULL)
+        DS_TRY(ds_trace_keep_blocks(w->coder->trace, blocks));
     w->image_blocks = ds_blocks_before(blocks, new_size);
     return DS_OK;
 }
@@ -371,7 +407,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     DS_TRY(read_computed(&w, old_image, new_size, &derivations, &packed));
     if (coder->model != NULL)
         DS_TRY(ds_model_check(coder->model));
-    DS_TRY(read_blocks(&w, new_size, &derivations, &blocks));
+    DS_TRY(read_blocks(&w, new_size, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     DS_TRY(read_lists(&w, new_size, &derivations));
     open_parts(&w, new_size);

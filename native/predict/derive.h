@@ -103,9 +103,6 @@ ds_status ds_derive_list(const ds_image *old_image, const ds_layout *layout, con
 /* Makes the blocks leave derived bytes alone. */
 ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, ds_arena *arena);
 
-/* Whether the blocks do. */
-bool ds_derive_is_clear(const ds_derivations *derivations, const ds_blocks *blocks);
-
 /* End of the longest stretch from `at` up to `end` of which all bytes are derived, or none. */
 ds_offset ds_derived_run(const ds_derivations *derivations, ds_offset at, ds_offset end, bool *derived);
 

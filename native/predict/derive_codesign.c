@@ -270,16 +270,6 @@ ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, d
     return DS_OK;
 }
 
-bool ds_derive_is_clear(const ds_derivations *derivations, const ds_blocks *blocks) {
-    for (uint64_t i = 0; i < blocks->list.count; i++) {
-        bool derived;
-        ds_offset end = blocks->list.items[i].new_offset + blocks->list.items[i].length;
-        if (ds_derived_run(derivations, blocks->list.items[i].new_offset, end, &derived) != end || derived)
-            return false;
-    }
-    return true;
-}
-
 /* --- making them ------------------------------------------------------------------------- */
 
 typedef struct digester {

@@ -162,13 +162,3 @@ ds_status ds_packed_clip(const ds_packed_side *new_side, uint64_t old_size, uint
     *blocks = clipped;
     return DS_OK;
 }
-
-bool ds_packed_is_clear(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, const ds_blocks *blocks) {
-    for (uint64_t i = 0; i < blocks->list.count; i++) {
-        bool packed;
-        const ds_block *block = &blocks->list.items[i];
-        if (run_of_block(new_side, old_size, new_size, block, &packed) != block->length || packed)
-            return false;
-    }
-    return true;
-}

@@ -64,8 +64,6 @@ ds_status ds_packed_settle(ds_packed_side *side, ds_arena *arena);
 /* Makes the blocks leave listed streams alone, and reach over the end of neither image into its tail. */
 ds_status ds_packed_clip(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, ds_blocks *blocks,
                          ds_arena *arena);
-/* Whether they do. */
-bool ds_packed_is_clear(const ds_packed_side *new_side, uint64_t old_size, uint64_t new_size, const ds_blocks *blocks);
 
 /* End of the longest stretch from `at` up to `end` that lies in one piece, or in none. `made` is where a piece's bytes
  * lie among those that ds_packed_make writes. */

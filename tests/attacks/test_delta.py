@@ -358,7 +358,6 @@ def test_H32_unwind_tables_that_are_none() -> None:
         unwinding((3, 8, 8)),
         unwinding((2, 16, 8), (2, 8, 8)),
         unwinding((2, 20, 8), (3, 8, 8)),
-        unwinding((2, 8, 8), blocks=(Block(92, 8, 0),)),
         unwinding((2, 8, 8), decisions=b""),
         unwinding((2, 8, 8), decisions=b"\1"),
         unwinding((2, 8, 8), decisions=b"\0\4"),
@@ -373,10 +372,17 @@ def test_H32_unwind_tables_that_are_none() -> None:
 
 
 def test_H33_a_block_over_derived_bytes() -> None:
-    refused(
-        derived((32, 0, 872, 12), blocks=(Block(4968, 32, 1),)),
-        derived((32, 0, 872, 12), blocks=(Block(4967, 2, 1),)),
-    )
+    """It leaves them out: each byte is made once."""
+    digest = sha256(bytes(4096))
+    inside = derived((32, 0, 872, 12), blocks=(Block(4968, 8, 1),))
+    across = derived((32, 0, 872, 12), blocks=(Block(4967, 2, 1),))
+    across = across.but(streams={**across.streams, DATA: bytes(4967)})
+    table = unwinding((2, 8, 8), blocks=(Block(92, 8, 1),))
+    for way in (in_process, in_child):
+        assert way(OLD, bytes(inside)) == bytes(4968) + digest
+        assert way(OLD, bytes(across)) == bytes(4967) + OLD[:1] + digest
+        assert way(OLD, bytes(table)) == bytes(92) + b"unwinds!"
+    refused(across.but(streams={**across.streams, DATA: bytes(4968)}))
 
 
 def test_H39_derived_bytes_that_cover_too_much() -> None:

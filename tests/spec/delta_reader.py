@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 from typing import Protocol
 
 import zstandard
@@ -714,11 +715,22 @@ def read_blocks(
         settle(diagonals, ends, made)
         blocks += made
         block_end = made[-1].new + made[-1].length
-    for new, at, length in ((block.new, block.old, block.length) for block in blocks):
-        derived = any(first < new + length and new < last for first, last in computed)
-        damaged(derived, "block over derived bytes")
-        damaged(new < new_end < new + length or at < old_end < at + length, "block over the end of an image")
-    return blocks
+    return leave_out(blocks, computed, old_end, new_end)
+
+
+def leave_out(
+    blocks: list[Block], computed: list[tuple[int, int]], old_end: int, new_end: int
+) -> list[Block]:
+    """The same without what is computed, and cut where the tails begin."""
+    out = []
+    edges = {new_end, *(edge for part in computed for edge in part)}
+    for block in blocks:
+        cuts = {edge - block.new for edge in edges} | {old_end - block.old}
+        inside = sorted(cut for cut in cuts if 0 < cut < block.length)
+        for first, last in pairwise([0, *inside, block.length]):
+            if not any(begin <= block.new + first < end for begin, end in computed):
+                out.append(Block(block.new + first, block.old + first, last - first))
+    return out
 
 
 def settle(diagonals: list[int], ends: list[int], made: list[Block]) -> None:

@@ -15,6 +15,7 @@ from spec.delta_reader import (
     Tails,
     What,
     damaged,
+    leave_out,
     over,
     read_derivations,
     read_lists,
@@ -105,14 +106,7 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     damaged(count > new_size + tails.new_size, "number of blocks")
     sizes = len(old) + len(tails.old), new_size + tails.new_size
     blocks = read_blocks(model, count, image if ways % 2 else None, *sizes, stretch)
-    for block in blocks:
-        new_end, old_end = block.new + block.length, block.old + block.length
-        touched = any(first < new_end and block.new < last for first, last in computed)
-        damaged(touched, "block over derived bytes")
-        damaged(
-            block.new < new_size < new_end or block.old < len(old) < old_end,
-            "block over the end of an image",
-        )
+    blocks = leave_out(blocks, computed, len(old), new_size)
     in_image = [block for block in blocks if block.new < new_size]
     lists = read_lists(layout, derivations, image, in_image, regions, new_size)
     model.decoder.look()
