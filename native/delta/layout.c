@@ -159,15 +159,57 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 #define HAS_PACKED (DS_DERIVATIONS_MAX + 1)
 #define HAS_RENAMES (2 * HAS_PACKED)
 
-/* An unwind table is likely to be as far from the end, and as large, as the old one. */
-static ds_status code_unwind_table(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
+/* Where derived bytes of the old image begin, and what they are made of: the new ones are likely to be as far from the
+ * end, and as many. None: all zeros. */
+typedef struct old_derivation {
+    ds_offset offset, covered;
+    uint64_t size; /* as `limit` of a derivation */
+} old_derivation;
+
+static old_derivation find_old(const ds_image *old_image, const ds_derivation *d) {
     const ds_extent *table = d->page_bits == DS_DERIVED_FRAMES ? &old_image->frames : &old_image->frame_header;
+    if (d->page_bits == DS_DERIVED_SPELLED && old_image->spellings.count > 0) {
+        const ds_spelling *spelling = &old_image->spellings.items[0];
+        return (old_derivation){spelling->digits, spelling->spelled, spelling->size};
+    }
+    if (d->page_bits == DS_DERIVED_LISTED && d->covered < old_image->lists.count) {
+        const ds_list *list = &old_image->lists.items[d->covered];
+        return (old_derivation){list->offset, 0, list->size};
+    }
+    return ds_derivation_unwinds(d) ? (old_derivation){table->offset, 0, table->size} : (old_derivation){0};
+}
+
+static ds_status code_likely(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
+    old_derivation old = find_old(old_image, d);
     uint64_t from_end = new_size - d->digests;
-    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, table->size > 0 ? old_image->file.size - table->offset : 0,
-                           &from_end));
-    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, table->size, &d->limit));
+    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, old.size > 0 ? old_image->file.size - old.offset : 0, &from_end));
+    DS_TRY(code_difference(c, DS_LAYOUT_DERIVATION, old.size, &d->limit));
     d->digests = new_size - from_end;
-    return from_end > new_size ? DS_E_DELTA : DS_OK;
+    if (from_end > new_size)
+        return DS_E_DELTA;
+    return d->page_bits == DS_DERIVED_SPELLED ? code_difference(c, DS_LAYOUT_DERIVATION, old.covered, &d->covered)
+                                              : DS_OK;
+}
+
+/* Digests of pages: how many follow from where they end, which is near the end of a slice. */
+static ds_status code_digests(ds_coder *c, uint64_t new_size, ds_derivation *d) {
+    uint64_t page = (uint64_t)1 << d->page_bits, left = new_size;
+    uint64_t between = d->digests - d->covered - d->limit, behind = new_size - d->digests - ds_derivation_size(d);
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &d->covered));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
+    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &behind));
+    const uint64_t parts[] = {d->covered, between, behind};
+    for (unsigned i = 0; i < DS_COUNT(parts); i++) {
+        if (parts[i] > left)
+            return DS_E_DELTA;
+        left -= parts[i];
+    }
+    uint64_t pages = left / (page + DS_DIGEST_SIZE) + (left % (page + DS_DIGEST_SIZE) != 0);
+    if (left <= pages * DS_DIGEST_SIZE)
+        return DS_E_DELTA;
+    d->limit = left - pages * DS_DIGEST_SIZE;
+    d->digests = d->covered + d->limit + between;
+    return ds_derivation_size(d) == pages * DS_DIGEST_SIZE ? DS_OK : DS_E_DELTA;
 }
 
 static ds_status code_derivation(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_derivation *d) {
@@ -176,23 +218,10 @@ static ds_status code_derivation(ds_coder *c, const ds_image *old_image, uint64_
     if (page_bits > DS_DERIVED_PAGE_BITS_MAX)
         return DS_E_DELTA;
     d->page_bits = (unsigned)page_bits;
-    if (ds_derivation_unwinds(d))
-        return code_unwind_table(c, old_image, new_size, d);
-    bool listed = d->page_bits == DS_DERIVED_LISTED;
-    uint64_t from_end = new_size - d->digests, between = listed ? d->limit : d->digests - d->covered - d->limit;
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &from_end));
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &d->covered));
-    DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &between));
-    if (from_end > new_size)
-        return DS_E_DELTA;
-    d->digests = new_size - from_end;
-    d->limit = between;
-    if (listed)
-        return DS_OK;
-    if (d->covered > d->digests || between > d->digests - d->covered)
-        return DS_E_DELTA;
-    d->limit = d->digests - d->covered - between;
-    return DS_OK;
+    if (d->page_bits == DS_DERIVED_LISTED)
+        DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION, &d->covered));
+    bool likely = d->page_bits == DS_DERIVED_SPELLED || ds_derivation_is_whole(d);
+    return likely ? code_likely(c, old_image, new_size, d) : code_digests(c, new_size, d);
 }
 
 ds_status ds_code_derivations(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_arena *arena,

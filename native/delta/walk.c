@@ -252,9 +252,8 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 /* What is computed is no block's. */
 static ds_status clip(const ds_walk *w, uint64_t new_size, ds_blocks *blocks) {
     DS_TRY(ds_derive_clip(w->derivations, blocks, w->arena));
-    return w->packed->streams.count > 0
-               ? ds_packed_clip(w->packed, w->old_image->file.size, new_size, blocks, w->arena)
-               : DS_OK;
+    return w->packed->streams.count > 0 ? ds_packed_clip(w->packed, w->old_image->file.size, new_size, blocks, w->arena)
+                                        : DS_OK;
 }
 
 static bool is_computed(const ds_walk *w, ds_offset at, ds_offset end) {

@@ -102,7 +102,7 @@ static void print_lists(const ds_image *image) {
         printf("list %llx", (unsigned long long)list->base);
         for (uint64_t j = 0; j < list->count; j++)
             printf(" %x", image->listed.items[list->first + j]);
-        printf("\n");
+        printf("\ntable %llx %llx\n", (unsigned long long)list->offset, (unsigned long long)list->size);
     }
 }
 
@@ -133,7 +133,8 @@ static void print_counts(const ds_image *image) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fprintf(stderr, "usage: dump_image FILE [regions|refs|lists|functions|words|slots|starts|unwind|counts ...]\n");
+        fprintf(stderr,
+                "usage: dump_image FILE [regions|refs|lists|functions|words|slots|starts|unwind|digits|counts ...]\n");
         return 2;
     }
     uint64_t size;
@@ -176,6 +177,11 @@ int main(int argc, char **argv) {
                 printf("start %llx\n", (unsigned long long)i);
     if (wanted(argc, argv, "unwind"))
         print_unwind(&image);
+    if (wanted(argc, argv, "digits") && image.spellings.count > 0) {
+        const ds_spelling *spelling = &image.spellings.items[0];
+        printf("digits %llx %llx %llx\n", (unsigned long long)spelling->digits, (unsigned long long)spelling->spelled,
+               (unsigned long long)spelling->size);
+    }
     if (wanted(argc, argv, "counts"))
         print_counts(&image);
     ds_image_free(&image);

@@ -275,11 +275,11 @@ static ds_status read_derivation(const uint64_t words[4], uint64_t new_size, ds_
 }
 
 static void test_derivations_stay_inside(ds_arena *arena) {
-    uint64_t small[4] = {12, 32, 0, 0}, large[4] = {12, TWO32 * 32, 0, 0}, page[4] = {0, 32, 0, 0};
-    CHECK(read_derivation(small, 4096 + 32, arena) == DS_OK);
-    CHECK(read_derivation(small, 4096 + 33, arena) == DS_E_DELTA); /* one more page, no room for its digest */
-    CHECK(read_derivation(large, TWO32 * 4096 + TWO32 * 32, arena) == DS_OK);
-    CHECK(read_derivation(large, TWO32 * 4096 + TWO32 * 32 + 1, arena) == DS_E_DELTA);
+    uint64_t whole[4] = {12}, page[4] = {0, 32};
+    CHECK(read_derivation(whole, 4096 + 32, arena) == DS_OK);
+    CHECK(read_derivation(whole, 4096 + 33, arena) == DS_E_DELTA); /* one more page, no room for its digest */
+    CHECK(read_derivation(whole, TWO32 * 4096 + TWO32 * 32, arena) == DS_OK);
+    CHECK(read_derivation(whole, TWO32 * 4096 + TWO32 * 32 + 1, arena) == DS_E_DELTA);
     for (page[0] = 0; page[0] < 70; page[0]++)
         if (page[0] != 2) /* of which the numbers mean something else */
             CHECK((read_derivation(page, 4096 + 32, arena) == DS_OK) == (page[0] >= 12 && page[0] <= 16));

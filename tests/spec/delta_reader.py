@@ -287,6 +287,8 @@ class OldImage:
     starts: bytes = b""
     of_words: frozenset[int] = frozenset()
     lists: list[tuple[int, list[int]]] = field(default_factory=list)  # base, and the bytes that are named
+    list_tables: list[tuple[int, int]] = field(default_factory=list)  # of each its offset and size
+    digits: tuple[int, int, int] = (0, 0, 0)  # of a debug link, of what they spell, how many bytes that is
     functions: list[int] = field(default_factory=list)
     machine: int = 0
     frames: Table = Table()
@@ -468,21 +470,39 @@ def _read_derivation(stream: Layout, image: OldImage, old_size: int, new_size: i
     damaged(kind > 16, "derivation of no known kind")
     if kind in (2, 3):
         table = image.frames if kind == 2 else image.frame_header
-        away = (old_size - table.offset if table.size else 0) + stream.signed(What.DERIVATION) & MASK
-        size = table.size + stream.signed(What.DERIVATION) & MASK
-        damaged(away > new_size or size == 0 or (kind == 2 and size > 2**30), "unwind table")
-        return Derivation(new_size - away, 0, size, 0, unwinds=kind)
-    start = new_size - stream.number(What.DERIVATION)
-    first = stream.number(What.DERIVATION)
-    size = stream.number(What.DERIVATION)
+        start, size = _likely(stream, (table.offset, table.size), old_size, new_size)
+        damaged(size == 0 or (kind == 2 and size > 2**30), "unwind table")
+        return Derivation(start, 0, size, 0, unwinds=kind)
     if kind == 1:
-        damaged(start < 0 or size == 0, "list")
-        return Derivation(start, 0, size, 0, list_of=first)
-    return _covering(start, first, start - size, kind)
+        number = stream.number(What.DERIVATION)
+        known = number < len(image.list_tables)
+        start, size = _likely(stream, image.list_tables[number] if known else (0, 0), old_size, new_size)
+        damaged(size == 0, "list")
+        return Derivation(start, 0, size, 0, list_of=number)
+    if kind == 0:
+        digits, covered, count = image.digits
+        start, size = _likely(stream, (digits, count), old_size, new_size)
+        first = covered + stream.signed(What.DERIVATION) & MASK
+        return _covering(start, first, first + size, kind)
+    first, between, behind = (stream.number(What.DERIVATION) for _ in range(3))
+    left = new_size - first - between - behind
+    damaged(left < 0, "derivation")
+    pages = -(-left // ((1 << kind) + 32))
+    last = first + left - 32 * pages
+    damaged(-(-(last - first) >> kind) != pages, "pages of a derivation")
+    return _covering(last + between, first, last, kind)
+
+
+def _likely(stream: Layout, old: tuple[int, int], old_size: int, new_size: int) -> tuple[int, int]:
+    """Offset and size of what was at ``old`` (offset, size)."""
+    away = (old_size - old[0] if old[1] else 0) + stream.signed(What.DERIVATION) & MASK
+    size = old[1] + stream.signed(What.DERIVATION) & MASK
+    damaged(away > new_size, "derivation outside the new image")
+    return new_size - away, size
 
 
 def _covering(start: int, first: int, last: int, bits: int) -> Derivation:
-    damaged(start < 0 or last <= first, "derivation")
+    damaged(not first < last <= start, "derivation")
     damaged(not 12 <= bits <= 16 and (bits != 0 or last - first > 64), "derivation of no known kind")
     return Derivation(start, first, last, 1 << bits if bits else 0)
 

@@ -35,6 +35,7 @@ def join(data: bytes, sizes: Sequence[int]) -> Image:
             whole.lists.extend(
                 (base + (p << 61) & 2**64 - 1, [o + at for at in named]) for base, named in part.lists
             )
+            whole.list_tables.extend((o + at, size) for at, size in part.list_tables)
             whole.functions.extend(o + at for at in part.functions)
             starts[o : o + len(part.starts)] = part.starts
         o += size

@@ -496,6 +496,13 @@ class Elf:
         fits = (s for s in self.sections if s.type == kind and self.has_bytes(s) and self.is_named(s, name))
         return next(fits, None)
 
+    def read_debug_link(self) -> None:
+        note, link = self.first_named(7, ".note.gnu.build-id"), self.first_named(1, ".gnu_debuglink")
+        if note is None or link is None or not 17 < note.size <= 17 + link.size // 2:
+            return
+        if note.offset + note.size <= link.offset:
+            self.image.digits = (link.offset, note.offset + 17, note.size - 17)
+
     def read_go(self) -> None:
         functions = self.first_named(1, ".gopclntab")
         module = self.first_named(1, ".go.module") or self.first_named(1, ".noptrdata")
@@ -541,6 +548,7 @@ class Elf:
         self.read_unwind()
         symbols, strings = self.symbol_section(2)
         self.read_symbols(symbols, strings)
+        self.read_debug_link()
         self.read_go()
         self.read_fixed_words()
         self.read_probes()

@@ -413,6 +413,7 @@ class Macho:
         address, cursor = self.header_address, Cursor(self.image.data, table.offset, table.end)
         named: list[int] = []
         self.image.lists.append((address, named))
+        self.image.list_tables.append((table.offset, table.size))
         while cursor.at < cursor.end:
             at = cursor.at
             try:

@@ -79,6 +79,8 @@ class Building:
         self.kept: list[int] = []  # functions of the regions that were swept
         self.words: set[Region] = set()  # code of AArch64 images
         self.lists: list[tuple[int, list[int]]] = []
+        self.list_tables: list[tuple[int, int]] = []
+        self.digits = (0, 0, 0)
         self.machine = 0
         self.frames = self.frame_header = ABSENT
         self.budget = 0
@@ -202,8 +204,9 @@ class Building:
     def settle(self) -> OldImage:
         words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
         starts = bytes(self.starts) if 1 in self.starts else b""
-        image, end = OldImage(self.regions, [], starts, words, self.lists, self.kept), 0
-        image = replace(image, machine=self.machine, frames=self.frames, frame_header=self.frame_header)
+        image, end = OldImage(self.regions, [], starts, words, self.lists, self.list_tables), 0
+        image = replace(image, digits=self.digits, functions=self.kept, machine=self.machine)
+        image = replace(image, frames=self.frames, frame_header=self.frame_header)
         for ref in sorted(self.added, key=lambda added: added.offset):
             if ref.offset >= end:
                 end = ref.offset + LENGTHS[ref.kind]

@@ -80,8 +80,10 @@ def differences(expected: OldImage, got: OldImage) -> list[object]:
         return [expected.of_words, got.of_words]
     if got.functions != expected.functions:
         return [expected.functions, got.functions]
-    if got.lists != expected.lists:
+    if (got.lists, got.list_tables) != (expected.lists, expected.list_tables):
         return [expected.lists, got.lists]
+    if got.digits != expected.digits:
+        return [expected.digits, got.digits]
     if got.references == expected.references:
         return []
     missing = set(expected.references) - set(got.references)

@@ -70,7 +70,8 @@ def listing(
     delta = plain(SMALL, copied + size, [Block(0, copied, 0)], layout=b"")
     old = image_reader.parse(SMALL)
     stream = signed(0) + number(len(old.regions))
-    stream += number(1) + numbers(1, size, list_of, size)
+    known = SIZE if list_of == 0 else 0
+    stream += number(1) + numbers(1, list_of) + signed(size - known) + signed(size - known)
     stream += number(4) + signed(base) + number(len(exceptions))
     stream += b"".join(numbers(*exception) for exception in exceptions)
     return delta.but(flags=0, streams={**delta.streams, LAYOUT: stream})

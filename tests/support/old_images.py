@@ -14,13 +14,14 @@ from native.images import driver
 from spec.delta_reader import OldImage, Reference, Region, Table
 
 _CLASSES = {"data": 0, "code": 1, "nobits": 2}
+_WANTED = ("regions", "refs", "starts", "lists", "functions", "words", "unwind", "digits")
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 def old_image(path: Path) -> OldImage:
     """Regions, references, instruction starts, lists and functions of the image in a file."""
     dump = subprocess.run(
-        [driver("dump_image"), path, "regions", "refs", "starts", "lists", "functions", "words", "unwind"],
+        [driver("dump_image"), path, *_WANTED],
         capture_output=True,
         check=True,
         text=True,
@@ -49,6 +50,10 @@ def old_image(path: Path) -> OldImage:
         elif what == "list":
             base, *listed = (int(text, 16) for text in rest)
             image.lists.append((base, listed))
+        elif what == "table":
+            image.list_tables.append((int(rest[0], 16), int(rest[1], 16)))
+        elif what == "digits":
+            image = replace(image, digits=tuple(int(text, 16) for text in rest))
     known = bytes(starts) if 1 in starts else b""
     image = replace(image, starts=known, of_words=frozenset(of_words), machine=machine)
     return replace(image, frames=tables["frames"], frame_header=tables["header"])
