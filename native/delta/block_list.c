@@ -182,14 +182,15 @@ static bool model_ends(ds_coder *c, const places *p, const history *h, uint64_t 
     return ds_code_flag(c, &contexts, ends);
 }
 
-/* The length, or 2 × the length less one; or 2 × the functions that start in the block, plus 1, where it ends with
- * the one behind them. */
+/* The length, or 2 × the length, but 0 where the block goes on to the end; or 2 × the functions that start in it, plus
+ * 1, where it ends with the one behind them. */
 static ds_status code_length(ds_coder *c, const places *p, const history *h, uint64_t gap, unsigned code,
                              ds_offset from, uint64_t *length, bool *ends) {
     const ds_image *image = p->old_image;
-    uint64_t behind = 0, last = 0, first = p->by_functions ? ds_image_functions_before(image, from + 1) : 0;
+    uint64_t most = ds_image_size(image) - from, behind = 0, last = 0;
+    uint64_t first = p->by_functions ? ds_image_functions_before(image, from + 1) : 0;
     *ends = c->writing && p->by_functions && is_function(image, from + *length, &last);
-    uint64_t value = *ends ? last - first : *length - 1;
+    uint64_t value = *ends ? last - first : *length == most ? 0 : *length;
     unsigned g = ds_bits_in(gap);
     ds_contexts contexts = {.row = DS_DECIDE_LENGTH,
                             .hash = {0, code, ds_mix(h->length[0], h->length[1]), ds_mix(ds_mix(g, code), h->place)}};
@@ -205,8 +206,10 @@ static ds_status code_length(ds_coder *c, const places *p, const history *h, uin
             contexts.hash[i] = ds_mix(contexts.hash[i], 1);
         DS_TRY(ds_code_number(c, DS_STREAM_LENGTHS, &contexts, &value));
     }
-    if (!*ends)
-        return ds_add(value, 1, length) ? DS_OK : DS_E_DELTA;
+    if (!*ends) {
+        *length = value == 0 ? most : value;
+        return *length <= most ? DS_OK : DS_E_DELTA;
+    }
     if (!ds_add(first, value, &behind) || behind >= image->functions.count)
         return DS_E_DELTA;
     *length = image->functions.items[behind] - from;
@@ -247,8 +250,6 @@ static ds_status code_block(ds_coder *c, places *p, history *h, const ds_padding
         return DS_E_DELTA;
     DS_TRY(code_length(c, p, h, gap, at.code, block->old_offset, &block->length, &ends));
     remember(h, gap, at.code, block->length, ends);
-    if (!ds_within(block->old_offset, block->length, ds_image_size(p->old_image)))
-        return DS_E_DELTA;
     return add_pieces(c, p, block, gap, paddings, new_size, arena, out);
 }
 

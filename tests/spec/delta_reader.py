@@ -728,7 +728,7 @@ def read_blocks(
         if named and length % 2:
             length = image.function(image.functions_before(at + 1) + length // 2) - at
         else:
-            length = (length // 2 if named else length) + 1
+            length = (length // 2 if named else length) or old_size - at
         damaged(at + length > old_size, "block outside the old image")
         made = stretch(Block(new, at, length)) if ways >= 2 else [Block(new, at, length)]
         damaged(any(piece.new + piece.length > new_size for piece in made), "block outside the new image")

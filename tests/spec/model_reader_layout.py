@@ -153,7 +153,7 @@ def read_blocks(
             functions = model.number("length", [m(h, 1) for h in lengths])
             length = image.function(image.functions_before(old + 1) + functions) - old
         else:
-            length = model.number("length", lengths) + 1
+            length = model.number("length", lengths) or old_size - old
         damaged(old + length > old_size, "block outside the old image")
         made = stretch(Block(new, old, length))
         damaged(any(piece.new + piece.length > new_size for piece in made), "block outside the new image")

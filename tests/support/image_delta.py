@@ -143,7 +143,7 @@ def plain(
         {
             LAYOUT: layout + number(said),
             GAPS: numbers(*(block.gap for block in blocks)),
-            LENGTHS: numbers(*(block.length - 1 for block in blocks)),
+            LENGTHS: numbers(*(block.length for block in blocks)),
             PLACES: numbers(*(block.place for block in blocks)),
             DATA: data,
             RESIDUAL_GAPS: numbers(*(gap for gap, _ in residuals)),
