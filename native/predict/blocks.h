@@ -14,6 +14,12 @@ typedef struct ds_blocks {
     DS_VEC(ds_block) list;
 } ds_blocks;
 
+static inline ds_status ds_blocks_add(ds_blocks *blocks, ds_block block, ds_arena *arena) {
+    DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, blocks->list.count + 1));
+    blocks->list.items[blocks->list.count++] = block;
+    return DS_OK;
+}
+
 /* Index of the last block that starts at or before `new_offset`; UINT64_MAX when there is none. */
 static inline uint64_t ds_blocks_find(const ds_block *blocks, uint64_t count, ds_offset new_offset) {
     uint64_t low = 0, high = count;

@@ -10,7 +10,7 @@
 #ifndef DS_PADDINGS_H
 #define DS_PADDINGS_H
 
-#include "image/image.h"
+#include "image/padding.h"
 #include "predict/blocks.h"
 
 #define DS_PADDING_PERIOD 32 /* lengths are known by offset modulo this, and are shorter */
@@ -25,10 +25,17 @@ typedef struct ds_padding_rules {
 typedef struct ds_paddings {
     const ds_image *old_image;
     ds_padding_rules rules[2]; /* before anything else, before a function */
-    bool behind_jumps;         /* whether what stands behind a jump follows the first of them too */
+    bool behind_jumps;         /* whether what stands behind a jump follows the first of them */
 } ds_paddings;
 
 void ds_paddings_learn(ds_paddings *paddings, const ds_image *old_image);
+
+/* The paddings between two old offsets; whether one that is as the rules say has another length where it is moved by
+ * `shift`; and the next one that has. */
+ds_padding_scan ds_paddings_scan(const ds_paddings *paddings, ds_offset from, ds_offset end);
+bool ds_paddings_change(const ds_paddings *paddings, const ds_padding *found, uint64_t shift, unsigned *length);
+bool ds_paddings_next_change(const ds_paddings *paddings, ds_padding_scan *scan, uint64_t shift, ds_padding *found,
+                             unsigned *length);
 
 /* Appends what a block of `length` old bytes stands for: its pieces, and copies of paddings between them. Where they
  * lie in the new image is for the caller to check. */
