@@ -724,6 +724,7 @@ def read_blocks(
         else:
             at = far_place(place, ends, image, named=named == 1)
         at &= MASK
+        damaged(at >= old_size, "block outside the old image")
         length = streams[LENGTHS].number()
         if named and length % 2:
             length = image.function(image.functions_before(at + 1) + length // 2) - at
