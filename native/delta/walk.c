@@ -283,17 +283,18 @@ static void bridge(const ds_walk *w, ds_blocks *blocks) {
 
 /* Fewer, where they go on behind what is computed, or paddings between them can be made anew; `blocks` are then the
  * pieces that are copied. */
-static ds_status write_blocks(ds_walk *w, ds_blocks *blocks) {
+static ds_status write_blocks(ds_walk *w, const ds_regions *regions, ds_blocks *blocks) {
     ds_paddings paddings;
     ds_blocks folded = {0}, pieces = {0};
     bool stretched = false;
     bridge(w, blocks);
     if (!(w->coder->without & DS_WITHOUT_PADDINGS) && w->old_image->starts != NULL) {
-        ds_paddings_learn(&paddings, w->old_image);
+        DS_TRY(ds_paddings_learn(&paddings, w->old_image, regions->list.items, regions->list.count, w->arena));
         DS_TRY(ds_paddings_fold(&paddings, w->new_image, blocks, w->arena, &folded, &stretched));
+        ds_paddings_free(&paddings, w->arena);
     }
-    DS_TRY(ds_code_blocks(w->coder, w->old_image, stretched ? &folded : blocks, stretched, ds_image_size(w->new_image),
-                          w->arena, &pieces));
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, regions, stretched ? &folded : blocks, stretched,
+                          ds_image_size(w->new_image), w->arena, &pieces));
     DS_VEC_FREE(w->arena, &folded.list);
     DS_VEC_FREE(w->arena, &blocks->list);
     DS_TRY(clip(w, w->new_image->file.size, &pieces));
@@ -326,7 +327,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
     if (listed.renames)
         DS_TRY(ds_code_renames(coder, old_image, arena, renames));
-    DS_TRY(write_blocks(&w, blocks));
+    DS_TRY(write_blocks(&w, &regions, blocks));
     DS_TRY(ds_derive_find_exceptions(derivations, old_image, new_image, blocks->list.items, w.image_blocks, arena));
     DS_TRY(ds_code_lists(coder, new_size, arena, derivations));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
@@ -354,9 +355,9 @@ static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_siz
     return ds_deriver_open(&w->output.deriver, derivations, w->arena);
 }
 
-static ds_status read_blocks(ds_walk *w, uint64_t new_size, ds_blocks *blocks) {
+static ds_status read_blocks(ds_walk *w, const ds_regions *regions, uint64_t new_size, ds_blocks *blocks) {
     uint64_t with_tail = new_size + ds_packed_tail_size(w->packed);
-    DS_TRY(ds_code_blocks(w->coder, w->old_image, NULL, false, with_tail, w->arena, blocks));
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, regions, NULL, false, with_tail, w->arena, blocks));
     DS_TRY(clip(w, new_size, blocks));
     if (w->coder->trace != NULL)
         DS_TRY(ds_trace_keep_blocks(w->coder->trace, blocks));
@@ -406,7 +407,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
     DS_TRY(read_computed(&w, old_image, new_size, &derivations, &packed));
     if (coder->model != NULL)
         DS_TRY(ds_model_check(coder->model));
-    DS_TRY(read_blocks(&w, new_size, &blocks));
+    DS_TRY(read_blocks(&w, &regions, new_size, &blocks));
     DS_TRY(ds_layout_build(&layout, regions.list.items, regions.list.count, arena));
     DS_TRY(read_lists(&w, new_size, &derivations));
     open_parts(&w, new_size);

@@ -66,11 +66,33 @@ static bool pads_behind_jumps(const ds_padding_rules *rules, const tally *t) {
     return padded > bare;
 }
 
-void ds_paddings_learn(ds_paddings *p, const ds_image *old_image) {
+/* By old offset, each region with the next one of the file. */
+static ds_status find_seams(ds_paddings *p, const ds_region *regions, uint64_t count, ds_arena *arena) {
+    const ds_image *image = p->old_image;
+    for (uint64_t i = 0; i + 1 < image->by_offset.count; i++) {
+        const uint32_t *numbers = &image->by_offset.items[i];
+        const ds_region *old = image->regions.items;
+        if (numbers[0] >= count || numbers[1] >= count)
+            continue;
+        const ds_region *last = &regions[numbers[0]], *next = &regions[numbers[1]];
+        ds_seam seam = {.begin = old[numbers[0]].offset + old[numbers[0]].size,
+                        .end = old[numbers[1]].offset,
+                        .new_begin = last->offset + last->size,
+                        .new_size = next->offset - last->offset - last->size};
+        bool have_bytes = last->class_ != DS_REGION_NOBITS && next->class_ != DS_REGION_NOBITS;
+        if (!have_bytes || next->offset < seam.new_begin || seam.new_size == seam.end - seam.begin)
+            continue;
+        DS_TRY(DS_VEC_RESERVE(arena, &p->seams, p->seams.count + 1));
+        p->seams.items[p->seams.count++] = seam;
+    }
+    return DS_OK;
+}
+
+static void learn_rules(ds_paddings *p) {
+    const ds_image *old_image = p->old_image;
     tally tallies[2] = {0};
     ds_padding found;
     ds_padding_scan s = ds_padding_scan_open(old_image, 0, UINT64_MAX, true);
-    *p = (ds_paddings){.old_image = old_image};
     for (unsigned of_function = 0; of_function < 2; of_function++)
         memset(p->rules[of_function].fill, 0xff, sizeof p->rules[of_function].fill);
     for (unsigned i = 0; i < LEARNED && ds_padding_next(&s, &found); i++) {
@@ -88,13 +110,24 @@ void ds_paddings_learn(ds_paddings *p, const ds_image *old_image) {
     p->behind_jumps = pads_behind_jumps(&p->rules[false], &tallies[false]);
 }
 
+ds_status ds_paddings_learn(ds_paddings *p, const ds_image *old_image, const ds_region *regions, uint64_t count,
+                            ds_arena *arena) {
+    *p = (ds_paddings){.old_image = old_image};
+    learn_rules(p);
+    return find_seams(p, regions, count, arena);
+}
+
+void ds_paddings_free(ds_paddings *p, ds_arena *arena) {
+    DS_VEC_FREE(arena, &p->seams);
+}
+
 /* ---- making them anew ---- */
 
 ds_padding_scan ds_paddings_scan(const ds_paddings *p, ds_offset from, ds_offset end) {
     return ds_padding_scan_open(p->old_image, from, end, p->behind_jumps);
 }
 
-bool ds_paddings_change(const ds_paddings *p, const ds_padding *found, uint64_t shift, unsigned *length) {
+bool ds_paddings_change(const ds_paddings *p, const ds_padding *found, uint64_t shift, ds_cut *cut) {
     const ds_padding_rules *rules = &p->rules[found->of_function];
     uint64_t old_length = found->end - found->begin;
     int made = rules->length[(found->begin + shift) % DS_PADDING_PERIOD];
@@ -102,35 +135,59 @@ bool ds_paddings_change(const ds_paddings *p, const ds_padding *found, uint64_t 
         return false;
     if (made < 0 || made == (int)old_length || (made > 0 && rules->fill[made] == UINT32_MAX))
         return false;
-    *length = (unsigned)made;
+    *cut = (ds_cut){found->begin, found->end, rules->fill[made], (uint64_t)made, (uint64_t)made};
     return true;
 }
 
-bool ds_paddings_next_change(const ds_paddings *p, ds_padding_scan *s, uint64_t shift, ds_padding *found,
-                             unsigned *length) {
+uint64_t ds_paddings_seams_until(const ds_paddings *p, ds_offset from) {
+    uint64_t low = 0, high = p->seams.count;
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+        if (p->seams.items[middle].begin <= from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool ds_paddings_seam_change(const ds_seam *seam, uint64_t shift, ds_cut *cut) {
+    uint64_t old_size = seam->end - seam->begin;
+    *cut = (ds_cut){seam->begin, seam->end, seam->begin, old_size, seam->new_size};
+    if (seam->new_size < old_size)
+        cut->copied = seam->new_size;
+    return seam->begin + shift == seam->new_begin;
+}
+
+bool ds_paddings_next_cut(const ds_paddings *p, ds_offset from, ds_offset end, uint64_t shift, ds_cut *cut) {
+    ds_padding found;
+    bool at_seam = false;
+    for (uint64_t i = ds_paddings_seams_until(p, from); !at_seam && i < p->seams.count; i++) {
+        if (p->seams.items[i].end >= end)
+            break;
+        at_seam = ds_paddings_seam_change(&p->seams.items[i], shift, cut);
+    }
     if (!((p->rules[0].moving | p->rules[1].moving) >> shift % DS_PADDING_PERIOD & 1))
-        return false;
-    while (ds_padding_next(s, found))
-        if (ds_paddings_change(p, found, shift, length))
+        return at_seam;
+    ds_padding_scan s = ds_paddings_scan(p, from, at_seam ? cut->begin : end);
+    while (ds_padding_next(&s, &found))
+        if (ds_paddings_change(p, &found, shift, cut))
             return true;
-    return false;
+    return at_seam;
 }
 
 ds_status ds_paddings_stretch(const ds_paddings *p, const ds_block *block, ds_arena *arena, ds_blocks *out) {
     ds_block rest = *block;
-    ds_padding found;
-    unsigned length;
+    ds_cut cut;
     for (;;) {
         ds_offset end = rest.old_offset + rest.length;
-        ds_padding_scan s = ds_paddings_scan(p, rest.old_offset, end);
-        if (!ds_paddings_next_change(p, &s, rest.new_offset - rest.old_offset, &found, &length))
+        if (!ds_paddings_next_cut(p, rest.old_offset, end, rest.new_offset - rest.old_offset, &cut))
             break;
-        uint64_t before = found.begin - rest.old_offset;
+        uint64_t before = cut.begin - rest.old_offset;
         DS_TRY(ds_blocks_add(out, (ds_block){rest.new_offset, rest.old_offset, before}, arena));
-        if (length > 0)
-            DS_TRY(ds_blocks_add(
-                out, (ds_block){rest.new_offset + before, p->rules[found.of_function].fill[length], length}, arena));
-        rest = (ds_block){rest.new_offset + before + length, found.end, end - found.end};
+        if (cut.copied > 0)
+            DS_TRY(ds_blocks_add(out, (ds_block){rest.new_offset + before, cut.fill, cut.copied}, arena));
+        rest = (ds_block){rest.new_offset + before + cut.made, cut.end, end - cut.end};
     }
     return ds_blocks_add(out, rest, arena);
 }

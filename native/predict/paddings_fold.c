@@ -14,34 +14,35 @@ static ds_offset old_end(const ds_block *block) {
     return block->old_offset + block->length;
 }
 
-/* Whether the padding, made anew behind the last piece, leads to `next`, and is what the new image has there. */
-static bool leads(const fold *f, const ds_padding *found, const ds_block *next) {
+/* Whether a cut of the last piece leads to `next`, and the new image has there what is copied. */
+static bool leads(const fold *f, const ds_cut *cut, const ds_block *next) {
     const ds_block *last = &f->last;
-    unsigned length;
-    uint64_t shift = last->new_offset - last->old_offset;
-    if (found->begin <= last->old_offset || found->end >= old_end(next) ||
-        !ds_paddings_change(f->paddings, found, shift, &length))
+    ds_offset begin = cut->begin + (last->new_offset - last->old_offset);
+    if (cut->begin <= last->old_offset || cut->begin > old_end(last) || cut->end < next->old_offset ||
+        cut->end >= old_end(next) || begin + cut->made - cut->end != next->new_offset - next->old_offset)
         return false;
-    ds_offset begin = found->begin + shift;
-    if (begin + length - found->end != next->new_offset - next->old_offset)
-        return false;
-    const ds_span *file = &f->new_image->file, *old_file = &f->paddings->old_image->file;
-    return length == 0 || (ds_within(begin, length, file->size) &&
-                           memcmp(file->data + begin,
-                                  old_file->data + f->paddings->rules[found->of_function].fill[length], length) == 0);
+    const ds_span *file = &f->new_image->file;
+    return cut->copied == 0 ||
+           (ds_within(begin, cut->copied, file->size) &&
+            memcmp(file->data + begin, f->paddings->old_image->file.data + cut->fill, cut->copied) == 0);
 }
 
-/* The padding between the last piece and `next`, which both may have some bytes of. */
-static bool find_between(const fold *f, const ds_block *next, ds_padding *found) {
+/* The cut between the last piece and `next`, which both may have some bytes of what lies there. */
+static bool find_between(const fold *f, const ds_block *next, ds_cut *cut) {
+    uint64_t shift = f->last.new_offset - f->last.old_offset;
     ds_offset end = old_end(&f->last), from = f->last.old_offset;
+    uint64_t seam = ds_paddings_seams_until(f->paddings, end);
+    if (seam > 0 && ds_paddings_seam_change(&f->paddings->seams.items[seam - 1], shift, cut) && leads(f, cut, next))
+        return true;
     if (next->old_offset + DS_PADDING_PERIOD < end || end + DS_PADDING_PERIOD < next->old_offset)
         return false;
     if (end - from > 2 * DS_PADDING_PERIOD)
         from = end - 2 * DS_PADDING_PERIOD;
     ds_offset most = old_end(next) - end < 2 * DS_PADDING_PERIOD ? old_end(next) : end + 2 * DS_PADDING_PERIOD;
     ds_padding_scan s = ds_paddings_scan(f->paddings, from, most);
-    while (ds_padding_next(&s, found) && found->begin <= end)
-        if (found->end >= next->old_offset && leads(f, found, next))
+    ds_padding found;
+    while (ds_padding_next(&s, &found) && found.begin <= end)
+        if (ds_paddings_change(f->paddings, &found, shift, cut) && leads(f, cut, next))
             return true;
     return false;
 }
@@ -53,28 +54,22 @@ static ds_status begin_block(fold *f, ds_block block) {
 
 /* A block, in pieces where a padding in it stayed as it was though it is expected to change. */
 static ds_status fold_block(fold *f, ds_block block) {
-    ds_padding found;
-    unsigned length;
+    ds_cut cut;
     uint64_t shift = block.new_offset - block.old_offset;
-    bool joined = f->out->list.count > 0 && find_between(f, &block, &found);
-    if (joined) {
+    ds_offset end = old_end(&block);
+    if (f->out->list.count > 0 && find_between(f, &block, &cut)) {
         ds_block *folded = &f->out->list.items[f->out->list.count - 1];
-        ds_offset end = old_end(&block);
         folded->length = end - folded->old_offset;
-        block = (ds_block){found.end + shift, found.end, end - found.end};
-        f->last = block;
+        f->last = (ds_block){cut.end + shift, cut.end, end - cut.end};
         f->saved++;
     } else {
         DS_TRY(begin_block(f, block));
     }
-    ds_padding_scan s = ds_paddings_scan(f->paddings, block.old_offset, old_end(&block));
-    while (ds_paddings_next_change(f->paddings, &s, shift, &found, &length)) {
+    while (ds_paddings_next_cut(f->paddings, f->last.old_offset, end, shift, &cut)) {
         ds_block *folded = &f->out->list.items[f->out->list.count - 1];
-        ds_offset end = old_end(folded);
-        folded->length = found.end - folded->old_offset;
-        DS_TRY(begin_block(f, (ds_block){found.end + shift, found.end, end - found.end}));
+        folded->length = cut.end - folded->old_offset;
+        DS_TRY(begin_block(f, (ds_block){cut.end + shift, cut.end, end - cut.end}));
         f->added++;
-        s = ds_paddings_scan(f->paddings, found.end, end);
     }
     return DS_OK;
 }

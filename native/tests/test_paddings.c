@@ -61,7 +61,8 @@ static void test_rules(void) {
     made *m = make(100, 0, 0);
     ds_image image = image_of(m);
     ds_paddings paddings;
-    ds_paddings_learn(&paddings, &image);
+    ds_arena *arena = ds_arena_open(PLENTY);
+    CHECK(ds_paddings_learn(&paddings, &image, NULL, 0, arena) == DS_OK);
     for (unsigned begin = 0; begin < DS_PADDING_PERIOD; begin++)
         CHECK(paddings.rules[true].length[begin] ==
               (begin % 4 == 0 ? (int)(16 - begin % 16) % 16 : DS_PADDING_UNKNOWN));
@@ -69,6 +70,7 @@ static void test_rules(void) {
         CHECK(memcmp(m->code + paddings.rules[true].fill[length], nop, sizeof nop) == 0);
     CHECK(paddings.rules[true].fill[16] == UINT32_MAX && paddings.rules[false].fill[4] == UINT32_MAX);
     CHECK((paddings.rules[true].moving & 0x10010) == 0x10); /* where 16 bytes lie between nothing changes */
+    ds_arena_close(arena);
     free(m);
 }
 
@@ -78,9 +80,39 @@ static void test_nothing_is_learned_of_bytes(void) {
     ds_paddings paddings;
     ds_arena *arena = ds_arena_open(PLENTY);
     ds_blocks out = {0};
-    ds_paddings_learn(&paddings, &image);
+    CHECK(ds_paddings_learn(&paddings, &image, NULL, 0, arena) == DS_OK);
     CHECK(ds_paddings_stretch(&paddings, &(ds_block){3, 0, 64}, arena, &out) == DS_OK && out.list.count == 1);
     ds_arena_close(arena);
+}
+
+/* Two regions with bytes between them, which become fewer, more, or none; and where a block is not cut. */
+static void test_seams(void) {
+    static const struct {
+        ds_region regions[2];
+        ds_block pieces[3];
+        unsigned count;
+    } tries[] = {
+        {{{.offset = 0, .size = 20}, {.offset = 32, .size = 32}}, {{2, 0, 18}, {20, 18, 12}, {32, 32, 32}}, 3},
+        {{{.offset = 0, .size = 20}, {.offset = 20, .size = 32}}, {{2, 0, 18}, {20, 32, 32}}, 2},
+        {{{.offset = 0, .size = 20}, {.offset = 48, .size = 32}}, {{2, 0, 18}, {20, 18, 14}, {48, 32, 32}}, 3},
+        {{{.offset = 0, .size = 20}, {.offset = 34, .size = 32}}, {{2, 0, 64}}, 1},
+        {{{.offset = 0, .size = 21}, {.offset = 32, .size = 32}}, {{2, 0, 64}}, 1},
+        {{{.offset = 40, .size = 20}, {.offset = 0, .size = 20}}, {{2, 0, 64}}, 1},
+    };
+    static uint8_t bytes[64];
+    ds_region old[2] = {{.offset = 0, .size = 18}, {.offset = 32, .size = 32}};
+    uint32_t by_offset[2] = {0, 1};
+    ds_image image = {.file = {bytes, sizeof bytes}, .regions = {old, 2, 2}, .by_offset = {by_offset, 2, 2}};
+    for (unsigned i = 0; i < DS_COUNT(tries); i++) {
+        ds_arena *arena = ds_arena_open(PLENTY);
+        ds_paddings paddings;
+        ds_blocks out = {0};
+        CHECK(ds_paddings_learn(&paddings, &image, tries[i].regions, 2, arena) == DS_OK);
+        CHECK(ds_paddings_stretch(&paddings, &(ds_block){2, 0, 64}, arena, &out) == DS_OK);
+        CHECK(out.list.count == tries[i].count &&
+              memcmp(out.list.items, tries[i].pieces, out.list.count * sizeof *out.list.items) == 0);
+        ds_arena_close(arena);
+    }
 }
 
 static bool same(const ds_block *a, const ds_block *b) {
@@ -117,7 +149,7 @@ static bool check_folds(unsigned every, unsigned more) {
     ds_blocks blocks = {0}, folded = {0}, pieces = {0};
     bool worth;
     find_blocks(old, new, every, more, arena, &blocks);
-    ds_paddings_learn(&paddings, &old_image);
+    CHECK(ds_paddings_learn(&paddings, &old_image, NULL, 0, arena) == DS_OK);
     CHECK(ds_paddings_fold(&paddings, &new_image, &blocks, arena, &folded, &worth) == DS_OK);
     CHECK(worth == (folded.list.count < blocks.list.count));
     for (uint64_t i = 0; i < folded.list.count; i++)
@@ -139,6 +171,7 @@ static bool check_folds(unsigned every, unsigned more) {
 int main(void) {
     test_rules();
     test_nothing_is_learned_of_bytes();
+    test_seams();
     for (unsigned every = 2; every < 12; every++)
         for (unsigned more = 1; more < 6; more++)
             CHECK(check_folds(every, more) == (more % 4 != 0));

@@ -102,7 +102,7 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     model.decoder.look()
     computed = [(d.start, d.end) for d in derivations] + tails.pieces
     count, ways = divmod(layout.number(What.BLOCKS), 4)
-    stretch = Paddings(old, image).pieces if ways >= 2 else alone
+    stretch = Paddings(old, image, regions).pieces if ways >= 2 else alone
     damaged(count > new_size + tails.new_size, "number of blocks")
     sizes = len(old) + len(tails.old), new_size + tails.new_size
     blocks = read_blocks(model, count, image if ways % 2 else None, *sizes, stretch)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
-from spec.delta_reader import MASK, Block, OldImage
+from spec.delta_reader import MASK, Block, OldImage, Region
 
 PERIOD = 32
 LEARNED = 65_536
@@ -19,11 +20,35 @@ class Padding(NamedTuple):
     of_function: bool
 
 
+class Seam(NamedTuple):
+    begin: int
+    end: int
+    new_begin: int
+    new_size: int
+
+
+def seams(old: list[Region], new: list[Region]) -> list[Seam]:
+    """Between old regions that follow each other in the file, where the new ones are apart otherwise."""
+    numbers = sorted((n for n, region in enumerate(old) if region.has_bytes), key=lambda n: old[n].offset)
+    found = []
+    for i, j in pairwise(numbers):
+        if max(i, j) >= len(new) or not (new[i].has_bytes and new[j].has_bytes):
+            continue
+        begin, end = old[i].offset + old[i].size, old[j].offset
+        new_begin = new[i].offset + new[i].size
+        size = new[j].offset - new_begin
+        if size >= 0 and size != end - begin:
+            found.append(Seam(begin, end, new_begin, size))
+    return found
+
+
 class Paddings:
     """What the old image, without its tail, teaches of paddings."""
 
-    def __init__(self, old: bytes, image: OldImage) -> None:
+    def __init__(self, old: bytes, image: OldImage, regions: list[Region]) -> None:
+        """``regions``: the new ones."""
         self.old, self.image = old, image
+        self.seams = seams(image.regions, regions)
         self.functions = frozenset(image.functions)
         self.learned = False
         self.lengths = ([-1] * PERIOD, [-1] * PERIOD)
@@ -110,16 +135,25 @@ class Paddings:
         new, old, last = block.new, block.old, block.old + block.length
         out: list[Block] = []
         while True:
-            found = ((p, self.made_anew(p, (new - old) & MASK)) for p in self.between(old, last))
+            shift = (new - old) & MASK
+            fits = (s for s in self.seams if s.begin > old and s.end < last)
+            seam = next((s for s in fits if (s.begin + shift) & MASK == s.new_begin), None)
+            found = ((p, self.made_anew(p, shift)) for p in self.between(old, seam.begin if seam else last))
             change = next(((p, made) for p, made in found if made is not None), None)
-            if change is None:
+            if change is not None:
+                padding, made = change
+                begin, end, copied = padding.begin, padding.end, made
+                fill = self.fills[padding.of_function].get(made, 0)
+            elif seam is not None:
+                begin, end, made = seam.begin, seam.end, seam.new_size
+                fill, copied = begin, min(made, end - begin)
+            else:
                 return [*out, Block(new, old, last - old)]
-            padding, made = change
-            out.append(Block(new, old, padding.begin - old))
-            new += padding.begin - old
-            if made:
-                out.append(Block(new, self.fills[padding.of_function][made], made))
-            new, old = new + made, padding.end
+            out.append(Block(new, old, begin - old))
+            new += begin - old
+            if copied:
+                out.append(Block(new, fill, copied))
+            new, old = new + made, end
 
 
 def does_nothing(instruction: bytes) -> bool:

@@ -88,7 +88,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
     blocks = read_blocks(
-        streams, derivations, tails, known, len(old), header.new_size, Paddings(old, known).pieces
+        streams, derivations, tails, known, len(old), header.new_size, Paddings(old, known, regions).pieces
     )
     in_image = [block for block in blocks if block.new < header.new_size]
     made = read_lists(layout, derivations, known, in_image, regions, header.new_size)

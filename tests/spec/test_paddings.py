@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec import delta_reader, image_reader, model_reader, paddings_reader, stream_reader
-from spec.delta_reader import OldImage
+from spec.delta_reader import OldImage, Region
 from spec.paddings_reader import Padding, Paddings
 from support.image_delta import LAYOUT, Block, number, plain, signed
 from support.old_images import build_library
@@ -74,6 +74,7 @@ def test_a_library_of_a_compiler(tmp_path: Path, effort: str, cut: list[int]) ->
     delta = images.diff_bytes(old, new, effort=effort)
     assert DECODERS[effort](old, delta, image_reader.parse(old)) == new == apply(old, delta)
     assert max(cut) > 1
+    assert paddings_reader.seams(image_reader.parse(old).regions, image_reader.parse(new).regions)
 
 
 def size(old: bytes, new: bytes, *without: str) -> int:
@@ -120,6 +121,22 @@ def test_any_alignment(seed: int, alignment: int, most: int, every: int, by: int
         assert decode(old, delta, image_reader.parse(old)) == new == apply(old, delta)
 
 
+def test_seams_between_regions() -> None:
+    def regions(*places: tuple[int, int]) -> list[Region]:
+        return [Region(at, 4096 + at, size, 1) for at, size in places]
+
+    old = regions((0, 20), (32, 20), (60, 8))
+    for new, expected in (
+        (regions((0, 24), (32, 20), (60, 8)), [(20, 32, 24, 8)]),
+        (regions((0, 24), (36, 20), (64, 9)), []),
+        (regions((4, 28), (32, 20), (64, 8)), [(20, 32, 32, 0), (52, 60, 52, 12)]),
+        (regions((30, 28), (0, 20), (64, 8)), [(52, 60, 20, 44)]),
+        (regions((0, 24), (32, 20)), [(20, 32, 24, 8)]),
+        ([Region(0, 0, 24, 2), *regions((32, 20), (61, 8))], [(52, 60, 52, 9)]),
+    ):
+        assert paddings_reader.seams(old, new) == expected
+
+
 # The second reader itself
 
 
@@ -158,7 +175,7 @@ def image_of(text: str, functions: tuple[int, ...] = ()) -> tuple[bytes, OldImag
 
 def test_paddings_between() -> None:
     old, image = image_of("c3 90 6690 c3 c3 90 c3", (5, 7))
-    found = Paddings(old, image)
+    found = Paddings(old, image, [])
     found.behind_jumps = False
     assert list(found.between(0, 8)) == [Padding(1, 4, False), Padding(5, 5, True), Padding(6, 7, True)]
     assert list(found.between(2, 8)) == [Padding(5, 5, True), Padding(6, 7, True)]
@@ -168,7 +185,7 @@ def test_paddings_between() -> None:
 
 def test_code_behind_a_jump() -> None:
     """Where it begins without a padding, that is known if the image pads there."""
-    found = Paddings(*image_of("88c0 eb02 88c0 90 c3 c3"))
+    found = Paddings(*image_of("88c0 eb02 88c0 90 c3 c3"), [])
     for known in (True, False):
         found.behind_jumps = known
         bare = [Padding(4, 4, False), Padding(8, 8, False)] if known else []
@@ -191,7 +208,7 @@ def by_hand(new_size: int, *blocks: Block) -> bytes:
 
 def test_pieces_must_fit() -> None:
     """All old bytes four bytes later: the first padding takes up the difference, or becomes longer."""
-    pieces = Paddings(OLD, IMAGE).pieces(delta_reader.Block(4, 0, len(OLD)))
+    pieces = Paddings(OLD, IMAGE, IMAGE.regions).pieces(delta_reader.Block(4, 0, len(OLD)))
     end = pieces[-1].new + pieces[-1].length
     assert len(pieces) > 1 and end % 16 == len(OLD) % 16
     for given_size in (end, end - 1):
