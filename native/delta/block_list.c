@@ -220,18 +220,14 @@ static ds_status code_length(ds_coder *c, const places *p, const history *h, uin
 static ds_status add_pieces(ds_coder *c, places *p, const ds_block *block, uint64_t gap, const ds_paddings *paddings,
                             uint64_t new_size, ds_arena *arena, ds_blocks *out) {
     uint64_t first = out->list.count;
-    if (paddings != NULL) {
-        DS_TRY(ds_paddings_stretch(paddings, block, arena, out));
-    } else {
-        DS_TRY(DS_VEC_RESERVE(arena, &out->list, first + 1));
-        out->list.items[out->list.count++] = *block;
-    }
+    DS_TRY(paddings != NULL ? ds_paddings_stretch(paddings, block, arena, out) : ds_blocks_add(out, *block, arena));
     const ds_block *pieces = out->list.items + first;
     uint64_t count = out->list.count - first;
     settle_place(p, block, pieces, count);
     for (uint64_t i = 0; i < count; i++)
         if (!ds_within(pieces[i].new_offset, pieces[i].length, new_size))
             return DS_E_DELTA;
+    /* What names a block is the price of what ends there: the last byte of the gap before it, else its own first. */
     ds_coder_note(c, block->new_offset - (gap > 0));
     return DS_OK;
 }

@@ -234,7 +234,6 @@ void ds_trace_take_literals(ds_trace *t, ds_offset at, uint64_t size) {
                 add(t, at + i, s, price_next(t, s, 1));
 }
 
-/* What names a block is the price of what ends there: the last byte of the gap before it, else its own first. */
 ds_status ds_trace_keep_blocks(ds_trace *t, const ds_blocks *blocks) {
     DS_TRY(DS_VEC_RESERVE(t->arena, &t->blocks, blocks->list.count + 1));
     t->blocks.count = blocks->list.count;
