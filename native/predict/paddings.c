@@ -31,7 +31,7 @@ static int most_frequent(const uint16_t *counts, unsigned least) {
 }
 
 /* Where half the period explains all of it, each half knows what the other does. */
-static void share_halves(int8_t *length) {
+static void share_halves(int16_t *length) {
     enum { HALF = DS_PADDING_PERIOD / 2 };
     for (unsigned i = 0; i < HALF; i++)
         if (length[i] != length[i + HALF] && length[i] >= 0 && length[i + HALF] >= 0)
@@ -43,7 +43,7 @@ static void share_halves(int8_t *length) {
 /* Of what is no function, only paddings with bytes show what it is aligned to; where it is, it has none. */
 static void settle(ds_padding_rules *rules, const tally *t, bool of_functions) {
     for (unsigned begin = 0; begin < DS_PADDING_PERIOD; begin++)
-        rules->length[begin] = (int8_t)most_frequent(t->lengths[begin], of_functions ? 0 : 1);
+        rules->length[begin] = (int16_t)most_frequent(t->lengths[begin], of_functions ? 0 : 1);
     share_halves(rules->length);
     for (unsigned begin = 0; !of_functions && begin < DS_PADDING_PERIOD; begin += ALIGNED)
         if (rules->length[begin] < 0 || begin % (2 * ALIGNED) == 0)

@@ -17,9 +17,9 @@
 #define DS_PADDING_PERIOD 32 /* lengths are known by offset modulo this, and are shorter */
 
 typedef struct ds_padding_rules {
-    int8_t length[DS_PADDING_PERIOD]; /* by where it begins; DS_PADDING_UNKNOWN */
-    uint32_t fill[DS_PADDING_PERIOD]; /* by length: offset of old bytes to copy; UINT32_MAX: there are none */
-    uint32_t moving;                  /* by distance modulo the period, a bit each: is any length another there */
+    int16_t length[DS_PADDING_PERIOD]; /* by where it begins; DS_PADDING_UNKNOWN */
+    uint32_t fill[DS_PADDING_PERIOD];  /* by length: offset of old bytes to copy; UINT32_MAX: there are none */
+    uint32_t moving;                   /* by distance modulo the period, a bit each: is any length another there */
 } ds_padding_rules;
 #define DS_PADDING_UNKNOWN (-1)
 
