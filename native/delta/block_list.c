@@ -268,11 +268,10 @@ static bool name_functions(const ds_coder *c, const ds_image *old_image, const d
 /* What is known of a block that is to be read: anything that is one. */
 static const ds_block unread = {.length = 1};
 
-ds_status ds_code_blocks(ds_coder *c, const ds_image *old_image, const ds_regions *regions, const ds_blocks *sent,
+ds_status ds_code_blocks(ds_coder *c, const ds_image *old_image, ds_paddings *paddings, const ds_blocks *sent,
                          bool stretched, uint64_t new_size, ds_arena *arena, ds_blocks *blocks) {
     places p = {.old_image = old_image};
     history h = {0};
-    ds_paddings paddings = {0};
     uint64_t count =
         c->writing ? sent->list.count << 2 | (uint64_t)stretched << 1 | name_functions(c, old_image, sent) : 0;
     DS_TRY(ds_code_layout(c, DS_LAYOUT_BLOCK_COUNT, &count));
@@ -283,14 +282,13 @@ ds_status ds_code_blocks(ds_coder *c, const ds_image *old_image, const ds_region
     if (count > new_size)
         return DS_E_DELTA;
     if (stretched)
-        DS_TRY(ds_paddings_learn(&paddings, old_image, regions->list.items, regions->list.count, arena));
+        DS_TRY(ds_paddings_learn(paddings, arena));
     DS_TRY(DS_VEC_RESERVE(arena, &blocks->list, 1));
     for (uint64_t i = 0; i < count; i++) {
         ds_block block = c->writing ? sent->list.items[i] : unread;
         if (i % BLOCKS_A_CHECK == 0 && c->model != NULL)
             DS_TRY(ds_model_check(c->model));
-        DS_TRY(code_block(c, &p, &h, stretched ? &paddings : NULL, new_size, arena, &block, blocks));
+        DS_TRY(code_block(c, &p, &h, stretched ? paddings : NULL, new_size, arena, &block, blocks));
     }
-    ds_paddings_free(&paddings, arena);
     return DS_OK;
 }

@@ -59,9 +59,9 @@ ds_status ds_code_derivations(ds_coder *coder, const ds_image *old_image, uint64
 ds_status ds_code_renames(ds_coder *coder, const ds_image *old_image, ds_arena *arena, ds_renames *renames);
 /* What the derivations that are lists need beside the blocks. */
 ds_status ds_code_lists(ds_coder *coder, uint64_t new_size, ds_arena *arena, ds_derivations *derivations);
-/* `regions`: the new ones. `sent`: the blocks to write, whose paddings are made anew if they are `stretched`. `blocks`: the pieces that they
+/* `paddings` are learned if need be. `sent`: the blocks to write, whose paddings are made anew if they are `stretched`. `blocks`: the pieces that they
  * stand for. `new_size`: with its tail. Checked: ascending, disjoint, inside old and new. */
-ds_status ds_code_blocks(ds_coder *coder, const ds_image *old_image, const ds_regions *regions, const ds_blocks *sent,
+ds_status ds_code_blocks(ds_coder *coder, const ds_image *old_image, ds_paddings *paddings, const ds_blocks *sent,
                          bool stretched, uint64_t new_size, ds_arena *arena, ds_blocks *blocks);
 
 #endif

@@ -281,20 +281,25 @@ static void bridge(const ds_walk *w, ds_blocks *blocks) {
     blocks->list.count = blocks->list.count > 0 ? kept + 1 : 0;
 }
 
+static ds_paddings paddings_of(const ds_walk *w, const ds_regions *regions) {
+    return (ds_paddings){
+        .old_image = w->old_image, .new_regions = regions->list.items, .new_region_count = regions->list.count};
+}
+
 /* Fewer, where they go on behind what is computed, or paddings between them can be made anew; `blocks` are then the
  * pieces that are copied. */
 static ds_status write_blocks(ds_walk *w, const ds_regions *regions, ds_blocks *blocks) {
-    ds_paddings paddings;
+    ds_paddings paddings = paddings_of(w, regions);
     ds_blocks folded = {0}, pieces = {0};
     bool stretched = false;
     bridge(w, blocks);
     if (!(w->coder->without & DS_WITHOUT_PADDINGS) && w->old_image->starts != NULL) {
-        DS_TRY(ds_paddings_learn(&paddings, w->old_image, regions->list.items, regions->list.count, w->arena));
+        DS_TRY(ds_paddings_learn(&paddings, w->arena));
         DS_TRY(ds_paddings_fold(&paddings, w->new_image, blocks, w->arena, &folded, &stretched));
-        ds_paddings_free(&paddings, w->arena);
     }
-    DS_TRY(ds_code_blocks(w->coder, w->old_image, regions, stretched ? &folded : blocks, stretched,
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, &paddings, stretched ? &folded : blocks, stretched,
                           ds_image_size(w->new_image), w->arena, &pieces));
+    ds_paddings_free(&paddings, w->arena);
     DS_VEC_FREE(w->arena, &folded.list);
     DS_VEC_FREE(w->arena, &blocks->list);
     DS_TRY(clip(w, w->new_image->file.size, &pieces));
@@ -357,7 +362,9 @@ static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_siz
 
 static ds_status read_blocks(ds_walk *w, const ds_regions *regions, uint64_t new_size, ds_blocks *blocks) {
     uint64_t with_tail = new_size + ds_packed_tail_size(w->packed);
-    DS_TRY(ds_code_blocks(w->coder, w->old_image, regions, NULL, false, with_tail, w->arena, blocks));
+    ds_paddings paddings = paddings_of(w, regions);
+    DS_TRY(ds_code_blocks(w->coder, w->old_image, &paddings, NULL, false, with_tail, w->arena, blocks));
+    ds_paddings_free(&paddings, w->arena);
     DS_TRY(clip(w, new_size, blocks));
     if (w->coder->trace != NULL)
         DS_TRY(ds_trace_keep_blocks(w->coder->trace, blocks));

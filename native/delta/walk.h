@@ -20,7 +20,7 @@
 /* `targets`, ranked, where the coder has a model; else NULL. */
 
 /* Write the decisions that turn old into new, both with their tails, given the blocks and renames; and the parts of its
- * code literals, unless NULL. */
+ * code literals, unless NULL. `blocks` become the pieces that are copied. */
 ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds_derivations *derivations,
                         ds_packed_both *packed, ds_renames *renames, ds_blocks *blocks, ds_coder *coder,
                         ds_targets *targets, ds_code_parts *parts, ds_arena *arena);

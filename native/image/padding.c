@@ -1,6 +1,8 @@
 /* From instruction to instruction; see padding.h. */
 #include "image/padding.h"
 
+#include "image/isa/isa.h"
+
 ds_padding_scan ds_padding_scan_open(const ds_image *image, ds_offset from, ds_offset end, bool behind_jumps) {
     ds_offset most = image->starts != NULL ? image->file.size : 0;
     return (ds_padding_scan){.image = image,
@@ -25,41 +27,12 @@ static ds_offset next_start(const ds_image *image, ds_offset at, ds_offset end) 
     return end;
 }
 
-#define PREFIX_WORD 0x66
-#define PREFIX_CODE 0x2e
-
-/* Whether an instruction does nothing: NOP of AArch64; NOP and INT3 of x86-64, in all lengths that assemblers use. */
 static bool does_nothing(const uint8_t *bytes, uint64_t size) {
-    static const uint8_t word[4] = {0x1f, 0x20, 0x03, 0xd5};
-    if (size == sizeof word && memcmp(bytes, word, sizeof word) == 0)
-        return true;
-    if (size == 1 && bytes[0] == 0xcc)
-        return true;
-    for (; size > 1 && (bytes[0] == PREFIX_WORD || bytes[0] == PREFIX_CODE); size--)
-        bytes++;
-    return size == 1 ? bytes[0] == 0x90 : size > 2 && bytes[0] == 0x0f && bytes[1] == 0x1f;
+    return ds_aarch64_does_nothing(bytes, size) || ds_x86_64_does_nothing(bytes, size);
 }
 
-#define PREFIX_NOTRACK 0x3e
-
-/* Whether what stands behind an instruction is only reached from elsewhere: returns, and jumps without condition. */
 static bool leads_away(const uint8_t *bytes, uint64_t size) {
-    if (size == 4 && ((ds_load32(bytes) & 0xfc000000) == 0x14000000 || (ds_load32(bytes) & 0xffbffc1f) == 0xd61f0000))
-        return true;
-    if (bytes[0] == PREFIX_NOTRACK && size > 1)
-        bytes++, size--;
-    switch (bytes[0]) {
-    case 0xc3:
-        return size == 1;
-    case 0xeb:
-        return size == 2;
-    case 0xe9:
-        return size == 5;
-    case 0xff:
-        return size > 1 && (bytes[1] >> 3 & 7) == 4;
-    default:
-        return false;
-    }
+    return ds_aarch64_leads_away(bytes, size) || ds_x86_64_leads_away(bytes, size);
 }
 
 static bool is_function(ds_padding_scan *s, ds_offset at) {

@@ -67,12 +67,13 @@ static bool pads_behind_jumps(const ds_padding_rules *rules, const tally *t) {
 }
 
 /* By old offset, each region with the next one of the file. */
-static ds_status find_seams(ds_paddings *p, const ds_region *regions, uint64_t count, ds_arena *arena) {
+static ds_status find_seams(ds_paddings *p, ds_arena *arena) {
     const ds_image *image = p->old_image;
+    const ds_region *regions = p->new_regions;
     for (uint64_t i = 0; i + 1 < image->by_offset.count; i++) {
         const uint32_t *numbers = &image->by_offset.items[i];
         const ds_region *old = image->regions.items;
-        if (numbers[0] >= count || numbers[1] >= count)
+        if (numbers[0] >= p->new_region_count || numbers[1] >= p->new_region_count)
             continue;
         const ds_region *last = &regions[numbers[0]], *next = &regions[numbers[1]];
         ds_seam seam = {.begin = old[numbers[0]].offset + old[numbers[0]].size,
@@ -110,11 +111,12 @@ static void learn_rules(ds_paddings *p) {
     p->behind_jumps = pads_behind_jumps(&p->rules[false], &tallies[false]);
 }
 
-ds_status ds_paddings_learn(ds_paddings *p, const ds_image *old_image, const ds_region *regions, uint64_t count,
-                            ds_arena *arena) {
-    *p = (ds_paddings){.old_image = old_image};
+ds_status ds_paddings_learn(ds_paddings *p, ds_arena *arena) {
+    if (p->learned)
+        return DS_OK;
+    p->learned = true;
     learn_rules(p);
-    return find_seams(p, regions, count, arena);
+    return find_seams(p, arena);
 }
 
 void ds_paddings_free(ds_paddings *p, ds_arena *arena) {

@@ -32,14 +32,17 @@ typedef struct ds_seam {
 
 typedef struct ds_paddings {
     const ds_image *old_image;
+    const ds_region *new_regions;
+    uint64_t new_region_count;
+    bool learned;              /* what follows */
     DS_VEC(ds_seam) seams;     /* ascending */
     ds_padding_rules rules[2]; /* before anything else, before a function */
     bool behind_jumps;         /* whether what stands behind a jump follows the first of them */
 } ds_paddings;
 
-/* `regions`: of the new image. */
-ds_status ds_paddings_learn(ds_paddings *paddings, const ds_image *old_image, const ds_region *regions, uint64_t count,
-                            ds_arena *arena);
+/* What the image and the new regions say of paddings, once; old_image, new_regions and their number are the caller's.
+ * Looks at the first 65,536 paddings. */
+ds_status ds_paddings_learn(ds_paddings *paddings, ds_arena *arena);
 void ds_paddings_free(ds_paddings *paddings, ds_arena *arena);
 
 /* Where a block is cut: instead of old bytes come `made` new ones, the first `copied` of them from `fill`. */

@@ -164,7 +164,7 @@ static bool same_blocks(const ds_blocks *a, const ds_blocks *b) {
 static ds_status read_blocks(ds_stream_reader *reader, uint64_t old_size, uint64_t new_size, ds_arena *arena,
                              ds_blocks *blocks) {
     ds_image old_image = {.file = {NULL, old_size}};
-    return ds_code_blocks(&(ds_coder){.reader = reader}, &old_image, &(ds_regions){0}, NULL, false, new_size, arena,
+    return ds_code_blocks(&(ds_coder){.reader = reader}, &old_image, &(ds_paddings){0}, NULL, false, new_size, arena,
                           blocks);
 }
 
@@ -182,7 +182,7 @@ static void test_blocks_beyond_4_gib(ds_arena *arena) {
     ds_stream_writer writer = {.arena = arena};
     ds_coder to = {.writing = true, .writer = &writer};
     ds_blocks pieces = {0};
-    CHECK(ds_code_blocks(&to, &(ds_image){.file = {NULL, TWO60}}, &(ds_regions){0}, &blocks, false, TWO60, arena,
+    CHECK(ds_code_blocks(&to, &(ds_image){.file = {NULL, TWO60}}, &(ds_paddings){0}, &blocks, false, TWO60, arena,
                          &pieces) == DS_OK);
     CHECK(same_blocks(&blocks, &pieces));
     ds_stream_reader *reader = reopen(&writer, arena);

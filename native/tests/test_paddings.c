@@ -57,12 +57,18 @@ static ds_image image_of(made *m) {
                       .functions = {m->functions, m->function_count, m->function_count}};
 }
 
+static ds_status learn(ds_paddings *paddings, const ds_image *old_image, const ds_region *regions, uint64_t count,
+                       ds_arena *arena) {
+    *paddings = (ds_paddings){.old_image = old_image, .new_regions = regions, .new_region_count = count};
+    return ds_paddings_learn(paddings, arena);
+}
+
 static void test_rules(void) {
     made *m = make(100, 0, 0);
     ds_image image = image_of(m);
     ds_paddings paddings;
     ds_arena *arena = ds_arena_open(PLENTY);
-    CHECK(ds_paddings_learn(&paddings, &image, NULL, 0, arena) == DS_OK);
+    CHECK(learn(&paddings, &image, NULL, 0, arena) == DS_OK);
     for (unsigned begin = 0; begin < DS_PADDING_PERIOD; begin++)
         CHECK(paddings.rules[true].length[begin] ==
               (begin % 4 == 0 ? (int)(16 - begin % 16) % 16 : DS_PADDING_UNKNOWN));
@@ -80,7 +86,7 @@ static void test_nothing_is_learned_of_bytes(void) {
     ds_paddings paddings;
     ds_arena *arena = ds_arena_open(PLENTY);
     ds_blocks out = {0};
-    CHECK(ds_paddings_learn(&paddings, &image, NULL, 0, arena) == DS_OK);
+    CHECK(learn(&paddings, &image, NULL, 0, arena) == DS_OK);
     CHECK(ds_paddings_stretch(&paddings, &(ds_block){3, 0, 64}, arena, &out) == DS_OK && out.list.count == 1);
     ds_arena_close(arena);
 }
@@ -107,7 +113,7 @@ static void test_seams(void) {
         ds_arena *arena = ds_arena_open(PLENTY);
         ds_paddings paddings;
         ds_blocks out = {0};
-        CHECK(ds_paddings_learn(&paddings, &image, tries[i].regions, 2, arena) == DS_OK);
+        CHECK(learn(&paddings, &image, tries[i].regions, 2, arena) == DS_OK);
         CHECK(ds_paddings_stretch(&paddings, &(ds_block){2, 0, 64}, arena, &out) == DS_OK);
         CHECK(out.list.count == tries[i].count &&
               memcmp(out.list.items, tries[i].pieces, out.list.count * sizeof *out.list.items) == 0);
@@ -149,7 +155,7 @@ static bool check_folds(unsigned every, unsigned more) {
     ds_blocks blocks = {0}, folded = {0}, pieces = {0};
     bool worth;
     find_blocks(old, new, every, more, arena, &blocks);
-    CHECK(ds_paddings_learn(&paddings, &old_image, NULL, 0, arena) == DS_OK);
+    CHECK(learn(&paddings, &old_image, NULL, 0, arena) == DS_OK);
     CHECK(ds_paddings_fold(&paddings, &new_image, &blocks, arena, &folded, &worth) == DS_OK);
     CHECK(worth == (folded.list.count < blocks.list.count));
     for (uint64_t i = 0; i < folded.list.count; i++)

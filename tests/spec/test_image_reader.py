@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from native.images import CORPUS, SEEDS
+from spec import model_reader
 from spec.delta_reader import OldImage, Region
 from spec.image_reader import parse
 from spec.image_reader_macho import Macho
@@ -29,7 +30,9 @@ from support.made_images import (
 )
 from support.made_macho import ARM64, BASE, macho, universal
 from support.made_macho import X86_64 as X86_64_CPU
-from support.old_images import library_source, old_image
+from support.old_images import build_library, library_source, old_image
+
+from deltaseal import images
 
 SEED_FILES = sorted(
     path for path in SEEDS.iterdir() if path.suffix in (".so", ".dylib") or path.name == "fixed"
@@ -129,6 +132,29 @@ def test_an_executable(tmp_path: Path) -> None:
     )
     subprocess.run(command, input=source.encode(), check=True)
     check(program.read_bytes(), tmp_path / "image")
+
+
+def linked(path: Path, changed: int) -> bytes:
+    """A library with a debug link that is named as distributions do."""
+    build_library(library_source(20, changed=changed), path, "-Wl,--build-id=sha1")
+    note = path.with_suffix(".note")
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".note.gnu.build-id", path, note], check=True)
+    link = path.with_suffix(".link")
+    link.write_bytes(note.read_bytes()[17:].hex().encode() + b".debug\0\0\0\0crc!")
+    subprocess.run(["objcopy", "--add-section", f".gnu_debuglink={link}", path], check=True)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("effort", ["default", "best"])
+def test_a_debug_link(effort: str, tmp_path: Path) -> None:
+    old, new = (linked(tmp_path / str(changed), changed) for changed in (0, 2))
+    image = parse(old)
+    digits, spelled, size = image.digits
+    assert old[digits : digits + 2 * size] == old[spelled : spelled + size].hex().encode() and size == 19
+    assert differences(old_image(tmp_path / "0"), image) == []
+    delta = images.diff_bytes(old, new, effort=effort)
+    assert {"default": decode, "best": model_reader.decode}[effort](old, delta, image) == new
+    assert new[parse(new).digits[0] :][: 2 * size] not in delta
 
 
 def test_code_of_chance(tmp_path: Path) -> None:
