@@ -37,6 +37,7 @@ static ds_status apply_modelled(const ds_image *old_image, const ds_delta_info *
     ds_targets targets;
     /* Ranking takes memory that the model may have afterwards. */
     DS_TRY(ds_targets_rank(&targets, old_image, arena));
+    coder.landmarks = &targets.landmarks;
     DS_TRY(ds_model_open_read(&coder.model, ds_decision_rows, DS_DECISIONS, info->table * DS_TABLE_UNIT, coded, relay,
                               arena));
     if (trace != NULL)

@@ -162,9 +162,9 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
     if (at->code >= PLACE_FUNCTIONS && !p->by_functions)
         return DS_E_DELTA;
     unsigned way = at->code - PLACE_FAR;
-    ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
-                                .low = way < BASES ? p->ends[way] & 15 : 0,
-                                .hash = {way, ds_mix(way, h->place), ds_mix(h->length[0], g)}};
+    ds_contexts contexts_far = {.row = DS_DECIDE_FAR, .hash = {way, ds_mix(way, h->place), ds_mix(h->length[0], g)}};
+    if (way < BASES)
+        contexts_far.lead = (ds_lead){DS_LEADS_TO_OLD, .from = p->ends[way]};
     uint64_t far = ds_unzigzag(at->far);
     DS_TRY(ds_code_signed(c, DS_STREAM_PLACES, &contexts_far, &far));
     at->far = ds_zigzag(far);
@@ -202,6 +202,8 @@ static ds_status code_length(ds_coder *c, const places *p, const history *h, uin
     } else {
         if (p->by_functions)
             *ends = model_ends(c, p, h, gap, code, from, *ends);
+        if (!*ends)
+            contexts.lead = (ds_lead){DS_LEADS_TO_OLD, .from = from};
         for (unsigned i = 0; *ends && i < ds_decision_rows[DS_DECIDE_LENGTH].inputs; i++)
             contexts.hash[i] = ds_mix(contexts.hash[i], 1);
         DS_TRY(ds_code_number(c, DS_STREAM_LENGTHS, &contexts, &value));

@@ -19,12 +19,11 @@ static unsigned code_part(ds_coder *c, const ds_contexts *known, unsigned step, 
     return ds_code_symbol(c, &contexts, bits, (unsigned)value & ((1u << bits) - 1));
 }
 
-/* Bits far from the leading one know where they stand, and the last ones what they should be. */
+/* Bits far from the leading one know where they stand. */
 static unsigned code_tail(ds_coder *c, const ds_contexts *known, unsigned bucket, unsigned left, unsigned bits,
                           uint64_t value) {
     ds_contexts contexts = {.row = known->row, .select = known->select * NUMBER_STEPS + 2};
-    contexts.hash[0] = ds_mix(left, left == 0 ? known->low : 0);
-    for (unsigned i = 1; i < ds_decision_rows[known->row].inputs; i++)
+    for (unsigned i = 0; i < ds_decision_rows[known->row].inputs; i++)
         contexts.hash[i] = ds_mix(left, i == 1 ? bucket : i << 8);
     return ds_code_symbol(c, &contexts, bits, (unsigned)value & ((1u << bits) - 1));
 }
@@ -37,6 +36,25 @@ static ds_status code_bucket(ds_coder *c, const ds_contexts *known, unsigned *bu
     return *bucket > 64 ? DS_E_DELTA : DS_OK;
 }
 
+/* The last bits of a number that leads to a place: each halves the places that are left, and knows what is seen at
+ * those of either half. `coded`: the bits before them. */
+static uint64_t code_landing(ds_coder *c, const ds_contexts *known, unsigned bits, uint64_t coded, uint64_t value) {
+    uint8_t seen[DS_LANDMARKS_MAX], *at = seen;
+    ds_landmarks_look(c->landmarks, &known->lead, coded << bits, 1u << bits, seen);
+    for (unsigned left = bits; left-- > 0;) {
+        unsigned half = 1u << left;
+        uint32_t views = ds_mix(ds_landmarks_view(at, half), ds_landmarks_view(at + half, half));
+        uint32_t side = known->row << 1 | known->lead.back;
+        ds_contexts contexts = {.row = DS_DECIDE_LANDMARK,
+                                .select = left,
+                                .hash = {ds_mix(views, left), ds_mix(views, (side + 1) << 2 | left)}};
+        bool upper = ds_code_flag(c, &contexts, value >> left & 1);
+        coded = coded << 1 | upper;
+        at += upper ? half : 0;
+    }
+    return coded;
+}
+
 /* All bits below the leading one. */
 static uint64_t code_mantissa(ds_coder *c, const ds_contexts *known, unsigned bucket, uint64_t value) {
     uint64_t coded = 1;
@@ -44,6 +62,8 @@ static uint64_t code_mantissa(ds_coder *c, const ds_contexts *known, unsigned bu
     for (unsigned group = 0; left > 0; group++) {
         unsigned bits = left % GROUP_BITS == 0 ? GROUP_BITS : left % GROUP_BITS;
         left -= bits;
+        if (left == 0 && known->lead.to != DS_LEADS_NOWHERE)
+            return code_landing(c, known, bits, coded, value);
         uint32_t part = bucket << 2 | 2 | (uint32_t)coded << 10;
         coded = coded << bits | (group < GROUPS_IN_CONTEXT ? code_part(c, known, 1, part, bits, value >> left)
                                                            : code_tail(c, known, bucket, left, bits, value >> left));
@@ -70,7 +90,7 @@ static ds_status model_signed(ds_coder *c, const ds_contexts *known, uint64_t *v
     }
     negative = code_part(c, known, 0, bucket << 2 | 3, 1, negative);
     ds_contexts below = *known;
-    below.low = known->low << 1 | negative;
+    below.lead.back = negative;
     magnitude = code_mantissa(c, &below, bucket, magnitude);
     *value = negative ? 0 - magnitude : magnitude;
     return DS_OK;

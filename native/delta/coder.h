@@ -6,6 +6,7 @@
 
 #include "codec/streams.h"
 #include "delta/decisions.h"
+#include "delta/landmarks.h"
 #include "delta/trace.h"
 
 typedef struct ds_coder {
@@ -13,6 +14,7 @@ typedef struct ds_coder {
     ds_stream_writer *writer; /* one of the three is set */
     ds_stream_reader *reader;
     ds_model *model;
+    const ds_landmarks *landmarks;   /* beside a model */
     ds_trace *trace;                 /* looks on while reading, or NULL */
     uint32_t without;                /* writing, for measurement: techniques to do without (deltaseal.h) */
     uint64_t helped, harmed;         /* writing: references that prediction spared; that it broke */
@@ -23,7 +25,7 @@ typedef struct ds_coder {
 typedef struct ds_contexts {
     unsigned row;    /* ds_decision */
     unsigned select; /* set of weights */
-    uint32_t low;    /* of numbers: what is known of the last four bits */
+    ds_lead lead;    /* of numbers: where they lead */
     uint32_t hash[DS_MODEL_INPUTS];
 } ds_contexts;
 

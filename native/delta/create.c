@@ -190,7 +190,8 @@ static bool end_proof(proof *p) {
 
 static ds_status code_modelled(ds_creation *creation, const ds_image *old_image, const ds_image *new_image,
                                computed *made, ds_blocks *blocks, ds_targets *targets) {
-    ds_coder coder = {.writing = true, .model = creation->model, .without = creation->without};
+    ds_coder coder = {
+        .writing = true, .model = creation->model, .landmarks = &targets->landmarks, .without = creation->without};
     DS_TRY(ds_walk_write(old_image, new_image, &made->derivations, &made->packed, &made->renames, blocks, &coder,
                          targets, NULL, creation->arena));
     take_balance(creation, &coder);

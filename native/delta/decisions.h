@@ -36,6 +36,7 @@ typedef enum ds_decision {
     DS_DECIDE_FRAME_NUMBER,
     DS_DECIDE_FRAME_STEP,
     DS_DECIDE_FRAME_BYTE,
+    DS_DECIDE_LANDMARK,
     DS_DECISIONS,
 } ds_decision;
 

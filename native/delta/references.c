@@ -140,7 +140,7 @@ static ds_status code_distance(ds_walk *w, const wrong *it, ds_address *actual) 
     const ds_prediction *p = it->p;
     uint64_t fix = *actual - it->aside;
     ds_contexts contexts = {.row = DS_DECIDE_REF_FIX,
-                            .low = it->aside & 15,
+                            .lead = {DS_LEADS_TO_NEW, .from = it->aside},
                             .hash = {p->kind, ds_mix(p->kind, p->rule), ds_mix(p->kind, w->wrong_history & 3),
                                      ds_mix(p->rule, w->last_fix), surroundings(w, p->target)}};
     DS_TRY(ds_code_signed(w->coder, DS_STREAM_REF_FIXES, &contexts, &fix));

@@ -139,7 +139,7 @@ ds_status ds_targets_rank(ds_targets *targets, const ds_image *old_image, ds_are
     *targets = (ds_targets){.arena = arena};
     for (ds_target_class class_ = 0; class_ < DS_TARGET_CLASSES; class_++)
         DS_TRY(rank(&targets->ranked[class_], old_image, class_, arena));
-    return DS_OK;
+    return ds_landmarks_open(&targets->landmarks, old_image, arena);
 }
 
 /* ---- ranks of new addresses ---- */
@@ -171,13 +171,14 @@ static ds_status index_list(ds_target_list *list, const ds_predictor *predictor,
 }
 
 ds_status ds_targets_begin(ds_targets *targets, const ds_predictor *predictor, bool writing) {
-    targets->predictor = predictor;
+    targets->predictor = targets->landmarks.predictor = predictor;
     for (ds_target_class class_ = 0; writing && class_ < DS_TARGET_CLASSES; class_++)
         DS_TRY(index_list(&targets->ranked[class_], predictor, targets->arena));
     return DS_OK;
 }
 
 void ds_targets_close(ds_targets *targets) {
+    ds_landmarks_close(&targets->landmarks, targets->arena);
     for (ds_target_class class_ = 0; class_ < DS_TARGET_CLASSES; class_++) {
         DS_VEC_FREE(targets->arena, &targets->ranked[class_].list);
         ds_arena_free(targets->arena, targets->ranked[class_].index);
@@ -284,7 +285,7 @@ static ds_status code_from_place(ds_targets *t, ds_coder *c, ds_target *target) 
     uint64_t distance = target->address - target->place;
     uint32_t class_ = target->class_, known = target->known, around = target->around;
     ds_contexts contexts = {.row = DS_DECIDE_TARGET_DISTANCE,
-                            .low = target->place & 15,
+                            .lead = {DS_LEADS_TO_NEW, .from = target->place},
                             .hash = {class_, ds_mix(1, known), ds_mix(known, t->last_ways & 15),
                                      ds_mix(class_ + 2, t->last_distance), ds_mix(around, 5), ds_mix(around, known)}};
     DS_TRY(ds_code_signed(c, DS_STREAM_REF_FIXES, &contexts, &distance));
@@ -298,7 +299,7 @@ static ds_status code_from_other(ds_targets *t, ds_coder *c, ds_target *target, 
     uint64_t step = target->address - base;
     uint32_t kind = target->class_ << 2 | from, known = target->known, *last = &t->last_steps[target->class_];
     ds_contexts contexts = {.row = DS_DECIDE_TARGET_STEP,
-                            .low = base & 15,
+                            .lead = {DS_LEADS_TO_NEW, .from = base},
                             .hash = {kind, ds_mix(kind, known), ds_mix(kind + 8, ds_bits_in(*last)),
                                      ds_mix(kind + 16, *last), ds_mix(ds_mix(kind, known), ds_bits_in(*last))}};
     DS_TRY(ds_code_signed(c, DS_STREAM_REF_FIXES, &contexts, &step));

@@ -20,6 +20,7 @@ typedef struct ds_target_list {
 
 typedef struct ds_targets {
     const ds_predictor *predictor;
+    ds_landmarks landmarks;
     ds_target_list ranked[DS_TARGET_CLASSES];
     ds_address recent[DS_TARGETS_RECENT];     /* latest first */
     ds_address latest_far[DS_TARGET_CLASSES]; /* named by a distance, and at least NEAR from its place */
@@ -29,7 +30,7 @@ typedef struct ds_targets {
     ds_arena *arena;
 } ds_targets;
 
-/* The ranks, from the references of code in the old image; needs nothing of a delta. */
+/* The ranks, from the references of code in the old image, and its landmarks; needs nothing of a delta. */
 ds_status ds_targets_rank(ds_targets *targets, const ds_image *old_image, ds_arena *arena);
 /* Before the first target. Writing: finds ranks by new address. */
 ds_status ds_targets_begin(ds_targets *targets, const ds_predictor *predictor, bool writing);

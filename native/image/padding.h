@@ -16,7 +16,7 @@ typedef struct ds_padding_scan {
     ds_offset from, at, end;
     uint64_t function; /* number of the first that does not start before `at` */
     bool behind_jumps; /* whether code behind a jump counts where it begins without a padding */
-    ds_offset before;  /* the instruction before `at`; UINT64_MAX: none on the way */
+    bool behind_jump;  /* the instruction before `at` is one, and counts */
 } ds_padding_scan;
 
 ds_padding_scan ds_padding_scan_open(const ds_image *image, ds_offset from, ds_offset end, bool behind_jumps);

@@ -3,12 +3,12 @@
 
 /* ---- rules ---- */
 
-#define LEARNED 65536 /* paddings that are looked at, at most */
+#define LEARNED 16384 /* paddings that are looked at, at most */
 #define ALIGNED 8     /* code that is no function is padded for at least this */
 #define LEAST 2       /* a rule is seen so often */
 
 typedef struct tally {
-    uint16_t lengths[DS_PADDING_PERIOD][DS_PADDING_PERIOD]; /* by begin and length */
+    uint16_t lengths[DS_PADDING_PERIOD][DS_PADDING_PERIOD]; /* by begin and length; together LEARNED at most */
     uint32_t votes[DS_PADDING_PERIOD];                      /* for the fill of a length */
 } tally;
 
@@ -101,8 +101,7 @@ static void learn_rules(ds_paddings *p) {
         uint64_t length = found.end - found.begin;
         if (length >= DS_PADDING_PERIOD || (!found.of_function && length > 0 && found.end % ALIGNED != 0))
             continue;
-        uint16_t *count = &t->lengths[found.begin % DS_PADDING_PERIOD][length];
-        *count += *count < UINT16_MAX;
+        t->lengths[found.begin % DS_PADDING_PERIOD][length]++;
         if (length > 0)
             vote(t, &p->rules[found.of_function], old_image->file.data, &found);
     }

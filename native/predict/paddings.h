@@ -41,7 +41,7 @@ typedef struct ds_paddings {
 } ds_paddings;
 
 /* What the image and the new regions say of paddings, once; old_image, new_regions and their number are the caller's.
- * Looks at the first 65,536 paddings. */
+ * Looks at the first 16,384 paddings. */
 ds_status ds_paddings_learn(ds_paddings *paddings, ds_arena *arena);
 void ds_paddings_free(ds_paddings *paddings, ds_arena *arena);
 

@@ -5,11 +5,14 @@ mixing, symbols and numbers. The table of rows is read from there.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spec.delta_reader import Refused, damaged
 from spec.image_reader_page import PAGES
+from spec.model_reader_landmarks import view
+
+Seen = Callable[[int], int]
 
 M32, M64 = 2**32 - 1, 2**64 - 1
 
@@ -262,15 +265,16 @@ class Model:
             value = value << group | t - (1 << group)
         return value
 
-    def number(self, name: str, contexts: Sequence[int], low: int = 0) -> int:
-        return self._magnitude(name, contexts, self._bucket(name, contexts), low)
+    def number(self, name: str, contexts: Sequence[int], seen: Seen | None = None) -> int:
+        """``seen``: what is seen where a number leads, if it does."""
+        return self._magnitude(name, contexts, self._bucket(name, contexts), seen, 0)
 
-    def signed(self, name: str, contexts: Sequence[int], low: int = 0) -> int:
+    def signed(self, name: str, contexts: Sequence[int], seen: Seen | None = None) -> int:
         bucket = self._bucket(name, contexts)
         if bucket == 0:
             return 0
         sign = self._part(name, contexts, 4 * bucket + 3, 1)
-        size = self._magnitude(name, contexts, bucket, 2 * low + sign)
+        size = self._magnitude(name, contexts, bucket, seen, sign)
         return -size if sign else size
 
     def _part(self, name: str, contexts: Sequence[int], part: int, size: int, step: int = 0) -> int:
@@ -284,20 +288,36 @@ class Model:
             raise Refused("E_DELTA", "a number of too many bits")
         return bucket
 
-    def _magnitude(self, name: str, contexts: Sequence[int], bucket: int, low: int) -> int:
+    def _magnitude(
+        self, name: str, contexts: Sequence[int], bucket: int, seen: Seen | None, sign: int
+    ) -> int:
         if bucket == 0:
             return 0
         c, left, group = 1, bucket - 1, 0
         while left > 0:
             size = left % 4 or 4
             left -= size
-            if group < 2:
+            if left == 0 and seen is not None:
+                c = self._landing(name, size, c, seen, sign)
+            elif group < 2:
                 c = c << size | self._part(name, contexts, 4 * bucket + 2 + 1024 * c, size, 1)
             else:
-                known = [m(left, low if left == 0 else 0), m(left, bucket)]
-                known += [m(left, 256 * i) for i in range(2, self.rows[name].inputs)]
-                c = c << size | self.symbol(name, size, known[: self.rows[name].inputs], 2)
+                inputs = range(self.rows[name].inputs)
+                known = [m(left, bucket if i == 1 else 256 * i) for i in inputs]
+                c = c << size | self.symbol(name, size, known, 2)
             group += 1
+        return c
+
+    def _landing(self, name: str, size: int, c: int, seen: Seen, sign: int) -> int:
+        for k in range(size - 1, -1, -1):
+            first, half = c << k + 1, 1 << k
+            lower, upper = (
+                view([seen(-v if sign else v) for v in range(start, start + half)])
+                for start in (first, first + half)
+            )
+            v = m(lower, upper)
+            contexts = [m(v, k), m(v, 4 * (2 * self.rows[name].number + 1 + sign) + k)]
+            c = 2 * c + self.flag("landmark", contexts, k)
         return c
 
     def teach(self, name: str, size: int, contexts: Sequence[int], value: int) -> None:

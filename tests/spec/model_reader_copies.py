@@ -73,7 +73,8 @@ class References:
 
     def _fix(self, k: int, rule: int, expected: int, aside: int) -> int:
         contexts = [k, m(k, rule), m(k, low(self.wrong, 2)), m(rule, self._last_fix), self.around(expected)]
-        fix = self._shared.model.signed("reference fix", contexts, aside % 16)
+        new = self._shared.landmarks.new
+        fix = self._shared.model.signed("reference fix", contexts, lambda n: new(aside + n))
         self._last_fix = fix & M32
         return fix
 

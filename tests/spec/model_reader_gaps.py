@@ -19,6 +19,7 @@ from spec.delta_reader import (
     to_front,
 )
 from spec.model_reader_coder import M32, Model, bits, low, m
+from spec.model_reader_landmarks import Landmarks
 
 HINTED = {"REL32", "B26", "ADRP"}
 NUMBERS = {name: number for number, name in enumerate(KINDS, start=1)}
@@ -49,6 +50,7 @@ class Shared:
     def __init__(
         self,
         model: Model,
+        landmarks: Landmarks,
         image: OldImage,
         old: bytes,
         old_end: int,
@@ -56,6 +58,7 @@ class Shared:
         regions: list[Region],
     ) -> None:
         self.model, self.image, self.prediction, self.regions = model, image, prediction, regions
+        self.landmarks = landmarks
         self.old, self.old_end = old, old_end  # with its tail; its size without
         self.references = {reference.offset: reference for reference in image.references}
 
@@ -191,7 +194,7 @@ class Targets:
         if base == 0:
             contexts = [kind, m(1, known), m(known, low(self.ways, 4)), m(kind + 2, self.last_distance)]
             contexts += [m(around, 5), m(around, known)]
-            distance = model.signed("distance", contexts, place % 16)
+            distance = model.signed("distance", contexts, lambda n: self._shared.landmarks.new(place + n))
             self.last_distance = distance & M32
             return place + distance & MASK
         b = self.latest_far[kind] if base == 1 else hint
@@ -199,7 +202,7 @@ class Targets:
         k, last = 4 * kind + base, self.last_step[kind]
         contexts = [k, m(k, known), m(k + 8, last.bit_length()), m(k + 16, last)]
         contexts += [m(m(k, known), last.bit_length())]
-        step = model.signed("step", contexts, b % 16)
+        step = model.signed("step", contexts, lambda n: self._shared.landmarks.new(b + n))
         if base == 1:
             self.last_step[kind] = step & M32
         return b + step & MASK

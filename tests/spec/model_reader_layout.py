@@ -25,6 +25,7 @@ from spec.delta_reader import (
     zigzag,
 )
 from spec.model_reader_coder import Model, bits, m
+from spec.model_reader_landmarks import Landmarks
 from spec.paddings_reader import Paddings
 from spec.renames_reader import read_renames
 
@@ -89,7 +90,7 @@ class Decided:
     lists: dict[int, bytes]
 
 
-def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> Decided:
+def read_decided(model: Model, landmarks: Landmarks, old: bytes, image: OldImage, new_size: int) -> Decided:
     layout = Layout(model)
     regions = read_regions(layout, image.regions, new_size)
     derivations, listed = read_derivations(layout, image, len(old), new_size)
@@ -105,7 +106,7 @@ def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> De
     stretch = Paddings(old, image, regions).pieces if ways >= 2 else alone
     damaged(count > new_size + tails.new_size, "number of blocks")
     sizes = len(old) + len(tails.old), new_size + tails.new_size
-    blocks = read_blocks(model, count, image if ways % 2 else None, *sizes, stretch)
+    blocks = read_blocks(model, landmarks, count, image if ways % 2 else None, *sizes, stretch)
     blocks = leave_out(blocks, computed, len(old), new_size)
     in_image = [block for block in blocks if block.new < new_size]
     lists = read_lists(layout, derivations, image, in_image, regions, new_size)
@@ -120,6 +121,7 @@ def alone(block: Block) -> list[Block]:
 
 def read_blocks(
     model: Model,
+    landmarks: Landmarks,
     count: int,
     image: OldImage | None,
     old_size: int,
@@ -139,7 +141,7 @@ def read_blocks(
         place = model.symbol("place", 5, places)
         damaged(place > 27 and image is None, "place")
         if place >= 24:
-            old = far(model, place - 24, ends, image, p0, l0, g)
+            old = far(model, landmarks, place - 24, ends, image, p0, l0, g)
         else:
             old = ends[0] if place == 1 else ends[place - 8] if place > 8 else None
             if old is None:
@@ -153,7 +155,7 @@ def read_blocks(
             functions = model.number("length", [m(h, 1) for h in lengths])
             length = image.function(image.functions_before(old + 1) + functions) - old
         else:
-            length = model.number("length", lengths) or old_size - old
+            length = model.number("length", lengths, seen_behind(landmarks, old)) or old_size - old
         damaged(old + length > old_size, "block outside the old image")
         made = stretch(Block(new, old, length))
         damaged(any(piece.new + piece.length > new_size for piece in made), "block outside the new image")
@@ -165,6 +167,10 @@ def read_blocks(
     return blocks
 
 
+def seen_behind(landmarks: Landmarks, offset: int) -> Callable[[int], int]:
+    return lambda n: landmarks.old(offset + n)
+
+
 def block_ends(model: Model, image: OldImage, old: int, place: int, g: int, l0: int, e: int) -> bool:
     before = image.functions_before(old)
     s = int(before < len(image.functions) and image.functions[before] == old)
@@ -173,9 +179,18 @@ def block_ends(model: Model, image: OldImage, old: int, place: int, g: int, l0: 
     return model.flag("block ends", contexts, s) == 1
 
 
-def far(model: Model, b: int, ends: list[int], image: OldImage | None, p0: int, l0: int, g: int) -> int:
-    low = ends[b] % 16 if b < 4 else 0
-    distance = model.signed("far", [b, m(b, p0), m(l0, g)], low)
+def far(
+    model: Model,
+    landmarks: Landmarks,
+    b: int,
+    ends: list[int],
+    image: OldImage | None,
+    p0: int,
+    l0: int,
+    g: int,
+) -> int:
+    seen = seen_behind(landmarks, ends[b]) if b < 4 else None
+    distance = model.signed("far", [b, m(b, p0), m(l0, g)], seen)
     if b < 4:
         return ends[b] + distance
     assert image is not None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spec.delta_reader import MASK, Block, OldImage, Region
 
 PERIOD = 32
-LEARNED = 65_536
+LEARNED = 16_384
 WORD = bytes.fromhex("1f2003d5")
 
 
@@ -98,7 +98,7 @@ class Paddings:
             self._settle(kind, counts[kind])
         rules = [(begin, length) for begin, length in enumerate(self.lengths[False]) if length > 0]
         padded, bare = (
-            sum(min(counts[False][rule], 65_535) for rule in chosen)
+            sum(counts[False][rule] for rule in chosen)
             for chosen in (rules, [(begin, 0) for begin, _ in rules])
         )
         self.behind_jumps = padded > bare
@@ -109,7 +109,7 @@ class Paddings:
             most = counts[begin, lengths[begin]] if lengths[begin] >= 0 else 1
             if length == 0 and not kind:
                 continue
-            if min(count, 65_535) > min(most, 65_535):
+            if count > most:
                 lengths[begin] = length
         pairs = [(lengths[i], lengths[i + 16]) for i in range(16)]
         if all(a == b or a < 0 or b < 0 for a, b in pairs):

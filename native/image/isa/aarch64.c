@@ -340,15 +340,3 @@ ds_status ds_aarch64_sweep(ds_image *image, ds_code code, const ds_offset *entri
     DS_TRY(ds_sweep_open(&s.state, image, code, BYTES_PER_REFERENCE));
     return ds_sweep_close(&s.state, sweep_entries(&s, entries, entry_count));
 }
-
-/* ---- paddings ---- */
-
-bool ds_aarch64_does_nothing(const uint8_t *bytes, uint64_t size) {
-    return size == 4 && ds_load32(bytes) == 0xd503201f;
-}
-
-/* B; BR and RET. */
-bool ds_aarch64_leads_away(const uint8_t *bytes, uint64_t size) {
-    return size == 4 &&
-           ((ds_load32(bytes) & 0xfc000000) == 0x14000000 || (ds_load32(bytes) & 0xffbffc1f) == 0xd61f0000);
-}

@@ -20,14 +20,6 @@ typedef ds_status (*ds_sweep)(ds_image *image, ds_code code, const ds_offset *en
 ds_status ds_x86_64_sweep(ds_image *image, ds_code code, const ds_offset *entries, uint64_t entry_count);
 ds_status ds_aarch64_sweep(ds_image *image, ds_code code, const ds_offset *entries, uint64_t entry_count);
 
-/* Of an instruction of `size` bytes, at least one: whether it does nothing, as paddings do (NOP; INT3 too, in all
- * lengths that assemblers use); whether what stands behind it is reached from elsewhere alone (returns, and jumps
- * without condition). */
-bool ds_x86_64_does_nothing(const uint8_t *bytes, uint64_t size);
-bool ds_x86_64_leads_away(const uint8_t *bytes, uint64_t size);
-bool ds_aarch64_does_nothing(const uint8_t *bytes, uint64_t size);
-bool ds_aarch64_leads_away(const uint8_t *bytes, uint64_t size);
-
 /* Where the parts of one x86-64 instruction stand, counted from its first byte; 0: it has none. */
 typedef struct ds_x86_64_parts {
     uint8_t length; /* 0: not an instruction */

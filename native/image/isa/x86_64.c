@@ -393,34 +393,3 @@ ds_status ds_x86_64_sweep(ds_image *image, ds_code code, const ds_offset *entrie
     DS_TRY(ds_sweep_open(&s.state, image, code, BYTES_PER_REFERENCE));
     return ds_sweep_close(&s.state, sweep_entries(&s, entries, entry_count));
 }
-
-/* ---- paddings ---- */
-
-#define PREFIX_OPERAND 0x66
-#define PREFIX_CS 0x2e
-#define PREFIX_DS 0x3e /* of a jump: NOTRACK */
-
-bool ds_x86_64_does_nothing(const uint8_t *bytes, uint64_t size) {
-    if (size == 1 && bytes[0] == 0xcc)
-        return true;
-    for (; size > 1 && (bytes[0] == PREFIX_OPERAND || bytes[0] == PREFIX_CS); size--)
-        bytes++;
-    return size == 1 ? bytes[0] == 0x90 : size > 2 && bytes[0] == 0x0f && bytes[1] == 0x1f;
-}
-
-bool ds_x86_64_leads_away(const uint8_t *bytes, uint64_t size) {
-    if (bytes[0] == PREFIX_DS && size > 1)
-        bytes++, size--;
-    switch (bytes[0]) {
-    case 0xc3:
-        return size == 1;
-    case 0xeb:
-        return size == 2;
-    case 0xe9:
-        return size == 5;
-    case 0xff:
-        return size > 1 && (bytes[1] >> 3 & 7) == 4;
-    default:
-        return false;
-    }
-}
