@@ -131,10 +131,17 @@ static void remember(history *h, uint64_t gap, unsigned place, uint64_t length, 
     h->ended = h->ended << 1 | ends;
 }
 
-static ds_status code_gap(ds_coder *c, const history *h, uint64_t *gap) {
-    ds_contexts contexts = {
-        .row = DS_DECIDE_GAP,
-        .hash = {0, ds_mix(h->gap[0], h->gap[1]), ds_mix(ds_mix(h->gap[0], h->place), h->length[0])}};
+/* What the old image has where the last block ended: there something changed. */
+static uint32_t standing(const places *p) {
+    const ds_image *image = p->old_image;
+    ds_offset end = p->ends[0];
+    return end < image->file.size ? (uint32_t)ds_image_is_start(image, end) << 8 | image->file.data[end] : 512;
+}
+
+static ds_status code_gap(ds_coder *c, const places *p, const history *h, uint64_t *gap) {
+    ds_contexts contexts = {.row = DS_DECIDE_GAP,
+                            .hash = {0, ds_mix(h->gap[0], h->gap[1]), ds_mix(ds_mix(h->gap[0], h->place), h->length[0]),
+                                     ds_mix(1, standing(p))}};
     return ds_code_number(c, DS_STREAM_GAPS, &contexts, gap);
 }
 
@@ -153,16 +160,19 @@ static ds_status code_place(ds_coder *c, const places *p, const history *h, uint
     if (c->model == NULL)
         return stream_place(c, p, at);
     unsigned g = ds_bits_in(gap);
-    ds_contexts contexts = {
-        .row = DS_DECIDE_PLACE,
-        .hash = {0, g, ds_mix(ds_mix(h->length[0], h->place), g), ds_mix(ds_mix(h->ended & 3, h->place), g)}};
+    uint32_t exactly = gap < 64 ? (uint32_t)gap : 64 + g, s = standing(p);
+    ds_contexts contexts = {.row = DS_DECIDE_PLACE,
+                            .hash = {0, g, ds_mix(ds_mix(h->length[0], h->place), g),
+                                     ds_mix(ds_mix(h->ended & 3, h->place), g), ds_mix(s, exactly)}};
     at->code = ds_code_symbol(c, &contexts, PLACE_BITS, at->code);
     if (at->code < PLACE_FAR)
         return DS_OK;
     if (at->code >= PLACE_FUNCTIONS && !p->by_functions)
         return DS_E_DELTA;
     unsigned way = at->code - PLACE_FAR;
-    ds_contexts contexts_far = {.row = DS_DECIDE_FAR, .hash = {way, ds_mix(way, h->place), ds_mix(h->length[0], g)}};
+    ds_contexts contexts_far = {.row = DS_DECIDE_FAR,
+                                .hash = {way, ds_mix(way, h->place), ds_mix(h->length[0], g), ds_mix(s, exactly),
+                                         ds_mix(ds_mix(way, 9), exactly)}};
     if (way < BASES)
         contexts_far.lead = (ds_lead){DS_LEADS_TO_OLD, .from = p->ends[way]};
     uint64_t far = ds_unzigzag(at->far);
@@ -241,7 +251,7 @@ static ds_status code_block(ds_coder *c, places *p, history *h, const ds_padding
     bool ends;
     if (c->writing)
         at = find_place(p, block);
-    DS_TRY(code_gap(c, h, &gap));
+    DS_TRY(code_gap(c, p, h, &gap));
     DS_TRY(code_place(c, p, h, gap, &at));
     if (!ds_add(p->new_end, gap, &block->new_offset) || !old_offset_of(p, at, block->new_offset, &block->old_offset) ||
         block->old_offset >= ds_image_size(p->old_image))

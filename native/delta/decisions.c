@@ -3,9 +3,9 @@
 
 const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_LAYOUT] = {"layout", 2, 3},
-    [DS_DECIDE_GAP] = {"gap", 3, 3},
-    [DS_DECIDE_PLACE] = {"place", 4, 1},
-    [DS_DECIDE_FAR] = {"far", 3, 3},
+    [DS_DECIDE_GAP] = {"gap", 4, 3},
+    [DS_DECIDE_PLACE] = {"place", 5, 1},
+    [DS_DECIDE_FAR] = {"far", 5, 3},
     [DS_DECIDE_LENGTH] = {"length", 4, 3},
     [DS_DECIDE_CODE] = {"code", 10, 8},
     [DS_DECIDE_WORD_EXPECTED] = {"word expected", 2, 1},
@@ -17,7 +17,7 @@ const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_TARGET_DISTANCE] = {"target distance", 6, 3},
     [DS_DECIDE_TARGET_BASE] = {"target base", 4, 2},
     [DS_DECIDE_TARGET_STEP] = {"target step", 5, 3},
-    [DS_DECIDE_REF_WRONG] = {"reference wrong", 3, 8},
+    [DS_DECIDE_REF_WRONG] = {"reference wrong", 4, 8},
     [DS_DECIDE_REF_KEPT] = {"reference kept", 5, 1},
     [DS_DECIDE_REF_FIX] = {"reference fix", 5, 3},
     [DS_DECIDE_UNIT_DIFFERS] = {"unit differs", 6, 2},

@@ -33,31 +33,6 @@ static bool find_fix(const ds_walk *w, const ds_prediction *p, ds_offset new_off
     return makes(p, field, new_field, *actual);
 }
 
-static void contexts_of_wrong(const ds_walk *w, const ds_prediction *p, const ds_ref *ref, const ds_block *block,
-                              ds_contexts *contexts) {
-    unsigned before = ds_bits_in(ref->offset - block->old_offset);
-    unsigned after = ds_bits_in(block->old_offset + block->length - ref->offset);
-    uint32_t kind = p->kind * 4 + p->rule;
-    *contexts = (ds_contexts){.row = DS_DECIDE_REF_WRONG,
-                              .select = p->rule,
-                              .hash = {ds_mix(kind, w->wrong_history & 0xff), ds_mix(kind, before << 8 | after),
-                                       ds_mix(kind, (uint32_t)(p->old_target >> 10))}};
-}
-
-/* Kinds whose wrong targets are often known places, far from the predicted one. */
-static bool is_named(ds_ref_kind kind) {
-    switch (kind) {
-    case DS_REF_REL32:
-    case DS_REF_B26:
-    case DS_REF_ADRP:
-    case DS_REF_ABS64:
-    case DS_REF_CHAIN36:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
@@ -77,6 +52,32 @@ static uint32_t surroundings(const ds_walk *w, ds_address target) {
         end = at + 1 < w->blocks->list.count ? blocks[at + 1].new_offset : UINT64_MAX;
     }
     return ds_mix((uint32_t)least(offset - from, 24) << 8 | (uint32_t)least(end - offset, 24), 2 + inside);
+}
+
+static void contexts_of_wrong(const ds_walk *w, const ds_prediction *p, const ds_ref *ref, const ds_block *block,
+                              ds_contexts *contexts) {
+    unsigned before = ds_bits_in(ref->offset - block->old_offset);
+    unsigned after = ds_bits_in(block->old_offset + block->length - ref->offset);
+    uint32_t kind = p->kind * 4 + p->rule;
+    *contexts = (ds_contexts){.row = DS_DECIDE_REF_WRONG,
+                              .select = p->rule,
+                              .hash = {ds_mix(kind, w->wrong_history & 0xff), ds_mix(kind, before << 8 | after),
+                                       ds_mix(kind, (uint32_t)(p->old_target >> 10)),
+                                       ds_mix(kind, surroundings(w, p->target))}};
+}
+
+/* Kinds whose wrong targets are often known places, far from the predicted one. */
+static bool is_named(ds_ref_kind kind) {
+    switch (kind) {
+    case DS_REF_REL32:
+    case DS_REF_B26:
+    case DS_REF_ADRP:
+    case DS_REF_ABS64:
+    case DS_REF_CHAIN36:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* A reference that is not as predicted, and what is known of where it may point. */

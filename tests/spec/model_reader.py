@@ -37,7 +37,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     model = Model(delta[header.size :], header.table)
-    landmarks = Landmarks(known, len(old))
+    landmarks = Landmarks(known, old)
     decided = read_decided(model, landmarks, old, known, header.new_size)
     landmarks.know(decided.regions, decided.blocks)
     new = Walk(model, landmarks, known, old, decided, header.new_size).all()

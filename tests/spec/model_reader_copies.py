@@ -41,7 +41,7 @@ class References:
         expected, base = prediction.both(reference, place, number)
         rule = prediction.rule
         kind, actual = NUMBERS[reference.kind], expected
-        is_wrong = self._flag(4 * kind + rule, rule, reference, block)
+        is_wrong = self._flag(4 * kind + rule, rule, reference, block, expected)
         if is_wrong:
             field = bytes(new.data[at - new.start : at - new.start + KINDS[reference.kind].length])
             kept, aside = prediction.correction(reference, field, place, expected, base)
@@ -56,10 +56,10 @@ class References:
         put_reference(new.data, at - new.start, reference, place, actual, base)
         prediction.settle(reference, place, expected, actual, base, corrected=bool(is_wrong))
 
-    def _flag(self, k: int, rule: int, reference: Reference, block: Block) -> int:
+    def _flag(self, k: int, rule: int, reference: Reference, block: Block, expected: int) -> int:
         w, inside = self.wrong, reference.offset - block.old
         contexts = [m(k, low(w, 8)), m(k, 256 * bits(inside) + bits(block.length - inside))]
-        contexts += [m(k, low(reference.target >> 10, 32))]
+        contexts += [m(k, low(reference.target >> 10, 32)), m(k, self.around(expected))]
         flag = self._shared.model.flag("reference wrong", contexts, rule)
         self.wrong = enter(w, flag)
         return flag

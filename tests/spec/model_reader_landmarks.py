@@ -10,16 +10,20 @@ NONE, BYTE, START, TARGET = range(4)
 
 
 class Landmarks:
-    """Of the old file, whose size is ``old_end``; of new addresses from :meth:`know` on."""
+    """Of the old file; of new addresses from :meth:`know` on."""
 
-    def __init__(self, image: OldImage, old_end: int) -> None:
-        self._image, self._old_end = image, old_end
+    def __init__(self, image: OldImage, old_file: bytes) -> None:
+        self._image, self._old_file, self._old_end = image, old_file, len(old_file)
         self._targets = set[int]()
         self._regions: list[Region] = []
         self._blocks: list[Block] = []
         for reference in image.references:
-            named = byte_named(image.regions, reference.target, old_end)
-            if named is not None and named[0] < old_end and not self._is_wrong(reference.target, named[0]):
+            named = byte_named(image.regions, reference.target, self._old_end)
+            if (
+                named is not None
+                and named[0] < self._old_end
+                and not self._is_wrong(reference.target, named[0])
+            ):
                 self._targets.add(named[0])
 
     def _is_start(self, o: int) -> bool:
@@ -35,6 +39,12 @@ class Landmarks:
     def know(self, regions: list[Region], blocks: list[Block]) -> None:
         self._regions, self._blocks = regions, blocks
         self._news = [block.new for block in blocks]
+
+    def standing(self, end: int) -> int:
+        """At the end of a block."""
+        if end >= self._old_end:
+            return 512
+        return self._old_file[end] + 256 * self._is_start(end)
 
     def old(self, offset: int) -> int:
         offset &= MASK

@@ -135,13 +135,18 @@ def read_blocks(
     for number in range(count):
         if number % 4096 == 0:
             model.decoder.look()
-        gap = model.number("gap", [0, m(g0, g1), m(m(g0, p0), l0)])
+        q = landmarks.standing(ends[0])
+        gap = model.number("gap", [0, m(g0, g1), m(m(g0, p0), l0), m(1, q)])
         g, new = bits(gap), end + gap
-        places = [0, g, m(m(l0, p0), g), m(m(e % 4, p0), g)]
+        x = gap if gap < 64 else 64 + g
+        places = [0, g, m(m(l0, p0), g), m(m(e % 4, p0), g), m(q, x)]
         place = model.symbol("place", 5, places)
         damaged(place > 27 and image is None, "place")
         if place >= 24:
-            old = far(model, landmarks, place - 24, ends, image, p0, l0, g)
+            b = place - 24
+            seen = seen_behind(landmarks, ends[b]) if b < 4 else None
+            contexts = [b, m(b, p0), m(l0, g), m(q, x), m(m(b, 9), x)]
+            old = far(model.signed("far", contexts, seen), b, ends, image)
         else:
             old = ends[0] if place == 1 else ends[place - 8] if place > 8 else None
             if old is None:
@@ -179,18 +184,7 @@ def block_ends(model: Model, image: OldImage, old: int, place: int, g: int, l0: 
     return model.flag("block ends", contexts, s) == 1
 
 
-def far(
-    model: Model,
-    landmarks: Landmarks,
-    b: int,
-    ends: list[int],
-    image: OldImage | None,
-    p0: int,
-    l0: int,
-    g: int,
-) -> int:
-    seen = seen_behind(landmarks, ends[b]) if b < 4 else None
-    distance = model.signed("far", [b, m(b, p0), m(l0, g)], seen)
+def far(distance: int, b: int, ends: list[int], image: OldImage | None) -> int:
     if b < 4:
         return ends[b] + distance
     assert image is not None
