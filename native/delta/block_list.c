@@ -139,6 +139,8 @@ static uint32_t standing(const places *p) {
 }
 
 static ds_status code_gap(ds_coder *c, const places *p, const history *h, uint64_t *gap) {
+    if (c->model == NULL)
+        return ds_code_number(c, DS_STREAM_GAPS, NULL, gap);
     ds_contexts contexts = {.row = DS_DECIDE_GAP,
                             .hash = {0, ds_mix(h->gap[0], h->gap[1]), ds_mix(ds_mix(h->gap[0], h->place), h->length[0]),
                                      ds_mix(1, standing(p))}};

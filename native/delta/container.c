@@ -45,6 +45,12 @@ static void put_number(pen *p, uint64_t value) {
     put_byte(p, value);
 }
 
+/* How much larger the new image is, or smaller. */
+static void put_growth(pen *p, const ds_delta_info *info) {
+    p->full |= info->new_size >> 63 != 0;
+    put_number(p, ds_zigzag(info->new_size - info->old_size));
+}
+
 static unsigned length_of_number(uint64_t value) {
     unsigned length = 1;
     while (value >>= 7)
@@ -54,7 +60,7 @@ static unsigned length_of_number(uint64_t value) {
 
 static void put_after_total(pen *p, const ds_delta_info *info) {
     put_number(p, info->old_size);
-    put_number(p, info->new_size);
+    put_growth(p, info);
     if (info->has_digests) {
         put_bytes(p, info->old_digest, DS_SHORT_DIGEST_SIZE);
         put_bytes(p, info->new_digest, DS_SHORT_DIGEST_SIZE);
@@ -215,6 +221,7 @@ static ds_status take_modelled(eye *e, ds_span delta, ds_delta_info *info, ds_fr
 
 ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frames) {
     eye e = {delta.data, delta.data + delta.size};
+    uint64_t growth;
     *info = (ds_delta_info){0};
     *frames = (ds_frames){0};
     DS_TRY(take_start(&e, info));
@@ -222,7 +229,10 @@ ds_status ds_container_read(ds_span delta, ds_delta_info *info, ds_frames *frame
     if (info->total_size != delta.size)
         return DS_E_DELTA;
     DS_TRY(take_number(&e, &info->old_size));
-    DS_TRY(take_number(&e, &info->new_size));
+    DS_TRY(take_number(&e, &growth));
+    info->new_size = info->old_size + ds_unzigzag(growth);
+    if (info->new_size > INT64_MAX)
+        return DS_E_DELTA;
     if (info->has_digests) {
         DS_TRY(take_bytes(&e, info->old_digest, DS_SHORT_DIGEST_SIZE));
         DS_TRY(take_bytes(&e, info->new_digest, DS_SHORT_DIGEST_SIZE));

@@ -155,8 +155,10 @@ ds_status ds_code_regions(ds_coder *c, const ds_image *old_image, const ds_image
 
 /* ---- derivations: where they stand, counted from the end of the new image ---- */
 
-/* Added to their number where compressed streams are listed, where renames are. */
-#define HAS_PACKED (DS_DERIVATIONS_MAX + 1)
+/* Added to twice their number where fresh bytes lie as they did, where compressed streams are listed, where renames
+ * are. */
+#define HAS_FRESH 1
+#define HAS_PACKED (2 * (DS_DERIVATIONS_MAX + 1))
 #define HAS_RENAMES (2 * HAS_PACKED)
 
 /* Where derived bytes of the old image begin, and what they are made of: the new ones are likely to be as far from the
@@ -226,13 +228,15 @@ static ds_status code_derivation(ds_coder *c, const ds_image *old_image, uint64_
 
 ds_status ds_code_derivations(ds_coder *c, const ds_image *old_image, uint64_t new_size, ds_arena *arena,
                               ds_derivations *derivations, ds_listed *listed) {
-    uint64_t count = derivations->list.count;
-    count += (listed->packed ? HAS_PACKED : 0) + (listed->renames ? HAS_RENAMES : 0);
+    uint64_t count = 2 * derivations->list.count;
+    count += (listed->fresh ? HAS_FRESH : 0) + (listed->packed ? HAS_PACKED : 0) + (listed->renames ? HAS_RENAMES : 0);
     DS_TRY(ds_code_layout(c, DS_LAYOUT_DERIVATION_COUNT, &count));
     listed->renames = count >= HAS_RENAMES;
     count -= listed->renames ? HAS_RENAMES : 0;
     listed->packed = count >= HAS_PACKED;
     count -= listed->packed ? HAS_PACKED : 0;
+    listed->fresh = count & HAS_FRESH;
+    count /= 2;
     if (count > DS_DERIVATIONS_MAX)
         return DS_E_LIMIT;
     if (!c->writing) {

@@ -38,9 +38,9 @@ enum {
     DS_LAYOUT_RENAME_BYTE,
 };
 
-/* What else is listed behind the derivations. */
+/* What else is listed behind the derivations; and whether fresh bytes lie as they did. */
 typedef struct ds_listed {
-    bool packed, renames;
+    bool packed, renames, fresh;
 } ds_listed;
 
 /* A number of the layout, which knows what it is. */

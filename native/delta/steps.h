@@ -11,6 +11,7 @@
 #include "delta/targets.h"
 #include "image/refs.h"
 #include "predict/derive.h"
+#include "predict/fresh.h"
 #include "predict/packed.h"
 #include "predict/predict.h"
 #include "predict/renames.h"
@@ -39,6 +40,7 @@ typedef struct ds_walk {
     const ds_derivations *derivations;
     ds_packed_side *packed; /* of the new image */
     ds_renames *renames;
+    ds_fresh_places fresh; /* in the new image; none where they do not lie as they did */
     ds_blocks *blocks;
     uint64_t image_blocks;            /* those of the new image; the others are of its tail */
     bool in_tail;                     /* what is walked along: */

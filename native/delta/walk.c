@@ -249,31 +249,34 @@ static ds_status walk(ds_walk *w, uint64_t new_size) {
 
 /* ---- both directions ---- */
 
-/* What is computed is no block's. */
+/* What is computed, or fresh, is no block's. */
 static ds_status clip(const ds_walk *w, uint64_t new_size, ds_blocks *blocks) {
     DS_TRY(ds_derive_clip(w->derivations, blocks, w->arena));
+    DS_TRY(ds_fresh_clip(&w->fresh, blocks, w->arena));
     return w->packed->streams.count > 0 ? ds_packed_clip(w->packed, w->old_image->file.size, new_size, blocks, w->arena)
                                         : DS_OK;
 }
 
-static bool is_computed(const ds_walk *w, ds_offset at, ds_offset end) {
-    bool computed = true;
+static bool is_left_out(const ds_walk *w, ds_offset at, ds_offset end) {
+    bool out = true;
     uint64_t made;
-    while (computed && at < end) {
-        ds_offset derived_end = ds_derived_run(w->derivations, at, end, &computed);
-        at = computed ? derived_end : ds_packed_run(w->packed, at, end, &computed, &made);
+    while (out && at < end) {
+        ds_offset stop = ds_derived_run(w->derivations, at, end, &out);
+        if (!out)
+            stop = ds_packed_run(w->packed, at, end, &out, &made);
+        at = out ? stop : ds_fresh_run(&w->fresh, at, end, &out);
     }
-    return computed;
+    return out;
 }
 
-/* Makes one of those that go on behind computed bytes where they had been without these: clipping parts them again. */
+/* Makes one of those that go on behind what is left out where they had been without: clipping parts them again. */
 static void bridge(const ds_walk *w, ds_blocks *blocks) {
     ds_block *items = blocks->list.items;
     uint64_t kept = 0;
     for (uint64_t i = 1; i < blocks->list.count; i++) {
         ds_block *last = &items[kept];
         bool goes_on = items[i].old_offset - items[i].new_offset == last->old_offset - last->new_offset;
-        if (goes_on && is_computed(w, last->new_offset + last->length, items[i].new_offset))
+        if (goes_on && is_left_out(w, last->new_offset + last->length, items[i].new_offset))
             last->length = items[i].new_offset + items[i].length - last->new_offset;
         else
             items[++kept] = items[i];
@@ -286,7 +289,7 @@ static ds_paddings paddings_of(const ds_walk *w, const ds_regions *regions) {
         .old_image = w->old_image, .new_regions = regions->list.items, .new_region_count = regions->list.count};
 }
 
-/* Fewer, where they go on behind what is computed, or paddings between them can be made anew; `blocks` are then the
+/* Fewer, where they go on behind what is left out, or paddings between them can be made anew; `blocks` are then the
  * pieces that are copied. */
 static ds_status write_blocks(ds_walk *w, const ds_regions *regions, ds_blocks *blocks) {
     ds_paddings paddings = paddings_of(w, regions);
@@ -327,6 +330,10 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .written = parts,
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
+    ds_fresh_places fresh = ds_fresh_expect(old_image, regions.list.items, regions.list.count, new_size);
+    listed.fresh = ds_fresh_came(&fresh, old_image, new_image);
+    if (listed.fresh)
+        w.fresh = fresh;
     DS_TRY(ds_code_derivations(coder, old_image, new_size, arena, derivations, &listed));
     if (listed.packed)
         DS_TRY(ds_code_packed(coder, old_image->file, new_size, arena, packed));
@@ -344,10 +351,12 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
 }
 
 /* What is computed: digests, and streams with the old tail behind the old image; and what is renamed. */
-static ds_status read_computed(ds_walk *w, ds_image *old_image, uint64_t new_size, ds_derivations *derivations,
-                               ds_packed_both *packed) {
+static ds_status read_computed(ds_walk *w, const ds_regions *regions, ds_image *old_image, uint64_t new_size,
+                               ds_derivations *derivations, ds_packed_both *packed) {
     ds_listed listed = {0};
     DS_TRY(ds_code_derivations(w->coder, old_image, new_size, w->arena, derivations, &listed));
+    if (listed.fresh)
+        w->fresh = ds_fresh_expect(old_image, regions->list.items, regions->list.count, new_size);
     if (listed.packed)
         DS_TRY(ds_code_packed(w->coder, old_image->file, new_size, w->arena, packed));
     if (listed.renames) {
@@ -411,7 +420,7 @@ ds_status ds_walk_read(const ds_image *parsed_image, uint64_t new_size, bool has
                  .output = {.sink = sink, .context = context},
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, NULL, new_size, arena, &regions));
-    DS_TRY(read_computed(&w, old_image, new_size, &derivations, &packed));
+    DS_TRY(read_computed(&w, &regions, old_image, new_size, &derivations, &packed));
     if (coder->model != NULL)
         DS_TRY(ds_model_check(coder->model));
     DS_TRY(read_blocks(&w, &regions, new_size, &blocks));

@@ -84,6 +84,11 @@ ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place
     return ds_image_add_ref(image, offset, kind, 0, ds_ref_solve(kind, image->file.data + offset, place, 0, base, 0));
 }
 
+void ds_image_add_fresh(ds_image *image, ds_offset offset, uint64_t size) {
+    if (image->fresh_count < DS_FRESH_MAX && ds_within(offset, size, image->file.size))
+        image->fresh[image->fresh_count++] = (ds_fresh){offset, size};
+}
+
 ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target) {
     if (!ds_within(offset, 8, image->file.size))
         return DS_OK;

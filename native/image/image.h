@@ -174,6 +174,13 @@ typedef struct ds_spelling {
     uint64_t size;     /* in bytes: twice as many digits */
 } ds_spelling;
 
+/* Bytes that each build makes anew: a build id, the checksum in a debug link, a UUID. */
+typedef struct ds_fresh {
+    ds_offset offset;
+    uint64_t size;
+} ds_fresh;
+#define DS_FRESH_MAX 64
+
 /* A table of ascending addresses, as distances in ULEB128 from one to the next, ended by zeros. What it lists are
  * numbers first to first + count - 1 of `listed`: offsets of the bytes that are named, strictly ascending. */
 typedef struct ds_list {
@@ -206,6 +213,8 @@ typedef struct ds_image {
     DS_VEC(ds_slot) slots;
     DS_VEC(ds_signature) signatures;
     DS_VEC(ds_spelling) spellings;
+    ds_fresh fresh[DS_FRESH_MAX];
+    unsigned fresh_count;
     DS_VEC(ds_list) lists;
     DS_VEC(uint32_t) listed;
     DS_VEC(uint32_t) functions;     /* where functions start, and names of symbols; ascending */
@@ -249,6 +258,7 @@ ds_status ds_image_add_ref(ds_image *image, ds_offset offset, ds_ref_kind kind, 
 /* Adds with the target solved from the bytes in the file, for kinds without auxiliary value. `base` matters to
  * based kinds alone, `place` to kinds that count from it (or from its space). */
 ds_status ds_image_add_field(ds_image *image, ds_offset offset, ds_address place, ds_ref_kind kind, ds_address base);
+void ds_image_add_fresh(ds_image *image, ds_offset offset, uint64_t size); /* of those beyond DS_FRESH_MAX, nothing */
 ds_status ds_image_add_slot(ds_image *image, ds_offset offset, ds_address target);
 /* Append to the list that was opened last; what names no byte behind the last one is left out. */
 ds_status ds_image_open_list(ds_image *image, ds_list list);

@@ -177,6 +177,10 @@ int main(int argc, char **argv) {
                 printf("start %llx\n", (unsigned long long)i);
     if (wanted(argc, argv, "unwind"))
         print_unwind(&image);
+    if (wanted(argc, argv, "fresh"))
+        for (unsigned i = 0; i < image.fresh_count; i++)
+            printf("fresh %llx %llx\n", (unsigned long long)image.fresh[i].offset,
+                   (unsigned long long)image.fresh[i].size);
     if (wanted(argc, argv, "digits") && image.spellings.count > 0) {
         const ds_spelling *spelling = &image.spellings.items[0];
         printf("digits %llx %llx %llx\n", (unsigned long long)spelling->digits, (unsigned long long)spelling->spelled,

@@ -224,7 +224,7 @@ def test_H30_offset_and_length_overflow() -> None:
         plain(OLD, 10, [Block(5, 2**64 - 4, 0)]),
         plain(OLD, 10, [Block(0, 5, 0), Block(2**64 - 5, 1, 0)]),
         plain(OLD, 10, [Block(0, 10, FAR + 2**64 - 1 - FAR)]),
-        GOOD.but(new_size_field=number(HUGE)),
+        GOOD.but(growth=number(HUGE)),
         GOOD.but(raw_sizes={CODE: HUGE, DATA: HUGE}),
     )
     # a place or a length of 2^64 has no number; sums of frames may not wrap either
@@ -316,7 +316,7 @@ def derived(
 
     They say where the covered bytes begin, how many lie behind them, how many behind the digests.
     """
-    layout = b"\0\0" + number(len(derivations)) + b"".join(numbers(d[3], *d[:3]) for d in derivations)
+    layout = b"\0\0" + number(2 * len(derivations)) + b"".join(numbers(d[3], *d[:3]) for d in derivations)
     return plain(OLD, size, blocks, layout=layout, data=bytes(size - 32))
 
 
@@ -345,7 +345,7 @@ def unwinding(
 ) -> Delta:
     """100 bytes, unwind tables at their end: of each the kind, how far from the end, how many bytes."""
     listed = b"".join(number(kind) + signed(away) + signed(size) for kind, away, size in tables)
-    layout = b"\0\0" + number(len(tables)) + listed
+    layout = b"\0\0" + number(2 * len(tables)) + listed
     delta = plain(OLD, 100, blocks, layout=layout, data=bytes(92))
     return delta.but(streams={**delta.streams, 0: delta.streams[0] + decisions})
 
@@ -402,7 +402,7 @@ def test_H34_bad_number() -> None:
         refused(
             GOOD.but(total=bad),
             GOOD.but(old_size=bad),
-            GOOD.but(new_size_field=bad),
+            GOOD.but(growth=bad),
             plain(OLD, 10, [], layout=bad),
             with_stream(LAYOUT, b"\0\0\0" + bad),
             with_stream(LAYOUT, b"\0\0" + bad + b"\0"),
@@ -414,7 +414,11 @@ def test_H34_bad_number() -> None:
 
 
 def test_H34_header_numbers_have_63_bits() -> None:
-    refused(GOOD.but(old_size=number(2**63)), GOOD.but(new_size_field=number(2**64 - 1)))
+    refused(
+        GOOD.but(old_size=number(2**63)),
+        GOOD.but(growth=number(2**64 - 1)),
+        GOOD.but(growth=signed(-len(OLD) - 1)),
+    )
 
 
 def test_H35_more_instructions_than_output_bytes() -> None:
@@ -441,7 +445,7 @@ def test_H36_tables_larger_than_the_input_allows() -> None:
         plain(OLD, HUGE // 32, [], count=HUGE // 32),
         GOOD.but(raw_sizes={LENGTHS: 16 * len(NEW) + 65_537}),
         GOOD.but(raw_sizes={LENGTHS: HUGE}),
-        GOOD.but(new_size_field=number(2**60), raw_sizes={CODE: 2**60}),
+        GOOD.but(growth=number(2**60), raw_sizes={CODE: 2**60}),
         literal_delta(1 << 40, zstd(b"x")),
         GOOD.but(starts=b"\1\4"),
         GOOD.but(starts=b"\0\0"),

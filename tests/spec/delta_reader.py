@@ -108,7 +108,9 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     damaged(flags & ~23 != 0 or flags & 18 == 18, "flags")
     reader.take(3)
     damaged(reader.number(63) != len(delta), "total")
-    old_size, new_size = reader.number(63), reader.number(63)
+    old_size = reader.number(63)
+    new_size = old_size + zigzag(reader.number(63))
+    damaged(not 0 <= new_size < 1 << 63, "new size")
     digests = (reader.take(16), reader.take(16)) if flags & 1 else None
     parts = read_parts(reader, old_size) if flags & 16 else []
     raw_sizes = [reader.number(63) for _ in range(STREAMS)]
@@ -288,6 +290,7 @@ class OldImage:
     of_words: frozenset[int] = frozenset()
     lists: list[tuple[int, list[int]]] = field(default_factory=list)  # base, and the bytes that are named
     list_tables: list[tuple[int, int]] = field(default_factory=list)  # of each its offset and size
+    fresh: tuple[tuple[int, int], ...] = ()  # offset, size
     digits: tuple[int, int, int] = (0, 0, 0)  # of a debug link, of what they spell, how many bytes that is
     functions: list[int] = field(default_factory=list)
     machine: int = 0
@@ -449,10 +452,11 @@ class Derivation:
 def read_derivations(
     stream: Layout, image: OldImage, old_size: int, new_size: int
 ) -> tuple[list[Derivation], int]:
-    """The derivations, and what is listed behind them: 1 for compressed streams + 2 for renames."""
+    """The derivations; and 1 for fresh bytes + 2 for compressed streams + 4 for renames."""
     count = stream.number(What.DERIVATIONS)
-    over(count > 259, "derivations")
-    listed, count = divmod(count, 65)
+    over(count > 519, "derivations")
+    listed, count = divmod(count, 130)
+    count, fresh = divmod(count, 2)
     derivations: list[Derivation] = []
     for _ in range(count):
         derivations.append(_read_derivation(stream, image, old_size, new_size))
@@ -462,7 +466,23 @@ def read_derivations(
     damaged(covered > 4 * new_size, "derivations cover too much")
     tables, headers = ([d for d in derivations if d.unwinds == kind] for kind in (2, 3))
     damaged(len(tables) > 1 or len(headers) > len(tables), "unwind tables")
-    return derivations, listed
+    return derivations, 2 * listed + fresh
+
+
+def expect_fresh(
+    image: OldImage, regions: list[Region], old_size: int, new_size: int
+) -> list[tuple[int, int]]:
+    """First byte and end of each stretch."""
+    expected = []
+    for o, size in image.fresh:
+        at = new_size - (old_size - o)
+        for i, old in enumerate(image.regions):
+            if old.has_bytes and old.offset <= o < old.offset + old.size:
+                at = o - old.offset + regions[i].offset if i < len(regions) else o
+                break
+        if 0 <= at <= new_size - size:
+            expected.append((at, at + size))
+    return expected
 
 
 def _read_derivation(stream: Layout, image: OldImage, old_size: int, new_size: int) -> Derivation:
@@ -694,7 +714,7 @@ def to_front(latest: list[int], replaced: int, value: int) -> None:
 
 def read_blocks(
     streams: Streams,
-    derivations: list[Derivation],
+    left_out: list[tuple[int, int]],
     tails: Tails,
     image: OldImage,
     old_end: int,
@@ -703,7 +723,6 @@ def read_blocks(
 ) -> list[Block]:
     """``old_end``, ``new_end``: sizes without the tails. ``stretch``: the pieces of a stretched block."""
     old_size, new_size = old_end + len(tails.old), new_end + tails.new_size
-    computed = [(d.start, d.end) for d in derivations] + tails.pieces
     count, ways = divmod(streams[LAYOUT].number(), 4)
     named = ways % 2
     damaged(count > streams[LENGTHS].left or count > new_size, "number of blocks")
@@ -736,20 +755,20 @@ def read_blocks(
         settle(diagonals, ends, made)
         blocks += made
         block_end = made[-1].new + made[-1].length
-    return leave_out(blocks, computed, old_end, new_end)
+    return leave_out(blocks, left_out, old_end, new_end)
 
 
 def leave_out(
-    blocks: list[Block], computed: list[tuple[int, int]], old_end: int, new_end: int
+    blocks: list[Block], left_out: list[tuple[int, int]], old_end: int, new_end: int
 ) -> list[Block]:
-    """The same without what is computed, and cut where the tails begin."""
+    """The same without these bytes, and cut where the tails begin."""
     out = []
-    edges = {new_end, *(edge for part in computed for edge in part)}
+    edges = {new_end, *(edge for part in left_out for edge in part)}
     for block in blocks:
         cuts = {edge - block.new for edge in edges} | {old_end - block.old}
         inside = sorted(cut for cut in cuts if 0 < cut < block.length)
         for first, last in pairwise([0, *inside, block.length]):
-            if not any(begin <= block.new + first < end for begin, end in computed):
+            if not any(begin <= block.new + first < end for begin, end in left_out):
                 out.append(Block(block.new + first, block.old + first, last - first))
     return out
 

@@ -496,8 +496,12 @@ class Elf:
         fits = (s for s in self.sections if s.type == kind and self.has_bytes(s) and self.is_named(s, name))
         return next(fits, None)
 
-    def read_debug_link(self) -> None:
+    def read_build(self) -> None:
         note, link = self.first_named(7, ".note.gnu.build-id"), self.first_named(1, ".gnu_debuglink")
+        if note is not None and note.size > 16:
+            self.image.fresh.append((note.offset + 16, note.size - 16))
+        if link is not None and link.size >= 4:
+            self.image.fresh.append((link.offset + link.size - 4, 4))
         if note is None or link is None or not 17 < note.size <= 17 + link.size // 2:
             return
         if note.offset + note.size <= link.offset:
@@ -548,7 +552,7 @@ class Elf:
         self.read_unwind()
         symbols, strings = self.symbol_section(2)
         self.read_symbols(symbols, strings)
-        self.read_debug_link()
+        self.read_build()
         self.read_go()
         self.read_fixed_words()
         self.read_probes()

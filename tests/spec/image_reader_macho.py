@@ -183,6 +183,8 @@ class Macho:
             if size < 8 or size % 4 or at + size > self.commands_end:
                 break
             self.commands.append(Command(at, image.u32(at) & 0x7FFFFFFF, size))
+            if self.commands[-1].number == 0x1B and size >= 24:
+                image.fresh.append((at + 8, 16))
             at += size
 
     def section_headers(self, command: Command) -> list[int]:

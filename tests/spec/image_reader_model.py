@@ -80,6 +80,7 @@ class Building:
         self.words: set[Region] = set()  # code of AArch64 images
         self.lists: list[tuple[int, list[int]]] = []
         self.list_tables: list[tuple[int, int]] = []
+        self.fresh: list[tuple[int, int]] = []
         self.digits = (0, 0, 0)
         self.machine = 0
         self.frames = self.frame_header = ABSENT
@@ -205,6 +206,7 @@ class Building:
         words = frozenset(number for number, region in enumerate(self.regions) if region in self.words)
         starts = bytes(self.starts) if 1 in self.starts else b""
         image, end = OldImage(self.regions, [], starts, words, self.lists, self.list_tables), 0
+        image = replace(image, fresh=tuple(self.fresh[:64]))
         image = replace(image, digits=self.digits, functions=self.kept, machine=self.machine)
         image = replace(image, frames=self.frames, frame_header=self.frame_header)
         for ref in sorted(self.added, key=lambda added: added.offset):

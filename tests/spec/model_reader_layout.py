@@ -15,6 +15,7 @@ from spec.delta_reader import (
     Tails,
     What,
     damaged,
+    expect_fresh,
     leave_out,
     over,
     read_derivations,
@@ -55,7 +56,9 @@ def read_header(delta: bytes, *, limit: int = 2**63) -> Header:
     flags = reader.take(1)[0]
     damaged(flags & ~31 != 0 or flags & 18 == 18 or flags & MODELLED == 0 or flags & CONTEXT != 0, "flags")
     damaged(reader.number(63) != len(delta), "total")
-    old_size, new_size = reader.number(63), reader.number(63)
+    old_size = reader.number(63)
+    new_size = old_size + zigzag(reader.number(63))
+    damaged(not 0 <= new_size < 1 << 63, "new size")
     digests = (reader.take(16), reader.take(16)) if flags & 1 else None
     parts = read_parts(reader, old_size) if flags & 16 else []
     table = reader.take(1)[0]
@@ -95,19 +98,21 @@ def read_decided(model: Model, landmarks: Landmarks, old: bytes, image: OldImage
     regions = read_regions(layout, image.regions, new_size)
     derivations, listed = read_derivations(layout, image, len(old), new_size)
     tails = Tails()
-    if listed & 1:
+    if listed & 2:
         tails.read(layout, old, new_size)
-    copied = read_renames(layout, old, image.regions) if listed & 2 else old
+    copied = read_renames(layout, old, image.regions) if listed & 4 else old
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
     model.decoder.look()
-    computed = [(d.start, d.end) for d in derivations] + tails.pieces
+    left_out = [(d.start, d.end) for d in derivations] + tails.pieces
+    if listed & 1:
+        left_out += expect_fresh(image, regions, len(old), new_size)
     count, ways = divmod(layout.number(What.BLOCKS), 4)
     stretch = Paddings(old, image, regions).pieces if ways >= 2 else alone
     damaged(count > new_size + tails.new_size, "number of blocks")
     sizes = len(old) + len(tails.old), new_size + tails.new_size
     blocks = read_blocks(model, landmarks, count, image if ways % 2 else None, *sizes, stretch)
-    blocks = leave_out(blocks, computed, len(old), new_size)
+    blocks = leave_out(blocks, left_out, len(old), new_size)
     in_image = [block for block in blocks if block.new < new_size]
     lists = read_lists(layout, derivations, image, in_image, regions, new_size)
     model.decoder.look()

@@ -34,6 +34,7 @@ from spec.delta_reader import (
     chunk_end,
     contexts_of,
     damaged,
+    expect_fresh,
     put_reference,
     read_blocks,
     read_derivations,
@@ -82,14 +83,16 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
     regions = read_regions(layout, known.regions, header.new_size)
     derivations, listed = read_derivations(layout, known, len(old), header.new_size)
     tails = Tails()
-    if listed & 1:
+    if listed & 2:
         tails.read(layout, old, header.new_size)
-    copied = read_renames(layout, old, known.regions) if listed & 2 else old
+    copied = read_renames(layout, old, known.regions) if listed & 4 else old
     overlap = any(first < d.end and d.start < last for d in derivations for first, last in tails.pieces)
     damaged(overlap, "derivation over a compressed stream")
-    blocks = read_blocks(
-        streams, derivations, tails, known, len(old), header.new_size, Paddings(old, known, regions).pieces
-    )
+    left_out = [(d.start, d.end) for d in derivations] + tails.pieces
+    if listed & 1:
+        left_out += expect_fresh(known, regions, len(old), header.new_size)
+    stretch = Paddings(old, known, regions).pieces
+    blocks = read_blocks(streams, left_out, tails, known, len(old), header.new_size, stretch)
     in_image = [block for block in blocks if block.new < header.new_size]
     made = read_lists(layout, derivations, known, in_image, regions, header.new_size)
     streams.give_contexts(contexts_of(old, in_image, regions, header.new_size) if header.context else [])

@@ -85,6 +85,8 @@ def differences(expected: OldImage, got: OldImage) -> list[object]:
         return [expected.functions, got.functions]
     if (got.lists, got.list_tables) != (expected.lists, expected.list_tables):
         return [expected.lists, got.lists]
+    if got.fresh != expected.fresh:
+        return [expected.fresh, got.fresh]
     if got.digits != expected.digits:
         return [expected.digits, got.digits]
     if got.references == expected.references:

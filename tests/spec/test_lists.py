@@ -71,7 +71,7 @@ def listing(
     old = image_reader.parse(SMALL)
     stream = signed(0) + number(len(old.regions))
     known = SIZE if list_of == 0 else 0
-    stream += number(1) + numbers(1, list_of) + signed(size - known) + signed(size - known)
+    stream += number(2) + numbers(1, list_of) + signed(size - known) + signed(size - known)
     stream += number(4) + signed(base) + number(len(exceptions))
     stream += b"".join(numbers(*exception) for exception in exceptions)
     return delta.but(flags=0, streams={**delta.streams, LAYOUT: stream})

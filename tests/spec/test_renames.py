@@ -112,7 +112,7 @@ def delta(
     renames: Sequence[tuple[int, Sequence[int]]], *, count: int | None = None, size: int | None = None
 ) -> bytes:
     """All old bytes in one block. ``renames``: of each where its old bytes lie, and the new ones."""
-    layout = b"\0\0" + number(130) + number(len(renames) if count is None else count)
+    layout = b"\0\0" + number(260) + number(len(renames) if count is None else count)
     end = 0
     for offset, new in renames:
         layout += numbers(offset - end, (len(new) if size is None else size) - 8, *new)
@@ -141,13 +141,13 @@ def test_every_occurrence_is_renamed() -> None:
 
 def test_occurrences_do_not_overlap() -> None:
     old = b"ab" * 20
-    layout = b"\0\0" + number(130) + numbers(1, 0, 0, *b"AAAAAAAA")
+    layout = b"\0\0" + number(260) + numbers(1, 0, 0, *b"AAAAAAAA")
     made = bytes(plain(old, 40, [Block(0, 40, 0)], layout=layout))
     assert apply(old, made) == stream_reader.decode(old, made) == b"AAAAAAAA" * 5
 
 
 def test_a_block_takes_a_part_of_an_occurrence() -> None:
-    layout = b"\0\0" + number(130) + numbers(1, 4, 0, *b"version9")
+    layout = b"\0\0" + number(260) + numbers(1, 4, 0, *b"version9")
     for size, place in ((4, 8), (4, 2), (6, 6), (2, 6)):
         blocks = [Block(0, size, 24 + 4 * 2 * place)]
         made = bytes(plain(OLD, size, blocks, layout=layout))

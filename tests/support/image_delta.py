@@ -90,7 +90,7 @@ class Delta:
     flags: int = 2
     total: bytes | None = None
     old_size: bytes | None = None
-    new_size_field: bytes | None = None
+    growth: bytes | None = None
     starts: bytes | None = None
 
     def __bytes__(self) -> bytes:
@@ -100,7 +100,8 @@ class Delta:
         sizes = [self.raw_sizes.get(s, len(self.streams.get(s, b""))) for s in range(STREAMS)]
         starts = sum(1 << frame.first for frame in frames).to_bytes(2, "little")
         rest = self.old_size if self.old_size is not None else number(len(self.old))
-        rest += self.new_size_field if self.new_size_field is not None else number(self.new_size)
+        growth = self.new_size - len(self.old)
+        rest += self.growth if self.growth is not None else signed(growth)
         rest += b"".join(self.digests) if self.digests else b""
         rest += numbers(*sizes) + (self.starts if self.starts is not None else starts)
         rest += numbers(*(2 * len(frame.stored) + frame.raw for frame in frames))

@@ -14,7 +14,7 @@ from native.images import driver
 from spec.delta_reader import OldImage, Reference, Region, Table
 
 _CLASSES = {"data": 0, "code": 1, "nobits": 2}
-_WANTED = ("regions", "refs", "starts", "lists", "functions", "words", "unwind", "digits")
+_WANTED = ("regions", "refs", "starts", "lists", "functions", "words", "unwind", "fresh", "digits")
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
@@ -52,6 +52,8 @@ def old_image(path: Path) -> OldImage:
             image.lists.append((base, listed))
         elif what == "table":
             image.list_tables.append((int(rest[0], 16), int(rest[1], 16)))
+        elif what == "fresh":
+            image = replace(image, fresh=(*image.fresh, (int(rest[0], 16), int(rest[1], 16))))
         elif what == "digits":
             image = replace(image, digits=tuple(int(text, 16) for text in rest))
     known = bytes(starts) if 1 in starts else b""

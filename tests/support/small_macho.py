@@ -40,7 +40,12 @@ def signature(covered: bytes, *, page_bits: int = 12) -> bytes:
 
 
 def program(
-    functions: Sequence[bytes], *, listed: Sequence[int] | None = None, text: int = TEXT, signed: bool = False
+    functions: Sequence[bytes],
+    *,
+    listed: Sequence[int] | None = None,
+    text: int = TEXT,
+    signed: bool = False,
+    uuid: bytes = b"",
 ) -> bytes:
     """A Mach-O image for AArch64: code at ``text``, and a list of its function starts (or of ``listed``)."""
     code = b"".join(functions)
@@ -60,7 +65,10 @@ def program(
     commands += struct.pack("<IIII", 0x26, 16, end, len(table))
     if signed:
         commands += struct.pack("<IIII", 0x1D, 16, covered, signed_size)
-    header = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x0100000C, 0, 6, 3 + signed, len(commands), 0, 0)
+    if uuid:
+        commands += struct.pack("<II", 0x1B, 24) + uuid
+    count = 3 + signed + bool(uuid)
+    header = struct.pack("<IIIIIIII", 0xFEEDFACF, 0x0100000C, 0, 6, count, len(commands), 0, 0)
     image = (header + commands).ljust(text, b"\0") + code + table
     return image + signature(image) if signed else image
 

@@ -417,13 +417,19 @@ static ds_status read_go(ds_elf *elf, const headers *h) {
     return ds_go_read(&program);
 }
 
-/* Debug links of distributions: the name of the file is the build id, but its first byte, which names the folder. */
-static ds_status find_debug_link(ds_elf *elf, const headers *h) {
-    enum { NOTE_HEADER = 16, FOLDER = 1 };
+/* What names the build: its id, and a debug link. Those of distributions are called like the build id, but for its first
+ * byte, which names the folder. */
+static ds_status find_build(ds_elf *elf, const headers *h) {
+    enum { NOTE_HEADER = 16, FOLDER = 1, CHECKSUM = 4 };
     ds_image *image = elf->image;
     section id, link;
-    if (!find_named(elf, h, SHT_NOTE, ".note.gnu.build-id", &id) || id.size <= NOTE_HEADER + FOLDER ||
-        !find_named(elf, h, SHT_PROGBITS, ".gnu_debuglink", &link))
+    bool has_id = find_named(elf, h, SHT_NOTE, ".note.gnu.build-id", &id) && id.size > NOTE_HEADER;
+    bool has_link = find_named(elf, h, SHT_PROGBITS, ".gnu_debuglink", &link);
+    if (has_id)
+        ds_image_add_fresh(image, id.offset + NOTE_HEADER, id.size - NOTE_HEADER);
+    if (has_link && link.size >= CHECKSUM)
+        ds_image_add_fresh(image, link.offset + link.size - CHECKSUM, CHECKSUM);
+    if (!has_id || !has_link || id.size <= NOTE_HEADER + FOLDER)
         return DS_OK;
     ds_spelling name = {link.offset, id.offset + NOTE_HEADER + FOLDER, id.size - NOTE_HEADER - FOLDER};
     if (name.size > link.size / 2 || !ds_within(name.spelled, name.size, name.digits))
@@ -515,7 +521,7 @@ static ds_status read_image(ds_elf *elf) {
     DS_TRY(read_go(elf, &h));
     DS_TRY(read_fixed_words(elf, &h));
     DS_TRY(read_probes(elf, &h));
-    DS_TRY(find_debug_link(elf, &h));
+    DS_TRY(find_build(elf, &h));
     DS_TRY(ds_sweep_code(elf->image, elf->image->arch, 0, elf->functions, 0));
     return ds_keep_names(elf->image, all_strings);
 }

@@ -37,6 +37,7 @@ enum {
     LC_UNIXTHREAD = 0x5,
     LC_DYSYMTAB = 0xb,
     LC_SEGMENT_64 = 0x19,
+    LC_UUID = 0x1b,
     LC_CODE_SIGNATURE = 0x1d,
     LC_SEGMENT_SPLIT_INFO = 0x1e,
     LC_DYLD_INFO = 0x22,
@@ -371,6 +372,14 @@ static ds_status command_refs(ds_macho *macho, const command *c) {
     }
 }
 
+static void find_uuid(ds_macho *macho) {
+    enum { UUID_SIZE = 16 };
+    command c = {0};
+    while (next_command(macho, &c))
+        if (c.number == LC_UUID && c.size >= COMMAND_SIZE + UUID_SIZE)
+            ds_image_add_fresh(macho->image, c.at + COMMAND_SIZE, UUID_SIZE);
+}
+
 /* Only the first of a slice signs it. */
 static ds_status find_signature(ds_macho *macho) {
     ds_image *image = macho->image;
@@ -629,6 +638,7 @@ static ds_status read_slice(ds_macho *macho) {
     DS_TRY(add_regions(macho));
     find_tables(macho);
     DS_TRY(find_signature(macho));
+    find_uuid(macho);
     DS_TRY(commands_refs(macho));
     DS_TRY(read_tables(macho));
     DS_TRY(read_sections(macho));
