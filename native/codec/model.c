@@ -359,6 +359,21 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
     return coded;
 }
 
+unsigned ds_model_plain(ds_model *m, unsigned row, unsigned bits, unsigned value) {
+    const uint32_t half = 1u << 15;
+    unsigned coded = 0;
+    for (unsigned k = bits; k-- > 0;) {
+        bool bit = value >> k & 1;
+        if (m->reading)
+            bit = ds_range_decode(&m->decoder, half);
+        else
+            ds_range_encode(&m->encoder, half, bit);
+        coded = coded << 1 | bit;
+    }
+    m->states[row].cost += (uint64_t)bits * m->price[half >> 4];
+    return coded;
+}
+
 /* ---- life ---- */
 
 /* What the inputs of a row weigh at first: a counter three parts, its map two; the bias nothing. */

@@ -38,6 +38,8 @@ bool ds_model_flag(ds_model *model, unsigned row, unsigned select, const uint32_
 /* The low `bits` bits (1 to DS_MODEL_BITS) of value, most significant first. */
 unsigned ds_model_symbol(ds_model *model, unsigned row, unsigned select, const uint32_t *contexts, unsigned bits,
                          unsigned value);
+/* The same of bits that nothing is known of: each takes one. What they cost is the row's. */
+unsigned ds_model_plain(ds_model *model, unsigned row, unsigned bits, unsigned value);
 /* Teach without coding: the counters of the first `inputs` contexts see the symbol, the weights do not. */
 void ds_model_teach(ds_model *model, unsigned row, unsigned inputs, const uint32_t *contexts, unsigned bits,
                     unsigned value);

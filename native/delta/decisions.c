@@ -34,4 +34,5 @@ const ds_model_row ds_decision_rows[DS_DECISIONS] = {
     [DS_DECIDE_FRAME_STEP] = {"frame step", 6, 4},
     [DS_DECIDE_FRAME_BYTE] = {"frame byte", 7, 1},
     [DS_DECIDE_LANDMARK] = {"landmark", 2, 4},
+    [DS_DECIDE_PLAIN_RUN] = {"plain run", 1, 1},
 };

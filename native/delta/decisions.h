@@ -37,6 +37,7 @@ typedef enum ds_decision {
     DS_DECIDE_FRAME_STEP,
     DS_DECIDE_FRAME_BYTE,
     DS_DECIDE_LANDMARK,
+    DS_DECIDE_PLAIN_RUN,
     DS_DECISIONS,
 } ds_decision;
 

@@ -39,12 +39,39 @@ static void code_data(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, c
     }
 }
 
+#define PLAIN_LEAST 1024 /* bytes of a run that is asked */
+
+/* Writing: bytes as even as these, compressed or encrypted, are worth no model's time. Of all pairs of bytes one in 256 is
+ * equal, and one in 16 more at most. */
+static bool is_even(const uint8_t *bytes, uint64_t size) {
+    uint64_t counts[256] = {0}, equal = 0;
+    for (uint64_t i = 0; i < size; i++)
+        equal += counts[bytes[i]]++;
+    return equal * 256 < size * (size - 1) / 2 * 17 / 16;
+}
+
+/* Whether a run is coded by the model, or as it is. */
+static bool code_plain(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, const uint8_t *new_bytes) {
+    if (size < PLAIN_LEAST)
+        return false;
+    ds_contexts contexts = {.row = DS_DECIDE_PLAIN_RUN, .hash = {w->was_plain}};
+    w->was_plain = ds_code_flag(w->coder, &contexts, new_bytes != NULL && is_even(new_bytes, size));
+    for (uint64_t i = 0; w->was_plain && i < size; i++) {
+        unsigned byte = new_bytes != NULL ? new_bytes[i] : 0;
+        bytes[i] = (uint8_t)ds_model_plain(w->coder->model, DS_DECIDE_DATA, 8, byte);
+        ds_coder_note(w->coder, at + i);
+    }
+    w->alignment.at += w->was_plain ? size : 0;
+    return w->was_plain;
+}
+
 /* ---- a gap ---- */
 
 static ds_status model_run(ds_walk *w, uint64_t block, const ds_region *region, ds_offset at, uint64_t size,
                            uint8_t *bytes, const uint8_t *new_bytes) {
     if (region == NULL || (region->words && (at | size) % DS_WORD != 0)) {
-        code_data(w, at, size, bytes, new_bytes);
+        if (!code_plain(w, at, size, bytes, new_bytes))
+            code_data(w, at, size, bytes, new_bytes);
         return ds_model_check(w->coder->model);
     }
     return (region->words ? ds_code_aarch64 : ds_code_x86_64)(w, block, at, size, bytes, new_bytes);

@@ -60,6 +60,7 @@ typedef struct ds_walk {
     uint64_t teach_budget; /* old bytes that it may still be shown */
     uint64_t shown;        /* and those that were */
     ds_risk risk;
+    bool was_plain;         /* the latest run of data that could be */
     uint32_t unit_history;  /* latest units, a bit each: did they differ */
     uint32_t wrong_history; /* latest references, a bit each: were they wrong */
     uint32_t kept_history;  /* latest wrong ones, a bit each: did their fields stay */

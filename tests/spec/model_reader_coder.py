@@ -251,6 +251,12 @@ class Model:
         counters = [self._flags.setdefault(number, Counter()) for number in numbers]
         return self._bit(row, counters, select, 0, 1)
 
+    def plain_byte(self) -> int:
+        byte = 0
+        for _ in range(8):
+            byte = 2 * byte + self.decoder.bit(32768)
+        return byte
+
     def symbol(self, name: str, size: int, contexts: Sequence[int], select: int = 0) -> int:
         row = self.rows[name]
         assert len(contexts) == row.inputs and select < row.selects

@@ -59,6 +59,7 @@ class Shared:
     ) -> None:
         self.model, self.image, self.prediction, self.regions = model, image, prediction, regions
         self.landmarks = landmarks
+        self.plain = 0  # the latest flag of a run
         self.old, self.old_end = old, old_end  # with its tail; its size without
         self.references = {reference.offset: reference for reference in image.references}
 
@@ -222,6 +223,12 @@ def show_data(shared: Shared, c: int, d: int) -> None:
 
 
 def read_data(shared: Shared, new: New, alignment: Alignment, size: int) -> None:
+    if size >= 1024:
+        shared.plain = shared.model.flag("plain run", [shared.plain])
+        if shared.plain:
+            new.data += bytes(shared.model.plain_byte() for _ in range(size))
+            alignment.skip(size)
+            return
     for _ in range(size):
         o = new.end
         n = new.before(o, 8)[::-1]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import subprocess
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from native.images import CORPUS, SEEDS
 from spec import image_reader, model_reader, model_reader_coder, stream_reader
 from spec.delta_reader import KINDS, Refused
 from spec.make_golden import GOLDEN, PAIRS
-from spec.model_reader_coder import RATE, STRETCH, Counter, H, m, spread, squash
+from spec.model_reader_coder import RATE, STRETCH, Counter, H, Model, m, spread, squash
 from spec.model_reader_layout import read_header
 from support.image_delta import number
 from support.old_images import build_library, library_source, old_image
@@ -123,6 +125,45 @@ PLAIN_PAIRS = {
     "other-bytes": (WORDS, hashlib.shake_256(b"seed").digest(600)),
     "many-blocks": (WORDS, b"".join(bytes([n]) + WORDS[n : n + 45] for n in range(60))),
 }
+
+
+EVEN = random.Random(8).randbytes(40_000)  # two runs, and a part of one
+TEXT = "".join(random.Random(9).choices("abcdefgh \n", k=40_000)).encode()
+
+
+def plain_runs(old: bytes, delta: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The flags of runs, as the second reader reads them."""
+    flags, flag = [], Model.flag
+
+    def listening(model: Model, name: str, contexts: Sequence[int], select: int = 0) -> int:
+        read = flag(model, name, contexts, select)
+        if name == "plain run":
+            flags.append(read)
+        return read
+
+    monkeypatch.setattr(Model, "flag", listening)
+    second(old, delta)
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("new", "flags"),
+    [
+        (EVEN, [1, 1]),
+        (TEXT, [0, 0]),
+        (EVEN[:1_024], [1]),
+        (EVEN[:1_023], []),
+        (EVEN[:32_768] + TEXT, [1, 0, 0]),
+        (b"".join(bytes([byte, 0]) for byte in EVEN[:5_000]), [0]),  # even bytes at even places alone
+    ],
+)
+def test_plain_runs(new: bytes, flags: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    old = b"something else"
+    delta = best(old, new)
+    assert second(old, delta) == new == ours(old, delta)
+    assert plain_runs(old, delta, monkeypatch) == flags
+    if all(flags):
+        assert len(delta) < len(new) + 64
 
 
 @pytest.mark.parametrize("name", PLAIN_PAIRS)
