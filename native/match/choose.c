@@ -275,7 +275,9 @@ static unsigned vectors_of(const states *s) {
 /* Let every state be entered from the best one where that is cheaper. */
 static void relax(chooser *c, uint64_t at) {
     states *s = &c->live;
-    vector best = all(s->word.of[c->best] & ~NUMBER_MASK), numbers = {0, 1, 2, 3};
+    bool broken = c->classes[at - c->range.from] & DS_IN_INSTRUCTION;
+    int32_t offered = (s->word.of[c->best] & ~NUMBER_MASK) + (broken ? WORD_OF(c->prices->broken, 0) : 0);
+    vector best = all(offered), numbers = {0, 1, 2, 3};
     vector entered_any = {0}, entry = all((int32_t)at), leaving = all((int32_t)s->current);
     for (unsigned v = 0; v < vectors_of(s); v++) {
         vector word = s->word.vectors[v], offer = best + s->price.vectors[v] + (numbers + all((int32_t)(v * LANES)));
@@ -430,7 +432,7 @@ static void move_base(states *s, int32_t by) {
 
 static void pay(chooser *c, uint64_t at, unsigned byte) {
     states *s = &c->live;
-    unsigned class_ = c->classes[at - c->range.from];
+    unsigned class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
     c->credit -= s->count < c->credit ? s->count : c->credit;
     vector bit = all((int32_t)(1u << byte)), equal = all(WORD_OF(PRICE_EQUAL, 0));
     vector more = all(WORD_OF(c->prices->miss[class_], 0)) - equal;
@@ -477,7 +479,7 @@ static uint64_t jump(chooser *c, uint64_t at, uint64_t stop) {
 
 /* An instruction word is never cut. */
 static bool may_change(const chooser *c, uint64_t at) {
-    uint8_t class_ = c->classes[at - c->range.from];
+    uint8_t class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
     return at % WORD_SIZE == 0 || (class_ != DS_WORD_BYTE && class_ != DS_WORD_REF_BYTE);
 }
 
@@ -534,6 +536,24 @@ static ds_status trace(chooser *c, ds_blocks *blocks, uint64_t end) {
     return DS_OK;
 }
 
+#define TRIMMED_MOST 3 /* bytes */
+#define TRIMMED_KEEPS 8
+
+/* A block that ends a few bytes into an instruction, before a literal, ends in front of it: a coder that knows where
+ * instructions start, and what stood in a literal's place, has the end for less, and the bytes for next to nothing. */
+static void trim_ends(const chooser *c, ds_blocks *blocks) {
+    for (uint64_t i = 0; i < blocks->list.count; i++) {
+        ds_block *block = &blocks->list.items[i];
+        uint64_t end = block->new_offset + block->length, by = 0;
+        bool goes_on = i + 1 < blocks->list.count && block[1].new_offset == end;
+        if (goes_on || end >= c->range.to || block->length <= TRIMMED_MOST + TRIMMED_KEEPS)
+            continue;
+        while (by <= TRIMMED_MOST && c->classes[end - by - c->range.from] & DS_IN_INSTRUCTION)
+            by++;
+        block->length -= by <= TRIMMED_MOST ? by : 0;
+    }
+}
+
 static void open_states(states *s) {
     for (unsigned i = 0; i < STATES; i++)
         clear_state(s, i);
@@ -571,6 +591,8 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
     DS_TRY(make_room(&c));
     choose_best(&c, at);
     DS_TRY(trace(&c, blocks, at));
+    if (c.prices->broken > 0)
+        trim_ends(&c, blocks);
     ds_arena_free(arena, c.nodes);
     ds_arena_free(arena, c.marks);
     ds_arena_free(arena, c.classes);

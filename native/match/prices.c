@@ -28,6 +28,7 @@ static const ds_price_list price_lists[] = {
                                        [DS_REF8_BYTE] = 10 * DS_BIT / 8}},
     [DS_PRICES_MODEL] = {.change = 17 * DS_BIT,
                          .distance = 92,
+                         .broken = 3 * DS_BIT,
                          .miss = {[DS_DATA_BYTE] = 9 * DS_BIT,
                                   [DS_CODE_BYTE] = 9 * DS_BIT,
                                   [DS_WORD_BYTE] = 11 * DS_BIT / 2,
@@ -38,7 +39,7 @@ static const ds_price_list price_lists[] = {
                                   [DS_REF4_BYTE] = 15 * DS_BIT / 4,
                                   [DS_REF8_BYTE] = 14 * DS_BIT / 8},
                          .literal = {[DS_DATA_BYTE] = 7 * DS_BIT,
-                                     [DS_CODE_BYTE] = 25 * DS_BIT / 10,
+                                     [DS_CODE_BYTE] = 26 * DS_BIT / 10,
                                      [DS_WORD_BYTE] = 27 * DS_BIT / 10,
                                      [DS_WORD_REF_BYTE] = 10 * DS_BIT / 4,
                                      [DS_REF1_BYTE] = 5 * DS_BIT,
@@ -77,6 +78,14 @@ static void classify_refs(uint8_t *classes, ds_range range, const ds_image *imag
     }
 }
 
+/* Where no instruction of the region starts. */
+static void mark_insides(uint8_t *classes, ds_range range, const ds_image *image, const ds_region *region) {
+    uint64_t from = region->offset > range.from ? region->offset : range.from, to = region->offset + region->size;
+    to = to < range.to ? to : range.to;
+    for (uint64_t at = from; at < to; at++)
+        classes[at - range.from] |= ds_image_is_start(image, at) ? 0 : DS_IN_INSTRUCTION;
+}
+
 ds_status ds_classes_open(uint8_t **out, const ds_image *new_image, ds_range range, ds_arena *arena) {
     uint8_t *classes = ds_arena_alloc(arena, range.to - range.from + 1);
     *out = classes;
@@ -89,5 +98,10 @@ ds_status ds_classes_open(uint8_t **out, const ds_image *new_image, ds_range ran
                      region->words ? DS_WORD_BYTE : DS_CODE_BYTE);
     }
     classify_refs(classes, range, new_image);
+    for (uint64_t i = 0; i < new_image->regions.count; i++) {
+        const ds_region *region = &new_image->regions.items[i];
+        if (region->class_ == DS_REGION_CODE && !region->words)
+            mark_insides(classes, range, new_image, region);
+    }
     return DS_OK;
 }

@@ -24,10 +24,13 @@ enum {
     DS_REF8_BYTE,
     DS_BYTE_CLASSES
 };
+#define DS_IN_INSTRUCTION 0x80 /* beside the class, of bytes of code but words that start no instruction */
+#define DS_CLASS_MASK 0x7f
 
 typedef struct ds_price_list {
     uint16_t change;   /* of a new block, its distance apart */
     uint16_t distance; /* each doubling of its distance */
+    uint16_t broken;   /* of a block that begins or ends in an instruction */
     uint16_t miss[DS_BYTE_CLASSES];
     uint16_t literal[DS_BYTE_CLASSES];
 } ds_price_list;
