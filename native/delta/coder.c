@@ -62,7 +62,7 @@ static uint64_t code_mantissa(ds_coder *c, const ds_contexts *known, unsigned bu
     for (unsigned group = 0; left > 0; group++) {
         unsigned bits = left % GROUP_BITS == 0 ? GROUP_BITS : left % GROUP_BITS;
         left -= bits;
-        if (left == 0 && known->lead.to != DS_LEADS_NOWHERE)
+        if (left == 0 && known->lead.to != DS_LEADS_NOWHERE && !(c->without & DS_WITHOUT_LANDMARKS))
             return code_landing(c, known, bits, coded, value);
         uint32_t part = bucket << 2 | 2 | (uint32_t)coded << 10;
         coded = coded << bits | (group < GROUPS_IN_CONTEXT ? code_part(c, known, 1, part, bits, value >> left)

@@ -7,14 +7,14 @@
 
 #include "predict/predict.h"
 
-enum { DS_LANDMARK_NONE, DS_LANDMARK_BYTE, DS_LANDMARK_START, DS_LANDMARK_TARGET }; /* part of the format */
-#define DS_LANDMARKS_MAX 16                                                         /* seen together */
+/* Part of the format. */
+enum { DS_LANDMARK_NONE, DS_LANDMARK_BYTE, DS_LANDMARK_START, DS_LANDMARK_TARGET };
+#define DS_LANDMARKS_MAX 16 /* seen together */
 
 typedef struct ds_landmarks {
     const ds_image *old_image;
     uint8_t *targets; /* a bit for each byte of the old file: does a reference of the old image lead there */
-    const ds_predictor
-        *predictor; /* knows what is copied where; set before the first number that leads to a new place */
+    const ds_predictor *predictor; /* knows what is copied where; set before the first number to a new place */
 } ds_landmarks;
 
 ds_status ds_landmarks_open(ds_landmarks *landmarks, const ds_image *old_image, ds_arena *arena);

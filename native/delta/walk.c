@@ -331,7 +331,7 @@ ds_status ds_walk_write(const ds_image *old_image, const ds_image *new_image, ds
                  .arena = arena};
     DS_TRY(ds_code_regions(coder, old_image, new_image, new_size, arena, &regions));
     ds_fresh_places fresh = ds_fresh_expect(old_image, regions.list.items, regions.list.count, new_size);
-    listed.fresh = ds_fresh_came(&fresh, old_image, new_image);
+    listed.fresh = !(coder->without & DS_WITHOUT_FRESH) && ds_fresh_came(&fresh, old_image, new_image);
     if (listed.fresh)
         w.fresh = fresh;
     DS_TRY(ds_code_derivations(coder, old_image, new_size, arena, derivations, &listed));

@@ -154,6 +154,8 @@ enum {
     DS_WITHOUT_FRAMES = 256,     /* unwind tables as any other bytes */
     DS_WITHOUT_RENAMES = 512,    /* strings as they were, however often the same was changed in them */
     DS_WITHOUT_PADDINGS = 1024,  /* a block on either side of each padding that became longer or shorter */
+    DS_WITHOUT_LANDMARKS = 2048, /* model: numbers that do not see where they lead */
+    DS_WITHOUT_FRESH = 4096,     /* a block on either side of a build id */
 };
 
 typedef struct ds_creation ds_creation; /* opaque; owns the streams */

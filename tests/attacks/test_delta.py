@@ -585,6 +585,14 @@ def test_H39_input_made_for_quadratic_work(name: str, of_random: tuple[float, fl
     assert apply <= most[1], f"applying takes {apply:.3f} s, allowed are {most[1]:.3f} s"
 
 
+def test_H39_packed_bytes_take_no_model_time() -> None:
+    """A megabyte that nothing can be learned from: effort best applies it in less than text takes."""
+    draw = random.Random(6)
+    old, text = b"something else", "".join(draw.choices("abcdefgh \n", k=SIZE)).encode()
+    of_random, of_text = (images.diff_bytes(old, new, effort="best") for new in (draw.randbytes(SIZE), text))
+    assert 3 * _least(lambda: _apply(old, of_random)) < _least(lambda: _apply(old, of_text))
+
+
 def _calls(draw: random.Random, size: int) -> bytes:
     """x86-64 code of nothing but calls."""
     return b"".join(b"\xe8" + struct.pack("<i", draw.randrange(-5000, 5000)) for _ in range(size // 5))

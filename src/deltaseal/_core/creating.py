@@ -190,6 +190,8 @@ TECHNIQUES: dict[str, int] = {
     "unwind tables": lib.DS_WITHOUT_FRAMES,
     "renames": lib.DS_WITHOUT_RENAMES,
     "paddings": lib.DS_WITHOUT_PADDINGS,
+    "landmarks": lib.DS_WITHOUT_LANDMARKS,
+    "fresh": lib.DS_WITHOUT_FRESH,
 }
 
 

@@ -55,6 +55,8 @@ LEFT_OUT: tuple[Technique, ...] = (
     Technique("embedded deflate", Without(("deflate",))),
     Technique("renames", Without(("renames",))),
     Technique("paddings made anew", Without(("paddings",))),
+    Technique("fresh bytes in blocks", Without(("fresh",))),
+    Technique("numbers that see where they lead", Without(("landmarks",)), efforts=("best",)),
     Technique("old bytes beside literals", Without(("old bytes",))),
     Technique("teaching on old code", Without(("teaching",)), efforts=("best",)),
     *(Technique(f"kind: {name}", Without(kinds=_kinds(kinds))) for name, kinds in REFERENCE_KINDS.items()),
