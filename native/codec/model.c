@@ -474,3 +474,8 @@ bool ds_model_at_end(ds_model *m) {
 uint64_t ds_model_cost(const ds_model *m, unsigned row) {
     return m->states[row].cost;
 }
+
+void ds_model_charge(ds_model *m, unsigned row, uint64_t before, unsigned other) {
+    m->states[other].cost += m->states[row].cost - before;
+    m->states[row].cost = before;
+}

@@ -54,6 +54,9 @@ bool ds_model_at_end(ds_model *model);
 /* What the decisions of one row have cost, in 1/4096 bit, nearly. */
 uint64_t ds_model_cost(const ds_model *model, unsigned row);
 
+/* What a row has cost since it had cost `before` is another's. */
+void ds_model_charge(ds_model *model, unsigned row, uint64_t before, unsigned other);
+
 /* Hashes that contexts are made of. */
 static inline uint32_t ds_hash_bytes(const uint8_t *bytes, unsigned size) {
     uint32_t hash = size;

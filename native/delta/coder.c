@@ -37,9 +37,10 @@ static ds_status code_bucket(ds_coder *c, const ds_contexts *known, unsigned *bu
 }
 
 /* The last bits of a number that leads to a place: each halves the places that are left, and knows what is seen at
- * those of either half. `coded`: the bits before them. */
+ * those of either half. `coded`: the bits before them. What they cost is the number's. */
 static uint64_t code_landing(ds_coder *c, const ds_contexts *known, unsigned bits, uint64_t coded, uint64_t value) {
     uint8_t seen[DS_LANDMARKS_MAX], *at = seen;
+    const uint64_t before = ds_model_cost(c->model, DS_DECIDE_LANDMARK);
     ds_landmarks_look(c->landmarks, &known->lead, coded << bits, 1u << bits, seen);
     for (unsigned left = bits; left-- > 0;) {
         unsigned half = 1u << left;
@@ -52,6 +53,7 @@ static uint64_t code_landing(ds_coder *c, const ds_contexts *known, unsigned bit
         coded = coded << 1 | upper;
         at += upper ? half : 0;
     }
+    ds_model_charge(c->model, DS_DECIDE_LANDMARK, before, known->row);
     return coded;
 }
 
