@@ -50,7 +50,7 @@ static bool is_even(const uint8_t *bytes, uint64_t size) {
     return equal * 256 < size * (size - 1) / 2 * 17 / 16;
 }
 
-/* Whether a run is coded by the model, or as it is. */
+/* Codes a run as it is, if it is one of those: whether it was. */
 static bool code_plain(ds_walk *w, ds_offset at, uint64_t size, uint8_t *bytes, const uint8_t *new_bytes) {
     if (size < PLAIN_LEAST)
         return false;

@@ -38,4 +38,9 @@ static inline uint64_t ds_blocks_before(const ds_blocks *blocks, ds_offset new_o
     return new_offset == 0 ? 0 : ds_blocks_find(blocks->list.items, blocks->list.count, new_offset - 1) + 1;
 }
 
+/* End of the longest stretch from `at` up to `end` of which all bytes are to be left out, or none. */
+typedef ds_offset (*ds_run)(const void *context, ds_offset at, ds_offset end, bool *out);
+/* Makes the blocks leave new bytes out. */
+ds_status ds_blocks_leave_out(ds_blocks *blocks, ds_run run, const void *context, ds_arena *arena);
+
 #endif

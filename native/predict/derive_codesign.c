@@ -248,26 +248,12 @@ ds_offset ds_derived_run(const ds_derivations *derivations, ds_offset at, ds_off
     return end;
 }
 
+static ds_offset run_of(const void *derivations, ds_offset at, ds_offset end, bool *derived) {
+    return ds_derived_run(derivations, at, end, derived);
+}
+
 ds_status ds_derive_clip(const ds_derivations *derivations, ds_blocks *blocks, ds_arena *arena) {
-    ds_blocks clipped = {0};
-    if (derivations->list.count == 0)
-        return DS_OK;
-    /* Every array cuts at most one block in two. */
-    DS_TRY(DS_VEC_RESERVE(arena, &clipped.list, blocks->list.count + derivations->list.count));
-    for (uint64_t i = 0; i < blocks->list.count; i++) {
-        const ds_block *block = &blocks->list.items[i];
-        ds_offset end = block->new_offset + block->length;
-        for (ds_offset at = block->new_offset, stop; at < end; at = stop) {
-            bool derived;
-            stop = ds_derived_run(derivations, at, end, &derived);
-            if (!derived)
-                clipped.list.items[clipped.list.count++] =
-                    (ds_block){at, block->old_offset + (at - block->new_offset), stop - at};
-        }
-    }
-    DS_VEC_FREE(arena, &blocks->list);
-    *blocks = clipped;
-    return DS_OK;
+    return derivations->list.count == 0 ? DS_OK : ds_blocks_leave_out(blocks, run_of, derivations, arena);
 }
 
 /* --- making them ------------------------------------------------------------------------- */

@@ -22,12 +22,12 @@ ds_fresh_places ds_fresh_expect(const ds_image *old_image, const ds_region *regi
         const ds_fresh *fresh = &old_image->fresh[i];
         ds_offset offset = expect(old_image, fresh->offset, regions, count, new_size);
         if (ds_within(offset, fresh->size, new_size))
-            places.items[places.count++] = (ds_extent){.offset = offset, .size = fresh->size};
+            places.items[places.count++] = (ds_fresh){offset, fresh->size};
     }
     return places;
 }
 
-static bool came(const ds_extent *place, const ds_fresh *old_fresh, const ds_image *old_image,
+static bool came(const ds_fresh *place, const ds_fresh *old_fresh, const ds_image *old_image,
                  const ds_image *new_image) {
     for (unsigned i = 0; i < new_image->fresh_count; i++)
         if (new_image->fresh[i].offset == place->offset && new_image->fresh[i].size == place->size)
@@ -46,7 +46,7 @@ bool ds_fresh_came(const ds_fresh_places *places, const ds_image *old_image, con
 ds_offset ds_fresh_run(const ds_fresh_places *places, ds_offset at, ds_offset end, bool *fresh) {
     ds_offset next = end;
     for (unsigned i = 0; i < places->count; i++) {
-        const ds_extent *place = &places->items[i];
+        const ds_fresh *place = &places->items[i];
         *fresh = at >= place->offset && at - place->offset < place->size;
         if (*fresh)
             return place->offset + place->size < end ? place->offset + place->size : end;
@@ -57,23 +57,10 @@ ds_offset ds_fresh_run(const ds_fresh_places *places, ds_offset at, ds_offset en
     return next;
 }
 
+static ds_offset run_of(const void *places, ds_offset at, ds_offset end, bool *fresh) {
+    return ds_fresh_run(places, at, end, fresh);
+}
+
 ds_status ds_fresh_clip(const ds_fresh_places *places, ds_blocks *blocks, ds_arena *arena) {
-    ds_blocks clipped = {0};
-    bool fresh;
-    if (places->count == 0)
-        return DS_OK;
-    DS_TRY(DS_VEC_RESERVE(arena, &clipped.list, blocks->list.count + places->count));
-    for (uint64_t i = 0; i < blocks->list.count; i++) {
-        ds_block rest = blocks->list.items[i];
-        for (ds_offset end = rest.new_offset + rest.length, stop; rest.new_offset < end;
-             rest.old_offset += stop - rest.new_offset, rest.new_offset = stop) {
-            stop = ds_fresh_run(places, rest.new_offset, end, &fresh);
-            if (!fresh)
-                DS_TRY(ds_blocks_add(&clipped, (ds_block){rest.new_offset, rest.old_offset, stop - rest.new_offset},
-                                     arena));
-        }
-    }
-    DS_VEC_FREE(arena, &blocks->list);
-    *blocks = clipped;
-    return DS_OK;
+    return places->count == 0 ? DS_OK : ds_blocks_leave_out(blocks, run_of, places, arena);
 }

@@ -9,7 +9,7 @@
 
 /* Where those of the new image are to be expected. */
 typedef struct ds_fresh_places {
-    ds_extent items[DS_FRESH_MAX]; /* offset and size */
+    ds_fresh items[DS_FRESH_MAX];
     unsigned count;
 } ds_fresh_places;
 

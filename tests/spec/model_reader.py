@@ -21,7 +21,6 @@ from spec.frames_reader import Unwinding, ends_of_tables
 from spec.model_reader_coder import Model
 from spec.model_reader_copies import References, Residuals
 from spec.model_reader_gaps import Alignment, New, Shared, Targets, Words, read_data, show_data
-from spec.model_reader_landmarks import Landmarks
 from spec.model_reader_layout import Decided, read_decided, read_header
 from spec.model_reader_teach import CODE, DATA, WORDS, Teaching
 from spec.model_reader_x86_64 import Code
@@ -37,10 +36,8 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
         raise Refused("E_BASE", "the old image is another")
     known = OldImage() if header.plain or image is None else image
     model = Model(delta[header.size :], header.table)
-    landmarks = Landmarks(known, old)
-    decided = read_decided(model, landmarks, old, known, header.new_size)
-    landmarks.know(decided.regions, decided.blocks)
-    new = Walk(model, landmarks, known, old, decided, header.new_size).all()
+    decided = read_decided(model, old, known, header.new_size)
+    new = Walk(model, known, old, decided, header.new_size).all()
     model.decoder.check_end()
     if header.digests and hashlib.sha256(new).digest()[:16] != header.digests[1]:
         raise Refused("E_DIGEST", "the result is not the new image")
@@ -50,15 +47,7 @@ def decode(old: bytes, delta: bytes, image: OldImage | None = None, *, limit: in
 class Walk:
     """Along the new tail, then along the new image."""
 
-    def __init__(
-        self,
-        model: Model,
-        landmarks: Landmarks,
-        image: OldImage,
-        old: bytes,
-        decided: Decided,
-        new_size: int,
-    ) -> None:
+    def __init__(self, model: Model, image: OldImage, old: bytes, decided: Decided, new_size: int) -> None:
         self.model, self.image, self.decided, self.new_size = model, image, decided, new_size
         blocks, tails = decided.blocks, decided.tails
         self.of_image = sum(block.new < new_size for block in blocks)
@@ -66,7 +55,7 @@ class Walk:
         tables = {d.unwinds: d for d in decided.derivations if d.unwinds}
         ends = ends_of_tables(image, tables)
         prediction = Prediction(image, len(whole), blocks, decided.regions, ends)
-        self.shared = Shared(model, landmarks, image, whole, len(old), prediction, decided.regions)
+        self.shared = Shared(model, decided.landmarks, image, whole, len(old), prediction, decided.regions)
         self.alignment = Alignment(self.shared, 64 * (new_size + tails.new_size))
         targets = Targets(self.shared)
         left = new_size - sum(block.length for block in blocks[: self.of_image])

@@ -91,10 +91,11 @@ class Decided:
     copied: bytes  # the old image as it is copied
     blocks: list[Block]
     lists: dict[int, bytes]
+    landmarks: Landmarks
 
 
-def read_decided(model: Model, landmarks: Landmarks, old: bytes, image: OldImage, new_size: int) -> Decided:
-    layout = Layout(model)
+def read_decided(model: Model, old: bytes, image: OldImage, new_size: int) -> Decided:
+    layout, landmarks = Layout(model), Landmarks(image, old)
     regions = read_regions(layout, image.regions, new_size)
     derivations, listed = read_derivations(layout, image, len(old), new_size)
     tails = Tails()
@@ -116,7 +117,8 @@ def read_decided(model: Model, landmarks: Landmarks, old: bytes, image: OldImage
     in_image = [block for block in blocks if block.new < new_size]
     lists = read_lists(layout, derivations, image, in_image, regions, new_size)
     model.decoder.look()
-    return Decided(regions, derivations, tails, copied, blocks, lists)
+    landmarks.know(regions, blocks)
+    return Decided(regions, derivations, tails, copied, blocks, lists, landmarks)
 
 
 def alone(block: Block) -> list[Block]:
