@@ -23,30 +23,34 @@
 #define MAP_CHANCE_BITS (32 - MAP_COUNT_BITS)
 #define MAP_START 6 /* what is assumed of a history counts as so many observations */
 
-/* How a counter or a map's entry changes, by what it is: looked up, since every bit of every context asks. */
+/* How a counter or a map's entry changes, by what it is but its probability: looked up, since every bit of every
+ * context asks. */
 typedef struct ds_counter_steps {
-    uint32_t counter[COUNT_MAX + 1], map[MAP_COUNT_MAX + 1]; /* by count: ds_step_of */
-    uint8_t history[HISTORIES];                              /* what a history becomes with a 0 behind it */
+    uint32_t counter[1u << (COUNT_BITS + HISTORY_BITS)]; /* a step, and count and history after a 0 */
+    uint32_t map[MAP_COUNT_MAX + 1];                     /* a step, and count after a bit */
 } ds_counter_steps;
 
-#define STEP_SHIFT 8
+#define STEP_SHIFT 16
 
-/* How far a probability moves towards a bit when it has been seen n times, 65536 / (n + 1.3); and, in the low
- * STEP_SHIFT bits, what is added to the word so that its count grows, unless it is `most`. */
-static inline uint32_t ds_step_of(unsigned n, unsigned most, unsigned one) {
-    return 655360 / (10 * n + 13) << STEP_SHIFT | (n < most ? one : 0);
+/* How far a probability moves towards a bit when it has been seen n times: 65536 / (n + 1.3). */
+static inline uint32_t ds_step_of(unsigned n) {
+    return 655360 / (10 * n + 13);
+}
+
+/* Of a map whose counts end at `most`. */
+static inline void ds_map_steps_open(uint32_t *steps, unsigned most) {
+    for (unsigned n = 0; n <= most; n++)
+        steps[n] = ds_step_of(n) << STEP_SHIFT | (n < most ? n + 1 : most);
 }
 
 static inline void ds_counter_steps_open(ds_counter_steps *steps) {
     for (unsigned n = 0; n <= COUNT_MAX; n++)
-        steps->counter[n] = ds_step_of(n, COUNT_MAX, 1u << HISTORY_BITS);
-    for (unsigned n = 0; n <= MAP_COUNT_MAX; n++)
-        steps->map[n] = ds_step_of(n, MAP_COUNT_MAX, 1);
-    for (unsigned history = 0; history < HISTORIES; history++) {
-        unsigned longer = (history == 0 ? 1 : history) << 1;
-        steps->history[history] =
-            (uint8_t)(longer < HISTORIES ? longer : (longer & (HISTORIES / 2 - 1)) | HISTORIES / 2);
-    }
+        for (unsigned history = 0; history < HISTORIES; history++) {
+            unsigned longer = (history == 0 ? 1 : history) << 1, count = n < COUNT_MAX ? n + 1 : COUNT_MAX;
+            longer = longer < HISTORIES ? longer : (longer & (HISTORIES / 2 - 1)) | HISTORIES / 2;
+            steps->counter[n << HISTORY_BITS | history] = ds_step_of(n) << STEP_SHIFT | count << HISTORY_BITS | longer;
+        }
+    ds_map_steps_open(steps->map, MAP_COUNT_MAX);
 }
 
 /* The probability of a 1, in 1/65536. */
@@ -60,17 +64,17 @@ static inline unsigned ds_counter_history(uint32_t counter) {
     return counter & (HISTORIES - 1);
 }
 
-/* By how much a word changes whose probability, its bits above `low`, moves towards `goal`: none of them below. */
+/* A word whose probability, its bits above `low`, moved towards `goal` by the step that was looked up; below they are
+ * what stands behind the step. */
 static inline uint32_t ds_move(int64_t goal, int64_t chance, uint32_t low, uint32_t step) {
-    return (uint32_t)((goal - chance) * (step >> STEP_SHIFT) >> 16) & ~low;
+    const uint32_t move = (uint32_t)((goal - chance) * (step >> STEP_SHIFT) >> 16) & ~low;
+    return (uint32_t)chance + move + (step & low);
 }
 
 static inline void ds_counter_learn(uint32_t *counter, bool bit, const ds_counter_steps *steps) {
     const int32_t low = (1 << (32 - CHANCE_BITS)) - 1, c = (int32_t)*counter; /* less COUNTER_ZERO, hence signed */
-    const uint32_t step = steps->counter[ds_counter_count(*counter)];
-    const uint32_t history = steps->history[ds_counter_history(*counter)] | bit;
-    const uint32_t move = ds_move(bit ? INT32_MAX - low : INT32_MIN, c & ~low, (uint32_t)low, step);
-    *counter = ((*counter & ~(HISTORIES - 1)) | history) + move + (step & ((1u << STEP_SHIFT) - 1));
+    const int64_t goal = bit ? INT32_MAX - low : INT32_MIN;
+    *counter = ds_move(goal, c & ~low, (uint32_t)low, steps->counter[c & low]) | bit;
 }
 
 /* What is assumed of a history of `ones` among `length` bits: (ones + 0.4) / (length + 0.8). */
@@ -85,10 +89,10 @@ static inline void ds_map_open(uint32_t map[HISTORIES]) {
 static inline uint32_t ds_map_chance(uint32_t entry) {
     return entry >> 16;
 }
-/* `steps`: as those of a map, by count. */
+/* `steps`: ds_map_steps_open. */
 static inline void ds_map_learn(uint32_t *entry, bool bit, const uint32_t *steps) {
-    const uint32_t low = MAP_COUNT_MAX, step = steps[*entry & low];
-    *entry += ds_move(bit ? UINT32_MAX - low : 0, *entry & ~low, low, step) + (step & ((1u << STEP_SHIFT) - 1));
+    const uint32_t low = MAP_COUNT_MAX;
+    *entry = ds_move(bit ? UINT32_MAX - low : 0, *entry & ~low, low, steps[*entry & low]);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "codec/model.h"
 
 #include "codec/counters.h"
+#include "codec/lanes.h"
 #include "codec/range.h"
 
 #define LINE_COUNTERS 16 /* [0] holds the check word, [1..15] the nodes of a half byte */
@@ -11,22 +12,23 @@
 
 /* Opinions: two of each input, and one that is always the same, for what all of them get wrong together. */
 #define BIAS 640
-#define LANES 8 /* they are filled up with zeros to a multiple: so many fit a vector register */
-#define OPINIONS_MAX ((2 * DS_MODEL_INPUTS + 1 + LANES - 1) / LANES * LANES)
+#define OPINIONS_MAX ((2 * DS_MODEL_INPUTS + 1 + DS_LANES - 1) / DS_LANES * DS_LANES) /* filled up with zeros */
 
 /* Weights in 1/8192. */
 #define WEIGHT_SHIFT 13
 #define WEIGHT_ONE (1 << WEIGHT_SHIFT)
-#define WEIGHT_MAX 28000
-_Static_assert((INT64_C(2) * DS_MODEL_INPUTS * STRETCH_MAX + BIAS) * WEIGHT_MAX <= INT32_MAX, "a sum of opinions fits");
+_Static_assert((INT64_C(2) * DS_MODEL_INPUTS * STRETCH_MAX + BIAS) * -(int64_t)INT16_MIN <= INT32_MAX,
+               "a sum of opinions fits");
 
-/* How quickly mixers learn: a weight moves by opinion * error * rate >> RATE_SHIFT, the rate in 1/8192 falling from
- * RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
-#define RATE_SHIFT 13
-#define RATE_MORE 1100
+/* How quickly mixers learn: a weight moves by opinion * step / 65536, where a step is error * rate >> RATE_SHIFT, and
+ * the rate falls from RATE_MORE + RATE_LEAST to RATE_LEAST as its set is used. */
+#define RATE_SHIFT 10
+#define RATE_MORE 800
 #define RATE_HALF 150 /* uses after which half of RATE_MORE is left */
 #define RATE_LEAST 215
 #define USES_MAX 4095
+#define STEP_LEAST 11
+_Static_assert((STEP_LEAST - 1) * STRETCH_MAX < 32768, "smaller steps move nothing");
 #define FINAL_ONE 65536
 #define FINAL_MAX (10 * FINAL_ONE)
 #define FINAL_SHIFT 16
@@ -36,6 +38,12 @@ typedef struct line {
     uint32_t counters[LINE_COUNTERS];
 } line;
 #define NEIGHBOURS (2 * sizeof(line)) /* processors read two cache lines together */
+
+/* Where a context's counters are, as long as nobody looked. */
+typedef struct line_place {
+    line *first; /* or its neighbour */
+    uint32_t check;
+} line_place;
 
 /* Mixers of one kind of decision. */
 enum { BY_SELECT, BY_TRUST, BY_NODE, MIXERS };
@@ -56,7 +64,7 @@ typedef struct row_state {
 /* What is to be taught: it is put off until memory had time to bring its lines. */
 #define LESSONS 8 /* that wait at most: a power of two */
 typedef struct lesson {
-    uint32_t hashes[2][DS_MODEL_INPUTS]; /* of both groups */
+    line_place places[2][DS_MODEL_INPUTS]; /* of both groups */
     uint8_t inputs, bits, value;
 } lesson;
 
@@ -147,30 +155,19 @@ static inline int clip(int value, int limit) {
 /* What is thought of a bit, filled up with zeros. */
 typedef struct opinions {
     _Alignas(16) int16_t of[OPINIONS_MAX];
-    unsigned lanes; /* a multiple of LANES */
 } opinions;
 
-static inline int mix(const opinions *x, const mixer_set *set) {
-    int32_t sum = 0;
-    for (unsigned i = 0; i < x->lanes; i++)
-        sum += x->of[i] * set->weights[i];
-    return clip(sum >> WEIGHT_SHIFT, STRETCH_MAX);
+/* `vectors`, here and below: so many hold all opinions. Known where it is compiled, so that they stay in registers. */
+static inline int mix(const opinions *x, const mixer_set *set, unsigned vectors) {
+    return clip(ds_lanes_dot(x->of, set->weights, vectors) >> WEIGHT_SHIFT, STRETCH_MAX);
 }
 
-/* `error`: what the bit was, less its probability, in 1/65536. A weight moves by (opinion * step + half) >> RATE_SHIFT;
- * it is computed from both halves of the product, so that nothing is wider than 16 bits and vectors hold twice as
- * many: high counts eight times, low >> 13 is added, rounded. */
-static inline void learn_set(const ds_model *m, const opinions *x, mixer_set *set, int error) {
-    const int16_t step = (int16_t)(error * m->mixer_rates[set->uses] >> RATE_SHIFT);
+/* `error`: what the bit was, less its probability, in 1/65536. A step below STEP_LEAST moves nothing. */
+static inline void learn_set(const ds_model *m, const opinions *x, mixer_set *set, unsigned vectors, int error) {
+    const int step = clip(error * m->mixer_rates[set->uses] >> RATE_SHIFT, INT16_MAX);
     set->uses += set->uses < USES_MAX;
-    for (unsigned i = 0; i < x->lanes; i++) {
-        const int16_t high = (int16_t)(x->of[i] * step >> 16);
-        const uint16_t low = (uint16_t)(x->of[i] * step);
-        const int16_t moved = (int16_t)(high * (1 << (16 - RATE_SHIFT)) + (((low >> (RATE_SHIFT - 1)) + 1) >> 1));
-        int16_t weight = (int16_t)(set->weights[i] + moved);
-        weight = weight < -WEIGHT_MAX ? -WEIGHT_MAX : weight;
-        set->weights[i] = weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
-    }
+    if (step >= STEP_LEAST || step <= -STEP_LEAST)
+        ds_lanes_learn(x->of, set->weights, vectors, (int16_t)step);
 }
 
 static inline uint32_t mix_final(const ds_model *m, const int *outputs, const int32_t *weights) {
@@ -187,34 +184,35 @@ static inline void learn_final(const int *outputs, int32_t *weights, int error) 
 
 /* Of each counter its own opinion, and what came after its history elsewhere. Returns how many counters have been seen
  * before: what they say is worth something. */
-static unsigned take_opinions(const ds_model *m, const bit_place *place, uint32_t *const counters[],
-                              uint32_t *entries[], opinions *x) {
-    row_state *state = &m->states[place->row];
+static inline unsigned take_opinions(const ds_model *m, const bit_place *place, uint32_t *const counters[],
+                                     uint32_t *entries[], opinions *x, unsigned vectors) {
+    uint32_t *map = m->states[place->row].maps[0];
     unsigned trusted = 0;
-    x->lanes = (2 * place->inputs + 1 + LANES - 1) / LANES * LANES;
-    memset(x->of, 0, sizeof x->of);
-    for (unsigned i = 0; i < place->inputs; i++) {
-        entries[i] = &state->maps[i][ds_counter_history(*counters[i])];
-        x->of[2 * i] = m->stretch[ds_counter_chance(*counters[i])];
+    memset(x->of, 0, vectors * DS_LANES * sizeof *x->of);
+    for (unsigned i = 0; i < place->inputs; i++, map += HISTORIES) {
+        const uint32_t counter = *counters[i];
+        entries[i] = map + ds_counter_history(counter);
+        x->of[2 * i] = m->stretch[ds_counter_chance(counter)];
         x->of[2 * i + 1] = m->stretch[ds_map_chance(*entries[i])];
-        trusted += ds_counter_count(*counters[i]) > 0;
+        trusted += ds_counter_count(counter) > 0;
     }
     x->of[2 * place->inputs] = BIAS;
     return trusted;
 }
 
-static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
+static inline bool code_vectors(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit,
+                                unsigned vectors) {
     row_state *state = &m->states[place->row];
     uint32_t *entries[DS_MODEL_INPUTS];
     opinions x;
     int outputs[MIXERS];
-    unsigned trusted = take_opinions(m, place, counters, entries, &x);
+    unsigned trusted = take_opinions(m, place, counters, entries, &x, vectors);
     int32_t *final = state->final[place->select][place->index];
     mixer_set *sets[MIXERS] = {[BY_SELECT] = state->sets[BY_SELECT] + place->select,
                                [BY_TRUST] = state->sets[BY_TRUST] + trusted,
                                [BY_NODE] = state->sets[BY_NODE] + place->node};
     for (unsigned i = 0; i < MIXERS; i++)
-        outputs[i] = mix(&x, sets[i]);
+        outputs[i] = mix(&x, sets[i], vectors);
     uint32_t p = mix_final(m, outputs, final);
     if (m->reading)
         bit = ds_range_decode(&m->decoder, p);
@@ -224,13 +222,26 @@ static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counte
     int actual = bit ? 65535 : 0;
     learn_final(outputs, final, actual - (int)p);
     for (unsigned i = 0; i < MIXERS; i++)
-        learn_set(m, &x, sets[i], actual - (int)squash(m, outputs[i]));
+        learn_set(m, &x, sets[i], vectors, actual - (int)squash(m, outputs[i]));
     for (unsigned i = 0; i < place->inputs; i++) {
         ds_counter_learn(counters[i], bit, &m->steps);
         ds_map_learn(entries[i], bit, m->steps.map);
     }
     return bit;
 }
+
+/* Compiled for each number of vectors. */
+static bool code_bit(ds_model *m, const bit_place *place, uint32_t *const counters[], bool bit) {
+    switch (2 * place->inputs / DS_LANES) {
+    case 0:
+        return code_vectors(m, place, counters, bit, 1);
+    case 1:
+        return code_vectors(m, place, counters, bit, 2);
+    default:
+        return code_vectors(m, place, counters, bit, 3);
+    }
+}
+_Static_assert(OPINIONS_MAX == 3 * DS_LANES, "vectors for all inputs");
 
 #define DS_MODEL_NODES (1u << DS_MODEL_BITS)
 
@@ -245,35 +256,38 @@ static inline line *line_of(const ds_model *m, uint32_t hash) {
     return &m->lines[(uint64_t)hash * m->line_count >> 32];
 }
 
-/* The line of a context: one of two neighbours whose check word agrees; else the one less used is taken over. */
-static line *find_line(ds_model *m, uint32_t hash) {
-    uint32_t check = hash * 0x2c1b3c6du | 1;
-    line *first = line_of(m, hash), *second = &m->lines[(first - m->lines) ^ 1];
-    if (first->counters[0] == check)
-        return first;
-    if (second->counters[0] == check)
-        return second;
-    line *victim = ds_counter_count(first->counters[1]) <= ds_counter_count(second->counters[1]) ? first : second;
-    memset(victim, 0, sizeof *victim);
-    victim->counters[0] = check;
-    return victim;
+static inline line *neighbour(line *l) {
+    return (line *)((uintptr_t)l ^ sizeof *l);
 }
 
 /* Asks memory for the lines of all contexts together. */
-static void hash_lines(const ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset, uint32_t salt,
-                       uint32_t *hashes) {
+static inline void place_lines(const ds_model *m, unsigned inputs, const uint32_t *contexts, uint32_t offset,
+                               uint32_t salt, line_place *places) {
     for (unsigned i = 0; i < inputs; i++) {
-        hashes[i] = spread(contexts[i] + offset, salt | i);
-        const line *first = line_of(m, hashes[i]);
-        __builtin_prefetch(first, 1);
-        __builtin_prefetch(&m->lines[(first - m->lines) ^ 1], 1);
+        uint32_t hash = spread(contexts[i] + offset, salt | i);
+        places[i] = (line_place){line_of(m, hash), hash * 0x2c1b3c6du | 1};
+        __builtin_prefetch(places[i].first, 1);
+        __builtin_prefetch(neighbour(places[i].first), 1);
     }
 }
 
+/* One of two neighbours whose check word agrees; else the one less used is taken over. */
+static inline line *find_line(const line_place *place) {
+    line *first = place->first, *second = neighbour(first);
+    if (first->counters[0] == place->check)
+        return first;
+    if (second->counters[0] == place->check)
+        return second;
+    line *victim = ds_counter_count(first->counters[1]) <= ds_counter_count(second->counters[1]) ? first : second;
+    memset(victim, 0, sizeof *victim);
+    victim->counters[0] = place->check;
+    return victim;
+}
+
 /* All of them, before a counter of one is touched: which line gives way depends on counts. */
-static void find_lines(ds_model *m, unsigned inputs, const uint32_t *hashes, line *lines[]) {
+static inline void find_lines(unsigned inputs, const line_place *places, line *lines[]) {
     for (unsigned i = 0; i < inputs; i++)
-        lines[i] = find_line(m, hashes[i]);
+        lines[i] = find_line(&places[i]);
 }
 
 /* Contexts of the bits behind the first group have the group in them. */
@@ -287,15 +301,20 @@ static inline unsigned first_group(unsigned bits) {
     return bits > 4 ? bits - 4 : bits;
 }
 
+static inline void learn_path(uint32_t *counters, unsigned value, unsigned bits, const ds_counter_steps *steps) {
+    for (unsigned k = bits, node = 1; k-- > 0; node = node << 1 | (value >> k & 1))
+        ds_counter_learn(&counters[node], value >> k & 1, steps);
+}
+
 static void learn_group(ds_model *m, const lesson *l, unsigned group, unsigned value, unsigned bits) {
-    const unsigned inputs = l->inputs;
     line *lines[DS_MODEL_INPUTS];
-    find_lines(m, inputs, l->hashes[group], lines);
-    for (unsigned i = 0; i < inputs; i++) {
-        unsigned node = 1;
-        for (unsigned k = bits; k-- > 0; node = node << 1 | (value >> k & 1))
-            ds_counter_learn(&lines[i]->counters[node], value >> k & 1, &m->steps);
-    }
+    find_lines(l->inputs, l->places[group], lines);
+    if (bits == 4) /* most are: compiled for it */
+        for (unsigned i = 0; i < l->inputs; i++)
+            learn_path(lines[i]->counters, value, 4, &m->steps);
+    else
+        for (unsigned i = 0; i < l->inputs; i++)
+            learn_path(lines[i]->counters, value, bits, &m->steps);
 }
 
 static void learn_lesson(ds_model *m) {
@@ -321,9 +340,9 @@ void ds_model_teach(ds_model *m, unsigned row, unsigned inputs, const uint32_t *
     l->inputs = (uint8_t)inputs;
     l->bits = (uint8_t)bits;
     l->value = (uint8_t)value;
-    hash_lines(m, inputs, contexts, 0, row << 8, l->hashes[0]);
+    place_lines(m, inputs, contexts, 0, row << 8, l->places[0]);
     if (second != 0)
-        hash_lines(m, inputs, contexts, second_offset(value >> second), row << 8, l->hashes[1]);
+        place_lines(m, inputs, contexts, second_offset(value >> second), row << 8, l->places[1]);
 }
 
 /* ---- decisions ---- */
@@ -340,13 +359,14 @@ unsigned ds_model_symbol(ds_model *m, unsigned row, unsigned select, const uint3
                          unsigned value) {
     const unsigned inputs = m->rows[row].inputs;
     line *lines[DS_MODEL_INPUTS];
-    uint32_t hashes[DS_MODEL_INPUTS], *counters[DS_MODEL_INPUTS];
+    line_place places[DS_MODEL_INPUTS];
+    uint32_t *counters[DS_MODEL_INPUTS];
     unsigned coded = 0, done = 0;
     learn_lessons(m);
     while (done < bits) {
         unsigned group = done == 0 ? first_group(bits) : bits - done, node = 1;
-        hash_lines(m, inputs, contexts, done == 0 ? 0 : second_offset(coded), row << 8, hashes);
-        find_lines(m, inputs, hashes, lines);
+        place_lines(m, inputs, contexts, done == 0 ? 0 : second_offset(coded), row << 8, places);
+        find_lines(inputs, places, lines);
         for (unsigned k = 0; k < group; k++, done++) {
             for (unsigned i = 0; i < inputs; i++)
                 counters[i] = &lines[i]->counters[node];

@@ -76,7 +76,7 @@ static void take_field(reader *r) {
     look_ahead(r);
 }
 
-#define TAUGHT 7 /* contexts that do not depend on where a byte stands among old bytes; they come first */
+#define TAUGHT 6 /* contexts that do not depend on where a byte stands among old bytes; they come first */
 
 static void contexts_of(const reader *r, ds_contexts *contexts) {
     const uint8_t *instruction = r->next - r->at;

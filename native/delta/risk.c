@@ -5,8 +5,7 @@
 #define LEVEL_SHIFT 4     /* chances below 2^-18 are none */
 
 ds_status ds_risk_open(ds_risk *risk, ds_arena *arena) {
-    for (unsigned n = 0; n <= DS_RISK_LATEST; n++)
-        risk->steps[n] = ds_step_of(n, DS_RISK_LATEST, 1);
+    ds_map_steps_open(risk->steps, DS_RISK_LATEST);
     for (unsigned table = 0; table < DS_RISKS; table++) {
         risk->chances[table] = ds_arena_alloc(arena, DS_RISK_KEYS * sizeof *risk->chances[table]);
         if (risk->chances[table] == NULL)

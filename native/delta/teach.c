@@ -9,7 +9,7 @@ typedef struct teacher {
     ds_offset per_byte, least, most;
 } teacher;
 
-static const teacher code_teachers[] = {{ds_x86_64_teach, 8, 64, 512}, {ds_aarch64_teach, 2, 64, 512}};
+static const teacher code_teachers[] = {{ds_x86_64_teach, 2, 64, 512}, {ds_aarch64_teach, 1, 64, 256}};
 static const teacher data_teacher = {ds_data_teach, 0, 64, 64};
 
 /* The first old bytes teach much, wherever they are from: so many are shown as far as the teacher reaches. */

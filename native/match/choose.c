@@ -28,7 +28,7 @@
 #define PRICE_FAR (16 * DS_BIT)
 
 #define NO_NODE UINT32_MAX
-#define LITERAL INT64_MIN
+#define LITERAL DS_NO_DIAGONAL
 
 /* Where a state was entered. */
 typedef struct node {
@@ -92,8 +92,7 @@ typedef struct chooser {
     ds_range range;
     states live;
     unsigned best;
-    uint64_t credit;
-    uint64_t earned;    /* new offset up to which credit was given */
+    ds_credit *credit;
     uint32_t home_from; /* new offset from which the best state is its own home */
     node *nodes;
     uint32_t node_count, node_capacity;
@@ -125,7 +124,8 @@ static unsigned take_leaving(states *s) {
 
 /* ---- the tree of entries, collected when full ---- */
 
-#define NODES_MIN 65536u
+#define NODES_MIN 1024u
+#define NODES_FIRST 65536u /* of a large range */
 #define NODES_MAX (UINT32_MAX / 2)
 
 static void mark(chooser *c, uint32_t n) {
@@ -188,6 +188,11 @@ static ds_status grow_nodes(chooser *c, uint32_t capacity) {
 
 /* Each byte needs at most one node, for the best state; so does each state that dies before them. */
 #define NODES_A_TURN (BYTES + STATES)
+
+static uint32_t first_capacity(ds_range range) {
+    uint64_t wanted = NODES_MIN + (range.to - range.from) / 4;
+    return wanted < NODES_FIRST ? (uint32_t)wanted : NODES_FIRST;
+}
 
 static ds_status make_room(chooser *c) {
     if (c->node_count + NODES_A_TURN <= c->node_capacity)
@@ -350,7 +355,7 @@ static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
                 s->until[i] = (uint32_t)until;
             return;
         }
-    while (s->count > (c->credit > 0 ? LIVE : LIVE_POOR))
+    while (s->count > (c->credit->visits > 0 ? LIVE : LIVE_POOR))
         drop_worst(c, at);
     unsigned i = s->count++;
     clear_state(s, i);
@@ -433,7 +438,7 @@ static void move_base(states *s, int32_t by) {
 static void pay(chooser *c, uint64_t at, unsigned byte) {
     states *s = &c->live;
     unsigned class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
-    c->credit -= s->count < c->credit ? s->count : c->credit;
+    c->credit->visits -= s->count < c->credit->visits ? s->count : c->credit->visits;
     vector bit = all((int32_t)(1u << byte)), equal = all(WORD_OF(PRICE_EQUAL, 0));
     vector more = all(WORD_OF(c->prices->miss[class_], 0)) - equal;
     vector literal = more;
@@ -563,24 +568,50 @@ static void open_states(states *s) {
     s->leavings[NEVER] = (leaving){.node = NO_NODE};
 }
 
+/* The block that the range begins in costs nothing. */
+static void begin_inside(chooser *c, int64_t diagonal, uint64_t at) {
+    states *s = &c->live;
+    enter(c, diagonal, at, at + REACH_AFTER);
+    s->word.of[0] = WORD_OF(PRICE_INTO_LITERAL, 0);
+    s->word.of[1] = WORD_OF(0, 1);
+    s->entry.of[1] = (int32_t)at;
+    s->leavings[NEVER].home = s->leavings[NEVER].literal_home = diagonal;
+}
+
+/* That of what follows the range is paid for in it, unless it ends in the same block. */
+static void end_inside(chooser *c, int64_t diagonal) {
+    for (unsigned i = 0; i < c->live.count; i++)
+        if (c->live.diagonal[i] != diagonal)
+            c->live.word.of[i] += WORD_OF(c->prices->change, 0);
+}
+
+void ds_credit_open(ds_credit *credit, uint64_t from) {
+    *credit = (ds_credit){.visits = CREDIT_MAX, .earned = from};
+}
+
+static void earn(ds_credit *credit, uint64_t at) {
+    credit->visits += (at - credit->earned) * CREDIT_A_BYTE;
+    credit->visits = credit->visits < CREDIT_MAX ? credit->visits : CREDIT_MAX;
+    credit->earned = at;
+}
+
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           ds_price_coding coding, ds_range range, ds_arena *arena) {
+                           ds_price_coding coding, ds_range range, ds_credit *credit, ds_arena *arena) {
     chooser c = {.old_side = old_side,
                  .new_side = new_side,
                  .prices = ds_prices_of(coding),
                  .range = range,
-                 .credit = CREDIT_MAX,
-                 .earned = range.from,
+                 .credit = credit,
                  .arena = arena};
     DS_TRY(ds_classes_open(&c.classes, new_side->image, range, arena));
-    DS_TRY(grow_nodes(&c, NODES_MIN));
+    DS_TRY(grow_nodes(&c, first_capacity(range)));
     open_states(&c.live);
     uint64_t at = range.from, next = 0;
+    if (range.before != DS_NO_DIAGONAL)
+        begin_inside(&c, range.before, at);
     while (at < range.to) {
         DS_TRY(make_room(&c));
-        c.credit += (at - c.earned) * CREDIT_A_BYTE;
-        c.credit = c.credit < CREDIT_MAX ? c.credit : CREDIT_MAX;
-        c.earned = at;
+        earn(credit, at);
         bool changed = drop_dead(&c, at);
         if (let_in(&c, seeds, &next, at) || changed || at == range.from)
             choose_best(&c, at);
@@ -589,6 +620,8 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
         at = stop;
     }
     DS_TRY(make_room(&c));
+    if (range.behind != DS_NO_DIAGONAL)
+        end_inside(&c, range.behind);
     choose_best(&c, at);
     DS_TRY(trace(&c, blocks, at));
     if (c.prices->broken > 0)

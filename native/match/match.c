@@ -2,6 +2,7 @@
 #include "match/match.h"
 
 #include "base/pool.h"
+#include "match/watch.h"
 
 #define RANGES_MAX 8
 #define RANGE_MIN ((uint64_t)1 << 20) /* a border costs a few bytes: small images have none */
@@ -10,12 +11,14 @@ typedef struct matcher {
     const ds_image *old_image;
     ds_side old_side, new_side;
     ds_index index;
+    ds_watch watch; /* over the new side */
     ds_mapped mapped;
     ds_price_coding coding;
     ds_range ranges[RANGES_MAX];
     ds_blocks found[RANGES_MAX];
     unsigned range_count;
     unsigned round, threads;
+    bool is_settled; /* a round more would not pay */
     uint32_t without;
     const ds_match_prepared *prepared;
     ds_blocks *blocks;
@@ -29,7 +32,8 @@ static void cut_ranges(matcher *m) {
     m->range_count = count < 1 ? 1 : count > RANGES_MAX ? RANGES_MAX : (unsigned)count;
     uint64_t step = size / m->range_count & ~(uint64_t)15;
     for (unsigned i = 0; i < m->range_count; i++)
-        m->ranges[i] = (ds_range){i * step, i + 1 == m->range_count ? size : (i + 1) * step};
+        m->ranges[i] = (ds_range){i * step, (i + 1) * step, DS_NO_DIAGONAL, DS_NO_DIAGONAL};
+    m->ranges[m->range_count - 1].to = size;
 }
 
 /* The old side's labels change only between the first and the second round: two indexes serve all. */
@@ -85,38 +89,87 @@ static ds_status label_sides(matcher *m) {
     return m->round == 0 ? ds_pool_run(m->threads, 2, label_content, m) : label_mapped(m);
 }
 
-static ds_status match_range(void *context, uint64_t i) {
-    matcher *m = context;
+static ds_status match_stretch(matcher *m, ds_range range, ds_credit *credit, ds_blocks *found) {
     ds_seeds seeds = {0};
-    ds_range range = m->ranges[i];
     DS_TRY(ds_seeds_find(&seeds, &m->index, &m->old_side, &m->new_side, range, m->arena));
     if (m->without & DS_WITHOUT_PRICES)
-        DS_TRY(ds_blocks_longest(&m->found[i], &seeds, range, m->arena));
+        DS_TRY(ds_blocks_longest(found, &seeds, range, m->arena));
     else
-        DS_TRY(ds_blocks_choose(&m->found[i], &seeds, &m->old_side, &m->new_side, m->coding, range, m->arena));
+        DS_TRY(ds_blocks_choose(found, &seeds, &m->old_side, &m->new_side, m->coding, range, credit, m->arena));
     DS_VEC_FREE(m->arena, &seeds.list);
     return DS_OK;
 }
 
-/* One list; a block that goes on behind a border is one block. */
+/* Behind a list; a block that goes on behind a border is one block. */
+static ds_status append(ds_blocks *to, ds_block block, ds_arena *arena) {
+    ds_block *before = to->list.count > 0 ? &to->list.items[to->list.count - 1] : NULL;
+    if (before != NULL && before->new_offset + before->length == block.new_offset &&
+        before->old_offset + before->length == block.old_offset) {
+        before->length += block.length;
+        return DS_OK;
+    }
+    DS_TRY(DS_VEC_RESERVE(arena, &to->list, to->list.count + 1));
+    to->list.items[to->list.count++] = block;
+    return DS_OK;
+}
+
+/* What of some blocks lies from one new offset up to another. */
+static ds_status append_between(ds_blocks *to, const ds_blocks *from, uint64_t begin, uint64_t end, ds_arena *arena) {
+    uint64_t i = ds_blocks_find(from->list.items, from->list.count, begin);
+    for (i = i == UINT64_MAX ? 0 : i; i < from->list.count && from->list.items[i].new_offset < end; i++) {
+        ds_block block = from->list.items[i];
+        uint64_t skipped = block.new_offset < begin ? begin - block.new_offset : 0;
+        if (skipped >= block.length)
+            continue;
+        block.new_offset += skipped;
+        block.old_offset += skipped;
+        block.length -= skipped;
+        block.length = block.length < end - block.new_offset ? block.length : end - block.new_offset;
+        DS_TRY(append(to, block, arena));
+    }
+    return DS_OK;
+}
+
+/* Windows anew, and what was found before between them. */
+static ds_status match_windows(matcher *m, ds_range range, ds_blocks *found) {
+    ds_blocks all = {0}, in_window = {0};
+    ds_range window;
+    ds_credit credit;
+    ds_credit_open(&credit, range.from);
+    while (ds_watch_window(&m->watch, found, range, &window)) {
+        DS_TRY(append_between(&all, found, range.from, window.from, m->arena));
+        DS_TRY(match_stretch(m, window, &credit, &in_window));
+        DS_TRY(append_between(&all, &in_window, window.from, window.to, m->arena));
+        range.from = window.to;
+        range.before = window.behind;
+    }
+    DS_TRY(append_between(&all, found, range.from, range.to, m->arena));
+    DS_VEC_FREE(m->arena, &in_window.list);
+    DS_VEC_FREE(m->arena, &found->list);
+    *found = all;
+    return DS_OK;
+}
+
+/* Both sides of the first two rounds are labelled in ways of their own: no round tells the next one what is the same. */
+static bool is_watched(const matcher *m) {
+    return m->round > 1;
+}
+
+static ds_status match_range(void *context, uint64_t i) {
+    matcher *m = context;
+    ds_credit credit;
+    if (is_watched(m))
+        return match_windows(m, m->ranges[i], &m->found[i]);
+    ds_credit_open(&credit, m->ranges[i].from);
+    return match_stretch(m, m->ranges[i], &credit, &m->found[i]);
+}
+
+/* One list. */
 static ds_status join_ranges(matcher *m) {
-    uint64_t count = 0;
+    m->blocks->list.count = 0;
     for (unsigned i = 0; i < m->range_count; i++)
-        count += m->found[i].list.count;
-    DS_TRY(DS_VEC_RESERVE(m->arena, &m->blocks->list, count + 1));
-    ds_block *list = m->blocks->list.items;
-    count = 0;
-    for (unsigned i = 0; i < m->range_count; i++)
-        for (uint64_t b = 0; b < m->found[i].list.count; b++) {
-            ds_block block = m->found[i].list.items[b];
-            ds_block *before = count > 0 ? &list[count - 1] : NULL;
-            if (before != NULL && before->new_offset + before->length == block.new_offset &&
-                before->old_offset + before->length == block.old_offset)
-                before->length += block.length;
-            else
-                list[count++] = block;
-        }
-    m->blocks->list.count = count;
+        for (uint64_t b = 0; b < m->found[i].list.count; b++)
+            DS_TRY(append(m->blocks, m->found[i].list.items[b], m->arena));
     return DS_OK;
 }
 
@@ -132,12 +185,17 @@ static void fit_index(matcher *m) {
         ds_side_thin(&m->old_side, patterns[i]);
 }
 
+/* Labels that change in one granule of so many, or less, change next to nothing in the blocks. */
+#define SETTLED 1024
+
 static ds_status run_round(matcher *m) {
     if (m->prepared != NULL) {
         m->old_side = m->prepared->sides[m->round > 0];
         m->index = m->prepared->indexes[m->round > 0];
     }
     DS_TRY(label_sides(m));
+    uint64_t changed = ds_watch_look(&m->watch);
+    m->is_settled = is_watched(m) && changed <= m->watch.count / SETTLED;
     if (!is_old_labelled(m) && m->prepared == NULL)
         DS_TRY(ds_index_build(&m->index, &m->old_side, m->threads, m->arena));
     DS_TRY(ds_pool_run(m->threads, m->range_count, match_range, m));
@@ -170,6 +228,7 @@ static void close_matcher(matcher *m) {
         ds_index_free(&m->index, m->arena);
         ds_side_close(&m->old_side, m->arena);
     }
+    ds_watch_close(&m->watch, m->arena);
     ds_side_close(&m->new_side, m->arena);
 }
 
@@ -186,13 +245,14 @@ ds_status ds_match(const ds_image *old_image, const ds_image *new_image, const d
     *blocks = (ds_blocks){0};
     *renames = (ds_renames){0};
     DS_TRY(ds_side_open(&m.new_side, new_image, arena));
+    DS_TRY(ds_watch_open(&m.watch, &m.new_side, arena));
     cut_ranges(&m);
     if (m.prepared == NULL)
         DS_TRY(open_old(&m));
     /* Without references every round would say the same, but for renames. */
     bool once = old_image->refs.count == 0 || new_image->refs.count == 0 || m.without & DS_WITHOUT_LABELS;
     unsigned rounds = once ? 1 : options->rounds;
-    for (m.round = 0; m.round < rounds; m.round++) {
+    for (m.round = 0; m.round < rounds && !m.is_settled; m.round++) {
         if (options->progress != NULL && !options->progress(options->context, m.round, rounds))
             return DS_E_CANCELLED;
         DS_TRY(run_round(&m));

@@ -2,9 +2,10 @@
  *
  * Rounds of: normalise both images (reference fields become labels, so that code which only moved is
  * equal), find seeds, choose the block list of least estimated cost by dynamic programming. The map of
- * one round's blocks gives the labels of the next; those of the first show which strings were renamed. The new image is cut into a few ranges by its size, each
- * matched by itself, so that several threads can. Nothing here is part of the format: any block list
- * makes a valid delta.
+ * one round's blocks gives the labels of the next; those of the first show which strings were renamed.
+ * From the third round on only what is labelled otherwise than before is matched again (watch.h). The
+ * new image is cut into a few ranges by its size, each matched by itself, so that several threads can.
+ * Nothing here is part of the format: any block list makes a valid delta.
  */
 #ifndef DS_MATCH_H
 #define DS_MATCH_H
@@ -134,15 +135,27 @@ typedef struct ds_seeds {
     DS_VEC(ds_seed) list; /* ascending new_offset */
 } ds_seeds;
 
-/* A stretch of the new image that is matched by itself. */
+/* A stretch of the new image that is matched by itself, and the diagonals of the bytes on both sides of it, where
+ * they are known: it begins, and ends, inside blocks. */
 typedef struct ds_range {
     uint64_t from, to;
+    int64_t before, behind;
 } ds_range;
+
+#define DS_NO_DIAGONAL INT64_MIN
 
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
                         ds_range range, ds_arena *arena);
+
+/* What a choice may still spend: earned byte by byte, so that all of a range together stays cheap. */
+typedef struct ds_credit {
+    uint64_t visits; /* to states */
+    uint64_t earned; /* new offset up to which it was given */
+} ds_credit;
+
+void ds_credit_open(ds_credit *credit, uint64_t from);
 ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_side *old_side, const ds_side *new_side,
-                           ds_price_coding coding, ds_range range, ds_arena *arena);
+                           ds_price_coding coding, ds_range range, ds_credit *credit, ds_arena *arena);
 /* The same by length alone. */
 ds_status ds_blocks_longest(ds_blocks *blocks, const ds_seeds *seeds, ds_range range, ds_arena *arena);
 /* Moves borders between blocks, where both agree, to where a function starts. */

@@ -149,13 +149,32 @@ static ds_seed seed_at(search *s, uint64_t new_at) {
     return look_up(s, new_at);
 }
 
+static ds_status put(ds_seeds *seeds, ds_seed seed, ds_arena *arena) {
+    DS_TRY(DS_VEC_RESERVE(arena, &seeds->list, seeds->list.count + 1));
+    seeds->list.items[seeds->list.count++] = seed;
+    return DS_OK;
+}
+
+/* The block that the range begins in goes on, anchors or not. */
+static ds_status go_on(search *s, ds_range range, ds_seeds *seeds, ds_arena *arena) {
+    s->home = range.before;
+    remember(s, range.before);
+    uint64_t length = match_on(s, range.from, range.before);
+    ds_seed seed = {(uint32_t)range.from, (uint32_t)(range.from + (uint64_t)range.before), (uint32_t)length};
+    return length >= JUMP_MIN ? put(seeds, seed, arena) : DS_OK;
+}
+
 ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *old_side, const ds_side *new_side,
                         ds_range range, ds_arena *arena) {
     search s = {.index = index, .old_side = old_side, .new_side = new_side, .from = range.from};
-    uint64_t at = range.from, last_seed = range.from, skip = 0;
     s.limit = new_side->size < DS_HASH_BYTES ? 0 : new_side->size - DS_HASH_BYTES + 1;
     s.limit = s.limit < range.to ? s.limit : range.to;
     seeds->list.count = 0;
+    if (range.before != DS_NO_DIAGONAL)
+        DS_TRY(go_on(&s, range, seeds, arena));
+    uint64_t at = range.from, last_seed = range.from, skip = 0;
+    if (seeds->list.count > 0)
+        at = last_seed = range.from + seeds->list.items[0].length;
     while ((at = ds_next_anchor(new_side, at, s.limit)) < s.limit) {
         if (at - last_seed > BARREN_LIMIT && skip++ % BARREN_STRIDE != 0) {
             s.soon.depth = 0;
@@ -167,8 +186,7 @@ ds_status ds_seeds_find(ds_seeds *seeds, const ds_index *index, const ds_side *o
             at++;
             continue;
         }
-        DS_TRY(DS_VEC_RESERVE(arena, &seeds->list, seeds->list.count + 1));
-        seeds->list.items[seeds->list.count++] = seed;
+        DS_TRY(put(seeds, seed, arena));
         last_seed = at;
         if (seed.length >= HOME_MIN)
             s.home = ds_seed_diagonal(&seed);

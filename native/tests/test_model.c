@@ -1,4 +1,5 @@
 /* The range coder and the adaptive model: what is written is read, whatever it is; damage ends. */
+#include "codec/lanes.h"
 #include "codec/model.h"
 #include "codec/range.h"
 #include "tests/check.h"
@@ -143,6 +144,25 @@ static void test_round_trip(ds_arena *arena, unsigned kind) {
     ds_model_close(model);
 }
 
+/* Any numbers: what processors compute in vectors is what the portable loops say. */
+static void test_vectors_are_what_they_stand_for(void) {
+    _Alignas(16) int16_t x[3 * DS_LANES], weights[3 * DS_LANES], expected[3 * DS_LANES];
+    uint32_t state = 7;
+    for (unsigned round = 0; round < SYMBOLS; round++) {
+        unsigned vectors = 1 + round % 3;
+        for (unsigned i = 0; i < vectors * DS_LANES; i++) {
+            x[i] = (int16_t)(next_random(&state) % 6143 - 3071);
+            weights[i] = expected[i] =
+                (int16_t)(round % 2 ? next_random(&state) : INT16_MAX - next_random(&state) % 99);
+        }
+        int16_t step = (int16_t)(next_random(&state) % 65535 - 32767);
+        CHECK(ds_lanes_dot(x, weights, vectors) == ds_lanes_dot_portable(x, weights, vectors));
+        ds_lanes_learn(x, weights, vectors, step);
+        ds_lanes_learn_portable(x, expected, vectors, step);
+        CHECK(memcmp(weights, expected, vectors * DS_LANES * sizeof *x) == 0);
+    }
+}
+
 static void test_memory_is_asked_for(void) {
     ds_arena *arena = ds_arena_open(1 << 16);
     ds_model *model;
@@ -158,6 +178,7 @@ int main(void) {
     test_what_is_handed_on_is_final(arena);
     for (unsigned kind = 0; kind < 3; kind++)
         test_round_trip(arena, kind);
+    test_vectors_are_what_they_stand_for();
     test_memory_is_asked_for();
     ds_arena_close(arena);
     return checks_done();

@@ -232,10 +232,10 @@ class Model:
         a = 65535 if bit else 0
         for f, weights in enumerate(sets):
             v[f] = clip(v[f] + (out[f] * (a - p) + 32768 >> 16), 655360)
-            e = (a - squash(out[f])) * (215 + 165000 // (150 + weights[-1])) >> 13
+            e = clip((a - squash(out[f])) * (215 + 120000 // (150 + weights[-1])) >> 10, 32767)
             weights[-1] = min(4095, weights[-1] + 1)
             for i, xi in enumerate(x):
-                weights[i] = clip(weights[i] + (xi * e + 4096 >> 13), 28000)
+                weights[i] = min(32767, max(-32768, weights[i] + (xi * e + 32768 >> 16)))
         for counter, entry in zip(counters, entries, strict=True):
             counter.learn(bit)
             entry.learn(bit)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from spec.delta_reader import Block
 
 PAGE = 64
-WORDS, CODE, DATA = 2, 8, 0  # old bytes for each of the gap
-LEAST, MOST, FREELY = 64, 512, 2**14
+LEAST, FREELY = 64, 2**14
+# Old bytes for each of the gap, and at most.
+WORDS, CODE, DATA = (1, 256), (2, 512), (0, LEAST)
 
 Show = Callable[[int, int], None]
 
@@ -19,10 +20,10 @@ class Teaching:
         self._budget = min(2**20, 2 * new_bytes_in_gaps + 65_536)
         self._taught = set[int]()
 
-    def teach(self, before: Block | None, block: Block | None, left: int, factor: int, show: Show) -> None:
+    def teach(self, before: Block | None, block: Block | None, left: int, kind: tuple[int, int], show: Show) -> None:
         """Before a stretch that begins ``left`` bytes before the end of its gap."""
-        reach = MOST if len(self._taught) * PAGE < FREELY else min(MOST, max(LEAST, factor * left))
-        reach = reach if factor else LEAST
+        factor, most = kind
+        reach = most if len(self._taught) * PAGE < FREELY else min(most, max(LEAST, factor * left))
         ends = [before.old + before.length] if before else []
         ends += [block.old] if block else []
         for end in ends:

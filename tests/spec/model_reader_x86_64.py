@@ -124,5 +124,5 @@ class Code:
             if reading.is_at_field(d - pos):
                 reading.take_field(old[pos : pos + 4])
             else:
-                shared.model.teach("code", 8, reading.contexts()[2][:7], old[pos])
+                shared.model.teach("code", 8, reading.contexts()[2][:6], old[pos])
                 reading.take(old[pos])
