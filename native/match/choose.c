@@ -13,6 +13,10 @@
  */
 #include "match/prices.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define LIVE 24
 #define LIVE_POOR 4          /* the same, when the credit is used up */
 #define CREDIT_A_BYTE 6      /* visits to states that each new byte earns: look-alikes without end stay cheap, */
@@ -28,6 +32,7 @@
 #define PRICE_FAR (16 * DS_BIT)
 
 #define NO_NODE UINT32_MAX
+#define NO_ENTRY UINT32_MAX
 #define LITERAL DS_NO_DIAGONAL
 
 /* Where a state was entered. */
@@ -43,6 +48,8 @@ typedef struct node {
 _Static_assert(STATES > LIVE, "a lane for literal, and one for each diagonal");
 
 typedef int32_t vector __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
+typedef int16_t halves __attribute__((vector_size(sizeof(vector))));
+typedef float floats __attribute__((vector_size(sizeof(vector))));
 typedef union field {
     vector vectors[VECTORS];
     int32_t of[STATES];
@@ -52,8 +59,7 @@ typedef union field {
 #define NUMBER_BITS 5
 #define NUMBER_MASK ((1 << NUMBER_BITS) - 1)
 #define WORD_OF(cost, number) ((int32_t)(cost) << NUMBER_BITS | (int32_t)(number))
-#define NO_COST (1 << 25)    /* of a state that was never entered, or is none */
-#define NO_PRICE (1 << 24)   /* of entering what is none */
+#define NO_COST (1 << 25)    /* of a state that was never entered, or is none, and of entering what is none */
 #define BASE_LIMIT (1 << 23) /* the base moves when the best state costs more */
 _Static_assert(STATES <= NUMBER_MASK + 1, "numbers fit");
 
@@ -66,18 +72,19 @@ typedef struct leaving {
 } leaving;
 #define NEVER 0 /* the leaving of states that were never entered */
 
-/* [0] is literal. A state that was entered but never left needs no node yet: `node` is NO_NODE, and leaving and entry
- * say what it would be. */
+/* [0] is literal. A state that was entered but never left needs no node yet: leaving and entry say what it would be. */
 typedef struct states {
     unsigned count;
     field word;
-    field price;   /* of entering it from the best state, above zeros */
-    field entry;   /* new offset */
+    field price;   /* of entering it from the best state, above its number */
+    field entry;   /* new offset, or NO_ENTRY */
     field leaving; /* number of the leaving */
-    field node;
-    field misses;                     /* of the bytes at hand: a bit where the old byte is another */
-    const uint8_t *old_bytes[STATES]; /* old_bytes[i][new offset]; NULL for literal */
+    field misses; /* of the bytes at hand: a bit where the old byte is another */
+    field shift;  /* the diagonal, modulo 2^32 */
+    const uint8_t *old_bytes[STATES]; /* old_bytes[i][new offset] */
+    const uint8_t *idle;              /* those of what is no state: the new bytes, it never misses */
     int64_t diagonal[STATES];
+    uint32_t node[STATES]; /* of this entry, or an earlier one */
     uint32_t until[STATES]; /* new offset where it dies */
     leaving leavings[LEAVINGS];
     uint64_t free_leavings; /* one bit each */
@@ -89,9 +96,11 @@ typedef struct chooser {
     const ds_side *old_side, *new_side;
     uint8_t *classes; /* of the new bytes of the range */
     const ds_price_list *prices;
+    vector more[DS_BYTE_CLASSES], more_of_first[DS_BYTE_CLASSES]; /* the first one holds literal */
     ds_range range;
     states live;
     unsigned best;
+    bool is_open; /* another state may be better by now */
     ds_credit *credit;
     uint32_t home_from; /* new offset from which the best state is its own home */
     node *nodes;
@@ -128,6 +137,12 @@ static unsigned take_leaving(states *s) {
 #define NODES_FIRST 65536u /* of a large range */
 #define NODES_MAX (UINT32_MAX / 2)
 
+/* A state that was entered again has none yet. */
+static bool has_node(const chooser *c, unsigned i) {
+    uint32_t n = c->live.node[i];
+    return n != NO_NODE && c->nodes[n].new_offset == (uint32_t)c->live.entry.of[i];
+}
+
 static void mark(chooser *c, uint32_t n) {
     if (n != NO_NODE)
         c->marks[n] = 1;
@@ -145,8 +160,10 @@ static void collect(chooser *c) {
     uint64_t used = used_leavings(s);
     s->free_leavings = ~used;
     memset(c->marks, 0, c->node_count * sizeof *c->marks);
-    for (unsigned i = 0; i < s->count; i++)
-        mark(c, (uint32_t)s->node.of[i]);
+    for (unsigned i = 0; i < s->count; i++) {
+        s->node[i] = has_node(c, i) ? s->node[i] : NO_NODE;
+        mark(c, s->node[i]);
+    }
     for (uint64_t left = used; left != 0; left &= left - 1)
         mark(c, s->leavings[__builtin_ctzll(left)].node);
     for (uint32_t i = c->node_count; i-- > 0;)
@@ -161,11 +178,8 @@ static void collect(chooser *c) {
         c->nodes[kept] = n;
         c->marks[i] = kept++;
     }
-    for (unsigned i = 0; i < s->count; i++) {
-        uint32_t n = (uint32_t)s->node.of[i];
-        renumber(c, &n);
-        s->node.of[i] = (int32_t)n;
-    }
+    for (unsigned i = 0; i < s->count; i++)
+        renumber(c, &s->node[i]);
     for (uint64_t left = used; left != 0; left &= left - 1)
         renumber(c, &s->leavings[__builtin_ctzll(left)].node);
     c->node_count = kept;
@@ -206,18 +220,15 @@ static ds_status make_room(chooser *c) {
 /* The node of a state, made when something first hangs on it. */
 static uint32_t node_of(chooser *c, unsigned i) {
     states *s = &c->live;
-    if ((uint32_t)s->node.of[i] == NO_NODE && (uint32_t)s->entry.of[i] != UINT32_MAX) {
-        c->nodes[c->node_count] = (node){s->leavings[s->leaving.of[i]].node, (uint32_t)s->entry.of[i], s->diagonal[i]};
-        s->node.of[i] = (int32_t)c->node_count++;
+    uint32_t entry = (uint32_t)s->entry.of[i];
+    if (entry != NO_ENTRY && !has_node(c, i)) {
+        c->nodes[c->node_count] = (node){s->leavings[s->leaving.of[i]].node, entry, s->diagonal[i]};
+        s->node[i] = c->node_count++;
     }
-    return (uint32_t)s->node.of[i];
+    return s->node[i];
 }
 
 /* ---- changes of state ---- */
-
-static uint64_t magnitude(int64_t x) {
-    return x < 0 ? -(uint64_t)x : (uint64_t)x;
-}
 
 static int64_t home_of(const chooser *c, unsigned i, uint64_t at) {
     const states *s = &c->live;
@@ -227,41 +238,11 @@ static int64_t home_of(const chooser *c, unsigned i, uint64_t at) {
     return at - (uint32_t)s->entry.of[i] >= HOME_LENGTH ? s->diagonal[i] : left->home;
 }
 
-static uint64_t price_of_change(const ds_price_list *prices, int64_t home, int64_t from, int64_t to) {
-    uint64_t distance = magnitude(to - home);
-    if (from != LITERAL && magnitude(to - from) < distance)
-        distance = magnitude(to - from);
-    unsigned doublings = 64u - (unsigned)__builtin_clzll(distance | 1) - 1;
-    return prices->change + doublings * prices->distance + (distance > FAR_DISTANCE ? PRICE_FAR : 0);
-}
-
 /* How a state is left at `at`. Its node is made later where `later`. */
 static leaving leave(chooser *c, unsigned i, uint64_t at, bool later) {
     int64_t home = home_of(c, i, at), diagonal = c->live.diagonal[i];
     return (leaving){
         .node = later ? NO_NODE : node_of(c, i), .home = home, .literal_home = diagonal != LITERAL ? diagonal : home};
-}
-
-/* Prices of leaving the best state; they hold until another is best, or it becomes its own home. */
-static void set_prices(chooser *c, uint64_t at) {
-    states *s = &c->live;
-    s->current = take_leaving(s);
-    s->leavings[s->current] = leave(c, c->best, at, true);
-    s->has_current_node = false;
-    int64_t home = s->leavings[s->current].home, from = s->diagonal[c->best];
-    c->home_from = from == LITERAL || home == from ? UINT32_MAX : (uint32_t)s->entry.of[c->best] + HOME_LENGTH;
-    s->price.of[0] = WORD_OF(PRICE_INTO_LITERAL, 0);
-    for (unsigned i = 1; i < s->count; i++)
-        s->price.of[i] = WORD_OF(price_of_change(c->prices, home, from, s->diagonal[i]), 0);
-}
-
-static void choose_best(chooser *c, uint64_t at) {
-    unsigned best = 0;
-    for (unsigned i = 1; i < c->live.count; i++)
-        if (c->live.word.of[i] < c->live.word.of[best])
-            best = i;
-    c->best = best;
-    set_prices(c, at);
 }
 
 static vector all(int32_t value) {
@@ -277,45 +258,83 @@ static unsigned vectors_of(const states *s) {
     return (s->count + LANES - 1) / LANES;
 }
 
-/* Let every state be entered from the best one where that is cheaper. */
-static void relax(chooser *c, uint64_t at) {
+static const vector numbers = {0, 1, 2, 3};
+
+static vector distance_of(vector a, vector b) {
+    vector negative = a < b;
+    return (((a - b) ^ negative) - negative) & all(INT32_MAX);
+}
+
+/* The exponent of a number at least 1 as a float: a floor of its logarithm, but for rounding from 2^24 on. */
+static vector doublings_of(vector distance) {
+    return ((vector)__builtin_convertvector(distance, floats) >> 23) - 127;
+}
+
+/* Both at most 32767 / 32: neither product nor factors have an upper half. */
+static vector times(vector a, int32_t b) {
+    return (vector)((halves)a * (halves)all(b));
+}
+
+/* Of a block on each of the diagonals, by how far it is from the last long block and from the one that is left. */
+static vector prices_of_change(const ds_price_list *prices, vector home, vector from, vector to) {
+    vector to_home = distance_of(to, home), to_from = distance_of(to, from);
+    vector distance = either(to_from < to_home, to_from, to_home), far = distance > all(FAR_DISTANCE);
+    return all(prices->change) + times(doublings_of(distance | 1), prices->distance) + (far & all(PRICE_FAR));
+}
+
+/* Prices of leaving the best state; they hold until another is best, or it becomes its own home. */
+static void set_prices(chooser *c, uint64_t at) {
     states *s = &c->live;
-    bool broken = c->classes[at - c->range.from] & DS_IN_INSTRUCTION;
-    int32_t offered = (s->word.of[c->best] & ~NUMBER_MASK) + (broken ? WORD_OF(c->prices->broken, 0) : 0);
-    vector best = all(offered), numbers = {0, 1, 2, 3};
-    vector entered_any = {0}, entry = all((int32_t)at), leaving = all((int32_t)s->current);
+    s->current = take_leaving(s);
+    s->leavings[s->current] = leave(c, c->best, at, true);
+    s->has_current_node = false;
+    int64_t home = s->leavings[s->current].home, from = s->diagonal[c->best];
+    c->home_from = from == LITERAL || home == from ? UINT32_MAX : (uint32_t)s->entry.of[c->best] + HOME_LENGTH;
+    vector homes = all((int32_t)home), froms = from == LITERAL ? homes : all((int32_t)from);
     for (unsigned v = 0; v < vectors_of(s); v++) {
-        vector word = s->word.vectors[v], offer = best + s->price.vectors[v] + (numbers + all((int32_t)(v * LANES)));
-        vector entered = offer < word;
-        s->word.vectors[v] = either(entered, offer, word);
-        s->entry.vectors[v] = either(entered, entry, s->entry.vectors[v]);
-        s->leaving.vectors[v] = either(entered, leaving, s->leaving.vectors[v]);
-        s->node.vectors[v] |= entered; /* NO_NODE */
-        entered_any |= entered;
+        vector price = prices_of_change(c->prices, homes, froms, s->shift.vectors[v]);
+        vector number = numbers + (int32_t)(v * LANES), is_state = number < (int32_t)s->count;
+        price = either(number == 0, all(PRICE_INTO_LITERAL), either(is_state, price, all(NO_COST)));
+        s->price.vectors[v] = price << NUMBER_BITS | number;
     }
-    if (!s->has_current_node && (entered_any[0] | entered_any[1] | entered_any[2] | entered_any[3]) != 0) {
-        s->leavings[s->current].node = node_of(c, c->best);
-        s->has_current_node = true;
-    }
+}
+
+/* The least word of all. */
+static unsigned best_of(const states *s) {
+    vector least = s->word.vectors[0];
+    for (unsigned v = 1; v < vectors_of(s); v++)
+        least = either(s->word.vectors[v] < least, s->word.vectors[v], least);
+    int32_t first = least[0] < least[1] ? least[0] : least[1], second = least[2] < least[3] ? least[2] : least[3];
+    return (unsigned)((first < second ? first : second) & NUMBER_MASK);
+}
+
+static void choose_best(chooser *c, uint64_t at) {
+    c->best = best_of(&c->live);
+    c->is_open = false;
+    set_prices(c, at);
 }
 
 /* ---- live diagonals ---- */
 
 static void clear_state(states *s, unsigned i) {
     s->word.of[i] = WORD_OF(NO_COST, i);
-    s->price.of[i] = WORD_OF(NO_PRICE, 0);
-    s->entry.of[i] = s->node.of[i] = -1;
+    s->price.of[i] = WORD_OF(NO_COST, i);
+    s->entry.of[i] = (int32_t)NO_ENTRY;
+    s->node[i] = NO_NODE;
     s->leaving.of[i] = NEVER;
-    s->misses.of[i] = -1;
+    s->misses.of[i] = 0;
+    s->old_bytes[i] = s->idle;
+    s->shift.of[i] = 0;
 }
 
 static void move_state(states *s, unsigned to, unsigned from) {
     s->word.of[to] = WORD_OF(cost_of(s, from), to);
     s->entry.of[to] = s->entry.of[from];
     s->leaving.of[to] = s->leaving.of[from];
-    s->node.of[to] = s->node.of[from];
+    s->node[to] = s->node[from];
     s->old_bytes[to] = s->old_bytes[from];
     s->diagonal[to] = s->diagonal[from];
+    s->shift.of[to] = s->shift.of[from];
     s->until[to] = s->until[from];
     clear_state(s, from);
 }
@@ -329,13 +348,9 @@ static void drop(chooser *c, unsigned i, uint64_t at) {
         s->word.of[0] = WORD_OF(cost_of(s, i) + PRICE_INTO_LITERAL, 0);
         s->entry.of[0] = (int32_t)at;
         s->leaving.of[0] = (int32_t)left;
-        s->node.of[0] = -1;
+        s->node[0] = NO_NODE;
     }
     move_state(s, i, --s->count);
-}
-
-static bool has_old_byte(const chooser *c, int64_t diagonal, uint64_t at) {
-    return at + (uint64_t)diagonal < c->old_side->size;
 }
 
 static void drop_worst(chooser *c, uint64_t at) {
@@ -347,8 +362,13 @@ static void drop_worst(chooser *c, uint64_t at) {
     drop(c, worst, at);
 }
 
+/* Lets a diagonal live up to `until`, or to where the old image ends on it. */
 static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
     states *s = &c->live;
+    uint64_t end = c->old_side->size - (uint64_t)diagonal;
+    until = until < end ? until : end;
+    if (until <= at)
+        return;
     for (unsigned i = 1; i < s->count; i++)
         if (s->diagonal[i] == diagonal) {
             if (s->until[i] < until)
@@ -361,6 +381,7 @@ static void enter(chooser *c, int64_t diagonal, uint64_t at, uint64_t until) {
     clear_state(s, i);
     s->old_bytes[i] = c->old_side->bytes + diagonal;
     s->diagonal[i] = diagonal;
+    s->shift.of[i] = (int32_t)diagonal;
     s->until[i] = (uint32_t)until;
 }
 
@@ -368,7 +389,7 @@ static bool drop_dead(chooser *c, uint64_t at) {
     states *s = &c->live;
     bool dropped = false;
     for (unsigned i = s->count; i-- > 1;)
-        if (s->until[i] <= at || !has_old_byte(c, s->diagonal[i], at)) {
+        if (s->until[i] <= at) {
             drop(c, i, at);
             dropped = true;
         }
@@ -386,9 +407,7 @@ static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t a
     uint64_t first = *next;
     for (; *next < seeds->list.count && entry_of(&seeds->list.items[*next]) <= at; ++*next) {
         const ds_seed *seed = &seeds->list.items[*next];
-        int64_t diagonal = ds_seed_diagonal(seed);
-        if (has_old_byte(c, diagonal, at))
-            enter(c, diagonal, at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
+        enter(c, ds_seed_diagonal(seed), at, (uint64_t)seed->new_offset + seed->length + REACH_AFTER);
     }
     return *next != first;
 }
@@ -397,9 +416,7 @@ static bool let_in(chooser *c, const ds_seeds *seeds, uint64_t *next, uint64_t a
 static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t next) {
     uint64_t stop = c->range.to;
     for (unsigned i = 1; i < c->live.count; i++) {
-        uint64_t end = c->old_side->size - (uint64_t)c->live.diagonal[i];
         stop = c->live.until[i] < stop ? c->live.until[i] : stop;
-        stop = end < stop ? end : stop;
     }
     if (next < seeds->list.count) {
         uint64_t entry = entry_of(&seeds->list.items[next]);
@@ -410,22 +427,34 @@ static uint64_t quiet_until(const chooser *c, const ds_seeds *seeds, uint64_t ne
 
 /* ---- along the bytes ---- */
 
-/* A bit for each of eight bytes, where they differ. */
+/* A bit for each of sixteen bytes, where they differ. */
 static uint32_t differing(const uint8_t *a, const uint8_t *b) {
-    uint64_t x = ds_load64(a) ^ ds_load64(b), low = UINT64_C(0x7f7f7f7f7f7f7f7f);
-    uint64_t high = (((x & low) + low) | x) & ~low;
-    return (uint32_t)((high >> 7) * UINT64_C(0x0102040810204080) >> 56);
+#ifdef __SSE2__
+    __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
+    return (uint32_t)_mm_movemask_epi8(same) ^ 0xffff;
+#else
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < 16; i += 8) {
+        uint64_t x = ds_load64(a + i) ^ ds_load64(b + i), low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+        uint64_t high = (((x & low) + low) | x) & ~low;
+        bits |= (uint32_t)((high >> 7) * UINT64_C(0x0102040810204080) >> 56) << i;
+    }
+    return bits;
+#endif
+}
+
+static int32_t misses_of(const chooser *c, unsigned i, uint64_t at) {
+    const uint8_t *new_bytes = c->new_side->bytes + at, *old_bytes = c->live.old_bytes[i] + at;
+    return (int32_t)(differing(old_bytes, new_bytes) | differing(old_bytes + 16, new_bytes + 16) << 16);
 }
 
 /* Sides have room behind their ends, so that all of BYTES can be read wherever one can. */
-static void compare(chooser *c, uint64_t at, uint64_t bytes) {
+static void compare(chooser *c, uint64_t at) {
     states *s = &c->live;
-    const uint8_t *new_bytes = c->new_side->bytes + at;
-    for (unsigned i = 1; i < s->count; i++) {
-        uint32_t misses = 0;
-        for (unsigned from = 0; from < bytes; from += 8)
-            misses |= differing(s->old_bytes[i] + at + from, new_bytes + from) << from;
-        s->misses.of[i] = (int32_t)misses;
+    for (unsigned v = 0; v < vectors_of(s); v++) {
+        unsigned i = v * LANES;
+        s->misses.vectors[v] = (vector){v == 0 ? -1 : misses_of(c, i, at), misses_of(c, i + 1, at),
+                                        misses_of(c, i + 2, at), misses_of(c, i + 3, at)};
     }
 }
 
@@ -433,30 +462,67 @@ static void move_base(states *s, int32_t by) {
     for (unsigned i = 0; i < s->count; i++)
         if (cost_of(s, i) < NO_COST)
             s->word.of[i] -= by << NUMBER_BITS;
+    for (unsigned i = s->count; i < STATES; i++)
+        clear_state(s, i);
 }
 
-static void pay(chooser *c, uint64_t at, unsigned byte) {
+/* What a new byte costs in each state: PRICE_EQUAL, and this where it is another. */
+static void find_prices(chooser *c) {
+    for (unsigned class_ = 0; class_ < DS_BYTE_CLASSES; class_++) {
+        c->more[class_] = c->more_of_first[class_] = all(WORD_OF(c->prices->miss[class_] - PRICE_EQUAL, 0));
+        c->more_of_first[class_][0] = WORD_OF(c->prices->literal[class_] - PRICE_EQUAL, 0);
+    }
+}
+
+static vector pay(vector word, vector misses, vector bit, vector more) {
+    return word + WORD_OF(PRICE_EQUAL, 0) + (((misses & bit) == bit) & more);
+}
+
+/* Lets every state pay. */
+static void go_on(chooser *c, vector bit, unsigned class_) {
     states *s = &c->live;
-    unsigned class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
-    c->credit->visits -= s->count < c->credit->visits ? s->count : c->credit->visits;
-    vector bit = all((int32_t)(1u << byte)), equal = all(WORD_OF(PRICE_EQUAL, 0));
-    vector more = all(WORD_OF(c->prices->miss[class_], 0)) - equal;
-    vector literal = more;
-    literal[0] = WORD_OF(c->prices->literal[class_], 0) - WORD_OF(PRICE_EQUAL, 0);
-    vector word = s->word.vectors[0] + equal + (((s->misses.vectors[0] & bit) != 0) & literal);
-    s->word.vectors[0] = word;
-    vector least = word;
-    for (unsigned v = 1; v < vectors_of(s); v++) {
-        word = s->word.vectors[v] + equal + (((s->misses.vectors[v] & bit) != 0) & more);
-        s->word.vectors[v] = word;
-        least = either(word < least, word, least);
+    s->word.vectors[0] = pay(s->word.vectors[0], s->misses.vectors[0], bit, c->more_of_first[class_]);
+    for (unsigned v = 1; v < vectors_of(s); v++)
+        s->word.vectors[v] = pay(s->word.vectors[v], s->misses.vectors[v], bit, c->more[class_]);
+}
+
+/* What states that are entered have in common. */
+typedef struct entering {
+    vector best, entry, leaving;
+} entering;
+
+/* Lets a vector of states be entered where that is cheaper, and pay. Which were. */
+static inline vector enter_vector(states *s, unsigned v, const entering *new, vector bit, vector more) {
+    vector word = s->word.vectors[v], offer = new->best + s->price.vectors[v], entered = offer < word;
+    s->entry.vectors[v] = either(entered, new->entry, s->entry.vectors[v]);
+    s->leaving.vectors[v] = either(entered, new->leaving, s->leaving.vectors[v]);
+    s->word.vectors[v] = pay(either(entered, offer, word), s->misses.vectors[v], bit, more);
+    return entered;
+}
+
+static void enter_and_go_on(chooser *c, uint64_t at, vector bit, unsigned class_) {
+    states *s = &c->live;
+    bool broken = c->classes[at - c->range.from] & DS_IN_INSTRUCTION;
+    int32_t best = (s->word.of[c->best] & ~NUMBER_MASK) + (broken ? WORD_OF(c->prices->broken, 0) : 0);
+    const entering new = {all(best), all((int32_t)at), all((int32_t)s->current)};
+    vector any = enter_vector(s, 0, &new, bit, c->more_of_first[class_]), more = c->more[class_];
+    unsigned vectors = vectors_of(s);
+    for (unsigned v = 1; v < vectors; v++)
+        any |= enter_vector(s, v, &new, bit, more);
+    if (!s->has_current_node && (any[0] | any[1] | any[2] | any[3]) != 0) {
+        s->leavings[s->current].node = node_of(c, c->best);
+        s->has_current_node = true;
     }
-    int32_t first = least[0] < least[1] ? least[0] : least[1], second = least[2] < least[3] ? least[2] : least[3];
-    unsigned best = (unsigned)((first < second ? first : second) & NUMBER_MASK);
-    if (best != c->best || at + 1 >= c->home_from) {
-        c->best = best;
-        set_prices(c, at + 1);
-    }
+}
+
+/* Where another state is the best by now, or that one its own home. */
+static void settle(chooser *c, uint64_t at) {
+    unsigned best = c->is_open ? best_of(&c->live) : c->best;
+    c->is_open = false;
+    if (best == c->best && at < c->home_from)
+        return;
+    c->best = best;
+    set_prices(c, at);
 }
 
 /* Equal bytes from `at` on the only live diagonal, up to `end`. */
@@ -488,22 +554,33 @@ static bool may_change(const chooser *c, uint64_t at) {
     return at % WORD_SIZE == 0 || (class_ != DS_WORD_BYTE && class_ != DS_WORD_REF_BYTE);
 }
 
+static void spend(ds_credit *credit, uint64_t visits) {
+    credit->visits -= visits < credit->visits ? visits : credit->visits;
+}
+
 /* States that live from `at` to `stop`, none entering or dying. */
 static ds_status run_quietly(chooser *c, uint64_t at, uint64_t stop) {
     while (at < stop) {
         DS_TRY(make_room(c));
         if (cost_of(&c->live, c->best) > BASE_LIMIT)
             move_base(&c->live, cost_of(&c->live, c->best));
-        uint64_t bytes = stop - at < BYTES ? stop - at : BYTES, jumped = 0;
-        compare(c, at, bytes);
-        for (unsigned byte = 0; byte < bytes && jumped == 0; byte++) {
-            if (may_change(c, at))
-                relax(c, at);
-            if (c->live.count == 2 && c->best == 1)
-                jumped = jump(c, at, stop);
-            if (jumped == 0)
-                pay(c, at++, byte);
+        unsigned bytes = stop - at < BYTES ? (unsigned)(stop - at) : BYTES, byte = 0;
+        uint64_t jumped = 0;
+        compare(c, at);
+        for (; byte < bytes; byte++, at++) {
+            bool may = may_change(c, at);
+            if (may)
+                settle(c, at);
+            if (c->live.count == 2 && c->best == 1 && !c->is_open && (jumped = jump(c, at, stop)) > 0)
+                break;
+            unsigned class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
+            c->is_open |= ((uint32_t)c->live.misses.of[c->best] >> byte & 1) != 0;
+            if (may)
+                enter_and_go_on(c, at, all((int32_t)(1u << byte)), class_);
+            else
+                go_on(c, all((int32_t)(1u << byte)), class_);
         }
+        spend(c->credit, (uint64_t)byte * c->live.count);
         at += jumped;
     }
     return DS_OK;
@@ -605,6 +682,8 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
                  .arena = arena};
     DS_TRY(ds_classes_open(&c.classes, new_side->image, range, arena));
     DS_TRY(grow_nodes(&c, first_capacity(range)));
+    find_prices(&c);
+    c.live.idle = new_side->bytes;
     open_states(&c.live);
     uint64_t at = range.from, next = 0;
     if (range.before != DS_NO_DIAGONAL)
