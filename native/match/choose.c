@@ -6,7 +6,7 @@
  *
  * Exactness: a state whose cost is not below "enter from the best state" has no history worth keeping, so
  * paths are recorded only where a state is entered. Between the mismatches of the best state nothing can
- * overtake it, so where it is alone, runs of equal bytes are jumped over.
+ * overtake it, so it is asked for only behind those, and where it is alone, runs of equal bytes are jumped over.
  *
  * The states of one byte are one vector a field: costs are paid, compared and taken over in all states at once. Each
  * state's cost stands above its number in one word, so that the least word is the best state, of equal ones the first.
@@ -48,6 +48,7 @@ typedef struct node {
 _Static_assert(STATES > LIVE, "a lane for literal, and one for each diagonal");
 
 typedef int32_t vector __attribute__((vector_size(LANES * sizeof(int32_t)), may_alias));
+typedef uint32_t wholes __attribute__((vector_size(sizeof(vector))));
 typedef int16_t halves __attribute__((vector_size(sizeof(vector))));
 typedef float floats __attribute__((vector_size(sizeof(vector))));
 typedef union field {
@@ -76,15 +77,15 @@ typedef struct leaving {
 typedef struct states {
     unsigned count;
     field word;
-    field price;   /* of entering it from the best state, above its number */
-    field entry;   /* new offset, or NO_ENTRY */
-    field leaving; /* number of the leaving */
-    field misses; /* of the bytes at hand: a bit where the old byte is another */
-    field shift;  /* the diagonal, modulo 2^32 */
+    field price;                      /* of entering it from the best state, above its number */
+    field entry;                      /* new offset, or NO_ENTRY */
+    field leaving;                    /* number of the leaving */
+    field misses;                     /* of the bytes at hand: a bit where the old byte is another */
+    field shift;                      /* the diagonal, modulo 2^32 */
     const uint8_t *old_bytes[STATES]; /* old_bytes[i][new offset] */
     const uint8_t *idle;              /* those of what is no state: the new bytes, it never misses */
     int64_t diagonal[STATES];
-    uint32_t node[STATES]; /* of this entry, or an earlier one */
+    uint32_t node[STATES];  /* of this entry, or an earlier one */
     uint32_t until[STATES]; /* new offset where it dies */
     leaving leavings[LEAVINGS];
     uint64_t free_leavings; /* one bit each */
@@ -260,17 +261,18 @@ static unsigned vectors_of(const states *s) {
 
 static const vector numbers = {0, 1, 2, 3};
 
+/* Modulo 2^32. */
 static vector distance_of(vector a, vector b) {
-    vector negative = a < b;
-    return (((a - b) ^ negative) - negative) & all(INT32_MAX);
+    wholes apart = (wholes)a - (wholes)b, negative = (wholes)((vector)apart < 0);
+    return (vector)((apart ^ negative) - negative) & INT32_MAX;
 }
 
-/* The exponent of a number at least 1 as a float: a floor of its logarithm, but for rounding from 2^24 on. */
+/* The exponent of a number, at least 1, as a float: its logarithm rounded down, but for rounding from 2^24 on. */
 static vector doublings_of(vector distance) {
-    return ((vector)__builtin_convertvector(distance, floats) >> 23) - 127;
+    return ((vector) __builtin_convertvector(distance, floats) >> 23) - 127;
 }
 
-/* Both at most 32767 / 32: neither product nor factors have an upper half. */
+/* Neither factors nor products are above INT16_MAX. */
 static vector times(vector a, int32_t b) {
     return (vector)((halves)a * (halves)all(b));
 }
@@ -479,7 +481,7 @@ static vector pay(vector word, vector misses, vector bit, vector more) {
 }
 
 /* Lets every state pay. */
-static void go_on(chooser *c, vector bit, unsigned class_) {
+static void pay_all(chooser *c, vector bit, unsigned class_) {
     states *s = &c->live;
     s->word.vectors[0] = pay(s->word.vectors[0], s->misses.vectors[0], bit, c->more_of_first[class_]);
     for (unsigned v = 1; v < vectors_of(s); v++)
@@ -491,24 +493,25 @@ typedef struct entering {
     vector best, entry, leaving;
 } entering;
 
-/* Lets a vector of states be entered where that is cheaper, and pay. Which were. */
-static inline vector enter_vector(states *s, unsigned v, const entering *new, vector bit, vector more) {
-    vector word = s->word.vectors[v], offer = new->best + s->price.vectors[v], entered = offer < word;
-    s->entry.vectors[v] = either(entered, new->entry, s->entry.vectors[v]);
-    s->leaving.vectors[v] = either(entered, new->leaving, s->leaving.vectors[v]);
+/* Lets a vector of states be entered where that is cheaper, and pay; says which were. */
+static inline vector enter_vector(states *s, unsigned v, const entering *from_best, vector bit, vector more) {
+    vector word = s->word.vectors[v], offer = from_best->best + s->price.vectors[v], entered = offer < word;
+    s->entry.vectors[v] = either(entered, from_best->entry, s->entry.vectors[v]);
+    s->leaving.vectors[v] = either(entered, from_best->leaving, s->leaving.vectors[v]);
     s->word.vectors[v] = pay(either(entered, offer, word), s->misses.vectors[v], bit, more);
     return entered;
 }
 
-static void enter_and_go_on(chooser *c, uint64_t at, vector bit, unsigned class_) {
+/* Lets every state be entered from the best one where that is cheaper, and pay. */
+static void enter_and_pay(chooser *c, uint64_t at, vector bit, unsigned class_) {
     states *s = &c->live;
     bool broken = c->classes[at - c->range.from] & DS_IN_INSTRUCTION;
     int32_t best = (s->word.of[c->best] & ~NUMBER_MASK) + (broken ? WORD_OF(c->prices->broken, 0) : 0);
-    const entering new = {all(best), all((int32_t)at), all((int32_t)s->current)};
-    vector any = enter_vector(s, 0, &new, bit, c->more_of_first[class_]), more = c->more[class_];
+    const entering from_best = {all(best), all((int32_t)at), all((int32_t)s->current)};
+    vector any = enter_vector(s, 0, &from_best, bit, c->more_of_first[class_]), more = c->more[class_];
     unsigned vectors = vectors_of(s);
     for (unsigned v = 1; v < vectors; v++)
-        any |= enter_vector(s, v, &new, bit, more);
+        any |= enter_vector(s, v, &from_best, bit, more);
     if (!s->has_current_node && (any[0] | any[1] | any[2] | any[3]) != 0) {
         s->leavings[s->current].node = node_of(c, c->best);
         s->has_current_node = true;
@@ -576,9 +579,9 @@ static ds_status run_quietly(chooser *c, uint64_t at, uint64_t stop) {
             unsigned class_ = c->classes[at - c->range.from] & DS_CLASS_MASK;
             c->is_open |= ((uint32_t)c->live.misses.of[c->best] >> byte & 1) != 0;
             if (may)
-                enter_and_go_on(c, at, all((int32_t)(1u << byte)), class_);
+                enter_and_pay(c, at, all((int32_t)(1u << byte)), class_);
             else
-                go_on(c, all((int32_t)(1u << byte)), class_);
+                pay_all(c, all((int32_t)(1u << byte)), class_);
         }
         spend(c->credit, (uint64_t)byte * c->live.count);
         at += jumped;

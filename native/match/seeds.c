@@ -142,7 +142,8 @@ static ds_seed look_up(search *s, uint64_t new_at) {
 /* The first eight of RECENT_MIN bytes say nearly always that there are not so many. */
 static bool may_match_on(const search *s, uint64_t new_at, int64_t diagonal) {
     uint64_t old_at = new_at + (uint64_t)diagonal;
-    return old_at < s->old_side->size && ds_load64(s->old_side->bytes + old_at) == ds_load64(s->new_side->bytes + new_at);
+    return old_at < s->old_side->size &&
+           ds_load64(s->old_side->bytes + old_at) == ds_load64(s->new_side->bytes + new_at);
 }
 
 static ds_seed seed_at(search *s, uint64_t new_at) {
