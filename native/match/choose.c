@@ -468,8 +468,8 @@ static void move_base(states *s, int32_t by) {
         clear_state(s, i);
 }
 
-/* What a new byte costs in each state: PRICE_EQUAL, and this where it is another. */
-static void find_prices(chooser *c) {
+/* What a byte of each class costs beyond PRICE_EQUAL in a state that misses it. */
+static void open_prices(chooser *c) {
     for (unsigned class_ = 0; class_ < DS_BYTE_CLASSES; class_++) {
         c->more[class_] = c->more_of_first[class_] = all(WORD_OF(c->prices->miss[class_] - PRICE_EQUAL, 0));
         c->more_of_first[class_][0] = WORD_OF(c->prices->literal[class_] - PRICE_EQUAL, 0);
@@ -685,7 +685,7 @@ ds_status ds_blocks_choose(ds_blocks *blocks, const ds_seeds *seeds, const ds_si
                  .arena = arena};
     DS_TRY(ds_classes_open(&c.classes, new_side->image, range, arena));
     DS_TRY(grow_nodes(&c, first_capacity(range)));
-    find_prices(&c);
+    open_prices(&c);
     c.live.idle = new_side->bytes;
     open_states(&c.live);
     uint64_t at = range.from, next = 0;

@@ -87,7 +87,7 @@ static void mark_insides(uint8_t *classes, ds_range range, const ds_image *image
 }
 
 ds_status ds_classes_open(uint8_t **out, const ds_image *new_image, ds_range range, ds_arena *arena) {
-    uint8_t *classes = ds_arena_alloc(arena, range.to - range.from + 64);
+    uint8_t *classes = ds_arena_alloc(arena, range.to - range.from + 1);
     *out = classes;
     if (classes == NULL)
         return DS_E_MEMORY;

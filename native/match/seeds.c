@@ -51,9 +51,12 @@ static uint64_t match_length(const ds_side *old_side, uint64_t old_at, const ds_
     return length;
 }
 
+/* 0 for less than eight bytes: most are. */
 static uint64_t match_on(const search *s, uint64_t new_at, int64_t diagonal) {
     uint64_t old_at = new_at + (uint64_t)diagonal;
-    return old_at < s->old_side->size ? match_length(s->old_side, old_at, s->new_side, new_at) : 0;
+    if (old_at >= s->old_side->size || ds_load64(s->old_side->bytes + old_at) != ds_load64(s->new_side->bytes + new_at))
+        return 0;
+    return match_length(s->old_side, old_at, s->new_side, new_at);
 }
 
 static void remember(search *s, int64_t diagonal) {
@@ -139,16 +142,9 @@ static ds_seed look_up(search *s, uint64_t new_at) {
     return best;
 }
 
-/* The first eight of RECENT_MIN bytes say nearly always that there are not so many. */
-static bool may_match_on(const search *s, uint64_t new_at, int64_t diagonal) {
-    uint64_t old_at = new_at + (uint64_t)diagonal;
-    return old_at < s->old_side->size &&
-           ds_load64(s->old_side->bytes + old_at) == ds_load64(s->new_side->bytes + new_at);
-}
-
 static ds_seed seed_at(search *s, uint64_t new_at) {
     for (unsigned i = 0; i < RECENT; i++) {
-        uint64_t length = may_match_on(s, new_at, s->recent[i]) ? match_on(s, new_at, s->recent[i]) : 0;
+        uint64_t length = match_on(s, new_at, s->recent[i]);
         if (length >= RECENT_MIN)
             return (ds_seed){(uint32_t)new_at, (uint32_t)(new_at + (uint64_t)s->recent[i]), (uint32_t)length};
     }

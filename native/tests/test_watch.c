@@ -32,6 +32,15 @@ static void close_watched(watched *w) {
     ds_arena_close(w->arena);
 }
 
+/* The window round one byte that changes. */
+static ds_range change(watched *w, uint64_t at) {
+    ds_range window;
+    w->side.bytes[at] = 1;
+    CHECK(ds_watch_look(&w->watch) == 1);
+    CHECK(ds_watch_window(&w->watch, &w->blocks, all, &window));
+    return window;
+}
+
 static void test_what_stays_is_left_alone(void) {
     watched w;
     ds_range window;
@@ -43,11 +52,8 @@ static void test_what_stays_is_left_alone(void) {
 
 static void test_a_window_knows_the_blocks_round_it(void) {
     watched w;
-    ds_range window;
     open_watched(&w);
-    w.side.bytes[3000] = 1;
-    CHECK(ds_watch_look(&w.watch) == 1);
-    CHECK(ds_watch_window(&w.watch, &w.blocks, all, &window));
+    ds_range window = change(&w, 3000);
     CHECK(window.from > 2000 && window.from < 3000 && window.before == 100);
     CHECK(window.to > 3000 && window.to < 4000 && window.behind == 100);
     CHECK(!ds_watch_window(&w.watch, &w.blocks, (ds_range){window.to, SIZE, window.behind, all.behind}, &window));
@@ -57,11 +63,8 @@ static void test_a_window_knows_the_blocks_round_it(void) {
 
 static void test_borders_are_in_long_blocks_only(void) {
     watched w;
-    ds_range window;
     open_watched(&w);
-    w.side.bytes[10050] = 1;
-    CHECK(ds_watch_look(&w.watch) == 1);
-    CHECK(ds_watch_window(&w.watch, &w.blocks, all, &window));
+    ds_range window = change(&w, 10050);
     CHECK(window.from < 9800 && window.before == 200);
     CHECK(window.to > 10300 && window.to < 10900 && window.behind == 4000 - 10100);
     close_watched(&w);
@@ -83,12 +86,9 @@ static void test_what_is_near_is_one_window(void) {
 
 static void test_without_blocks_all_is_one(void) {
     watched w;
-    ds_range window;
     open_watched(&w);
     w.blocks.list.count = 0;
-    w.side.bytes[1] = 1;
-    CHECK(ds_watch_look(&w.watch) == 1);
-    CHECK(ds_watch_window(&w.watch, &w.blocks, all, &window));
+    ds_range window = change(&w, 1);
     CHECK(window.from == 0 && window.to == SIZE && window.before == DS_NO_DIAGONAL);
     close_watched(&w);
 }
