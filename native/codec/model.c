@@ -257,7 +257,7 @@ static inline line *line_of(const ds_model *m, uint32_t hash) {
 }
 
 static inline line *neighbour(line *l) {
-    return (line *)((uintptr_t)l ^ sizeof *l);
+    return (uintptr_t)l & sizeof *l ? l - 1 : l + 1;
 }
 
 /* Asks memory for the lines of all contexts together. */

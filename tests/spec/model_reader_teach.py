@@ -20,7 +20,9 @@ class Teaching:
         self._budget = min(2**20, 2 * new_bytes_in_gaps + 65_536)
         self._taught = set[int]()
 
-    def teach(self, before: Block | None, block: Block | None, left: int, kind: tuple[int, int], show: Show) -> None:
+    def teach(
+        self, before: Block | None, block: Block | None, left: int, kind: tuple[int, int], show: Show
+    ) -> None:
         """Before a stretch that begins ``left`` bytes before the end of its gap."""
         factor, most = kind
         reach = most if len(self._taught) * PAGE < FREELY else min(most, max(LEAST, factor * left))
